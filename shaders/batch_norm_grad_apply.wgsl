@@ -1,0 +1,47 @@
+// Batch norm's gradient, second half, for g = dy (masked by y > 0 where a ReLU was fused) and xhat = (x - mean) inverse:
+//   training    dx = gamma inverse (g - dbeta / rows - xhat dgamma / rows)
+//   evaluation  dx = gamma inverse g
+// With a fused ReLU and a residual, g itself is the residual's gradient and is stored too.
+// Layout: x, y, dy, dx [rows, channels]. Grid: x over channels in T (lanes), y over runs of rows. Bytes: 12 to 20 rows channels.
+#include elem
+struct Params { rows: u32, channels: u32, run: u32, inverseRows: f32 }  // channels in T; inverseRows 0 in evaluation mode
+override LX: u32 = 8;
+override LY: u32 = 8;
+@group(0) @binding(0) var<storage, read> x: array<T>;
+@group(0) @binding(1) var<storage, read> stats: array<T>;
+@group(0) @binding(2) var<storage, read> gamma: array<T>;
+@group(0) @binding(3) var<storage, read> dgamma: array<T>;
+@group(0) @binding(4) var<storage, read> dbeta: array<T>;
+@group(0) @binding(5) var<storage, read> dy: array<T>;
+@group(0) @binding(6) var<storage, read_write> dx: array<T>;
+@group(0) @binding(7) var<uniform> params: Params;
+#if RELU
+@group(0) @binding(8) var<storage, read> y: array<T>;
+#endif
+#if RESIDUAL
+@group(0) @binding(9) var<storage, read_write> dresidual: array<T>;
+#endif
+
+@compute @workgroup_size(LX, LY)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let c = id.x;
+  if (c >= params.channels) { return; }
+  let mean = stats[c];
+  let inverse = stats[params.channels + c];
+  let scale = inverse * gamma[c];
+  let offset = dbeta[c] * params.inverseRows;
+  let slope = dgamma[c] * params.inverseRows * inverse;
+  let end = min((id.y + 1u) * params.run, params.rows);
+  for (var r = id.y * params.run; r < end; r++) {
+    let i = r * params.channels + c;
+    #if RELU
+    let g = select(T(0.0), dy[i], y[i] > T(0.0));
+    #else
+    let g = dy[i];
+    #endif
+    dx[i] = scale * (g - offset - (x[i] - mean) * slope);
+    #if RESIDUAL
+    dresidual[i] = g;
+    #endif
+  }
+}

@@ -1,0 +1,21 @@
+// Batch norm's gradient: dbeta = sum over chunks of partial[0], dgamma = sum over chunks of partial[1], in order.
+// Grid: one invocation per channel. Bytes: 8 chunks channels.
+struct Params { channels: u32, chunks: u32 }
+@group(0) @binding(0) var<storage, read> partial: array<f32>;
+@group(0) @binding(1) var<storage, read_write> dgamma: array<f32>;
+@group(0) @binding(2) var<storage, read_write> dbeta: array<f32>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let c = id.x;
+  if (c >= params.channels) { return; }
+  var beta = 0.0;
+  var gamma = 0.0;
+  for (var k = 0u; k < params.chunks; k++) {
+    beta += partial[k * params.channels + c];
+    gamma += partial[(params.chunks + k) * params.channels + c];
+  }
+  dbeta[c] = beta;
+  dgamma[c] = gamma;
+}

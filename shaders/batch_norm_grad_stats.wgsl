@@ -1,0 +1,40 @@
+// Batch norm's gradient, first half: per chunk of rows the sums that gamma, beta and x need, for g = dy (masked by y > 0 where
+// a ReLU was fused):  partial[0, k, c] = sum g,  partial[1, k, c] = sum g * (x - mean) / sqrt(var + eps).
+// Layout: x, y, dy [rows, channels]; partial [2, chunks, channels]. Grid: x over channels in T (lanes), y over chunks.
+// Bytes: 8 rows channels (12 with ReLU).
+#include elem
+struct Params { rows: u32, channels: u32, chunk: u32, chunks: u32 }  // channels in T
+override LX: u32 = 8;
+override LY: u32 = 8;
+@group(0) @binding(0) var<storage, read> x: array<T>;
+@group(0) @binding(1) var<storage, read> stats: array<T>;
+@group(0) @binding(2) var<storage, read> dy: array<T>;
+@group(0) @binding(3) var<storage, read_write> partial: array<T>;
+@group(0) @binding(4) var<uniform> params: Params;
+#if RELU
+@group(0) @binding(5) var<storage, read> y: array<T>;
+#endif
+
+@compute @workgroup_size(LX, LY)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let c = id.x;
+  let k = id.y;
+  if (c >= params.channels || k >= params.chunks) { return; }
+  let mean = stats[c];
+  let inverse = stats[params.channels + c];
+  var sum = T(0.0);
+  var along = T(0.0);
+  let end = min((k + 1u) * params.chunk, params.rows);
+  for (var r = k * params.chunk; r < end; r++) {
+    let i = r * params.channels + c;
+    #if RELU
+    let g = select(T(0.0), dy[i], y[i] > T(0.0));
+    #else
+    let g = dy[i];
+    #endif
+    sum += g;
+    along = fma(g, x[i] - mean, along);
+  }
+  partial[k * params.channels + c] = sum;
+  partial[(params.chunks + k) * params.channels + c] = along * inverse;
+}

@@ -1,0 +1,32 @@
+// Batch statistics, first half: per chunk of rows the mean and the sum of squared deviations of each channel.
+//   mean_k = x0 + S / n, m2_k = Q - S^2 / n with S, Q the sums of (x - x0) and (x - x0)^2, x0 the chunk's first row:
+//   shifted sums do not cancel as sums of squares would.
+// Layout: x [rows, channels]; partial [2, chunks, channels]. Grid: x over channels in T (lanes), y over chunks.
+// Bytes: 4 rows channels read.
+#include elem
+struct Params { rows: u32, channels: u32, chunk: u32, chunks: u32 }  // channels in T
+override LX: u32 = 8;
+override LY: u32 = 8;
+@group(0) @binding(0) var<storage, read> x: array<T>;
+@group(0) @binding(1) var<storage, read_write> partial: array<T>;
+@group(0) @binding(2) var<uniform> params: Params;
+
+@compute @workgroup_size(LX, LY)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let c = id.x;
+  let k = id.y;
+  if (c >= params.channels || k >= params.chunks) { return; }
+  let first = k * params.chunk;
+  let end = min(first + params.chunk, params.rows);
+  let origin = x[first * params.channels + c];
+  var sum = T(0.0);
+  var squares = T(0.0);
+  for (var r = first; r < end; r++) {
+    let d = x[r * params.channels + c] - origin;
+    sum += d;
+    squares = fma(d, d, squares);
+  }
+  let n = f32(end - first);
+  partial[k * params.channels + c] = origin + sum / n;
+  partial[(params.chunks + k) * params.channels + c] = max(squares - sum * sum / n, T(0.0));
+}

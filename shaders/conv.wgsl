@@ -1,0 +1,151 @@
+// Convolution as implicit GEMM, forward and input gradient, without workgroup memory:
+//   c[row, col] = sum over taps (ty, tx) and channels i of a[pixel(row, ty, tx) * channels + i] * b[tap * inner + i, col]
+// Rows are output pixels (image, y, x) flattened, columns are output channels, one group per grid z.
+//   forward         a = x, b = weights [kh, kw, Cin/g, Cout]; source y = y * stride - pad + ty
+//   input gradient  a = dy, b = weights transposed [kh, kw, Cout, Cin/g]; one dispatch per parity of the stride:
+//                   source y = y + (parity + pad - k0) / stride - ty, over the taps k0 + ty * stride
+// Each invocation makes TM rows x TV columns of type T (f32, vec2, vec4): a is read as scalars that all lanes share,
+// b as T, lanes side by side. Tile: LY * TM rows by LX * TV columns of T. FLOPs: 2 * rows * cols * taps * inner.
+// Bytes at least: 4 (|a| + |b| + |c|).
+#if ELEM == 4
+alias T = vec4<f32>;
+#else
+#if ELEM == 2
+alias T = vec2<f32>;
+#else
+alias T = f32;
+#endif
+#endif
+
+struct Params {
+  rows: u32,          // output pixels of one group: images * outH * outW
+  cols: u32,          // output channels of one group, in T
+  colTiles: u32,
+  inner: u32,         // contiguous floats under one tap
+  tapsY: u32, tapsX: u32,
+  outH: u32, outW: u32,
+  inH: u32, inW: u32,
+  mul: vec2<i32>,     // source (y, x) = out * mul + add + tap * step
+  add: vec2<i32>,
+  step: vec2<i32>,
+  aImage: u32, aRow: u32, aPixel: u32, aGroup: u32,               // strides of a, in floats
+  bTap: vec2<u32>, bStart: u32, bStride: u32, bGroup: u32,        // b, in T: tap strides, start, row, group
+  cImage: u32, cRow: u32, cPixel: u32, cGroup: u32, cStart: u32,  // strides of c, in T
+  relu: u32,
+}
+
+override LX: u32 = 8;
+override LY: u32 = 2;
+
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<T>;
+@group(0) @binding(2) var<storage, read_write> c: array<T>;
+@group(0) @binding(3) var<uniform> params: Params;
+#if BIAS
+@group(0) @binding(4) var<storage, read> bias: array<T>;
+#endif
+#if AFFINE
+@group(0) @binding(4) var<storage, read> scale: array<T>;
+@group(0) @binding(5) var<storage, read> shift: array<T>;
+#endif
+#if RESIDUAL
+@group(0) @binding(6) var<storage, read> residual: array<T>;
+#endif
+#include grid
+
+struct Pixel { image: u32, y: u32, x: u32 }
+
+fn next(p: Pixel) -> Pixel {
+  let wrap_x = p.x + 1u == params.outW;
+  let wrap_y = wrap_x && p.y + 1u == params.outH;
+  return Pixel(p.image + u32(wrap_y), select(p.y + u32(wrap_x), 0u, wrap_y), select(p.x + 1u, 0u, wrap_x));
+}
+
+@compute @workgroup_size(LX, LY)
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_id) lane: vec3u) {
+  let tile = workgroup_number(id, count);
+  let group = id.z;
+  let row0 = ((tile / params.colTiles) * LY + lane.y) * ${TM}u;
+  let first_col = (tile % params.colTiles) * (LX * ${TV}u) + lane.x;
+  if (row0 >= params.rows) { return; }
+
+  // Rows and columns past the end repeat the last one; they are not stored.
+  let last_row = params.rows - 1u;
+  let last_col = params.cols - 1u;
+  #for J in TV
+  let col$J = min(first_col + ${J}u * LX, last_col);
+  #endfor
+
+  let per_image = params.outH * params.outW;
+  var pixel0: Pixel;
+  pixel0.image = row0 / per_image;
+  pixel0.y = (row0 % per_image) / params.outW;
+  pixel0.x = row0 % params.outW;
+  #for I in TM
+  #if I > 0
+  var pixel$I = next(pixel$PREV);
+  if (row0 + ${I}u > last_row) { pixel$I = pixel$PREV; }
+  #endif
+  let y$I = i32(pixel$I.y) * params.mul.x + params.add.x;
+  let x$I = i32(pixel$I.x) * params.mul.y + params.add.y;
+  let image$I = pixel$I.image * params.aImage + group * params.aGroup;
+  #for J in TV
+  var c${I}_${J} = T(0.0);
+  #endfor
+  #endfor
+
+  for (var ty = 0u; ty < params.tapsY; ty++) {
+    for (var tx = 0u; tx < params.tapsX; tx++) {
+      let dy = i32(ty) * params.step.x;
+      let dx = i32(tx) * params.step.y;
+      #for I in TM
+      #if PADDED
+      let inside$I = u32(y$I + dy) < params.inH && u32(x$I + dx) < params.inW;
+      let keep$I = select(0.0, 1.0, inside$I);
+      let a$I = select(0u, image$I + u32(y$I + dy) * params.aRow + u32(x$I + dx) * params.aPixel, inside$I);
+      #else
+      let a$I = image$I + u32(y$I + dy) * params.aRow + u32(x$I + dx) * params.aPixel;
+      #endif
+      #endfor
+      var at = group * params.bGroup + params.bStart + ty * params.bTap.x + tx * params.bTap.y;
+      for (var k = 0u; k < params.inner; k++) {
+        #for J in TV
+        let b$J = b[at + col$J];
+        #endfor
+        #for I in TM
+        #if PADDED
+        let v$I = T(a[a$I + k] * keep$I);
+        #else
+        let v$I = T(a[a$I + k]);
+        #endif
+        #for J in TV
+        c${I}_${J} = fma(v$I, b$J, c${I}_${J});
+        #endfor
+        #endfor
+        at += params.bStride;
+      }
+    }
+  }
+
+  #for I in TM
+  if (row0 + ${I}u <= last_row) {
+    let out = params.cStart + pixel$I.image * params.cImage + pixel$I.y * params.cRow + pixel$I.x * params.cPixel + group * params.cGroup;
+    #for J in TV
+    if (first_col + ${J}u * LX <= last_col) {
+      var value = c${I}_${J};
+      #if BIAS
+      value += bias[group * params.cols + col$J];
+      #endif
+      #if AFFINE
+      value = fma(value, scale[group * params.cols + col$J], shift[group * params.cols + col$J]);
+      #endif
+      #if RESIDUAL
+      value += residual[out + col$J];
+      #endif
+      if (params.relu != 0u) { value = max(value, T(0.0)); }
+      c[out + col$J] = value;
+    }
+    #endfor
+  }
+  #endfor
+}

@@ -1,0 +1,54 @@
+// Gradient of the bilinear crop-resize, as a gather: dx[n, h, w, c] = sum over outputs (i, j), in order, of
+// dy[n, i, j, c] times the share that (h, w) has in it.
+// Layout: NHWC; T is f32 or vec4f along channels, which counts elements of T. Grid: one invocation per T of dx.
+// Bytes: 4 written per element of dx; each dy is read by the up to four pixels it came from.
+struct Params { total: u32, channels: u32, height: u32, width: u32, out_height: u32, out_width: u32 }
+@group(0) @binding(0) var<storage, read> dy: array<$T>;
+@group(0) @binding(1) var<storage, read> boxes: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> dx: array<$T>;
+@group(0) @binding(3) var<uniform> params: Params;
+#include grid
+#include crop_tap
+
+struct Range { first: u32, end: u32 }
+
+// Outputs that may touch map position `at`. Clamping to the crop moves a sample by at most half a pixel, bilinear
+// weights reach one, the rest is room for rounding; the map's borders also gather what lies outside of it.
+fn outputs_near(at: u32, start: f32, end: f32, outputs: u32, size: u32) -> Range {
+  let per_pixel = f32(outputs) / max(end - start, 1e-6);
+  let limit = f32(outputs);
+  let centre = f32(at) + 0.5 - start;
+  let first = select(u32(clamp((centre - 1.75) * per_pixel - 1.0, 0.0, limit)), 0u, at == 0u);
+  let last = select(u32(clamp((centre + 1.75) * per_pixel + 1.0, 0.0, limit)), outputs, at == size - 1u);
+  return Range(first, last);
+}
+
+fn share(tap: Tap, at: u32) -> f32 {
+  return select(0.0, 1.0 - tap.high_share, tap.low == at) + select(0.0, tap.high_share, tap.high == at);
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = workgroup_number(id, count) * 64u + lane;
+  if (i >= params.total) { return; }
+  let c = i % params.channels;
+  let pixel = i / params.channels;
+  let h = (pixel / params.width) % params.height;
+  let w = pixel % params.width;
+  let n = pixel / (params.width * params.height);
+  let box = boxes[n];
+  let rows = outputs_near(h, box.x, box.z, params.out_height, params.height);
+  let columns = outputs_near(w, box.y, box.w, params.out_width, params.width);
+  var sum = $T();
+  for (var row = rows.first; row < rows.end; row++) {
+    let row_share = share(crop_tap(row, box.x, box.z, params.out_height, params.height), h);
+    if (row_share == 0.0) { continue; }
+    let base = (n * params.out_height + row) * params.out_width;
+    for (var column = columns.first; column < columns.end; column++) {
+      let column_share = share(crop_tap(column, box.y, box.w, params.out_width, params.width), w);
+      if (column_share == 0.0) { continue; }
+      sum += row_share * column_share * dy[(base + column) * params.channels + c];
+    }
+  }
+  dx[i] = sum;
+}

@@ -1,0 +1,53 @@
+// Batched matrix product: c[z, m, n] = sum over k, in order, of a[z, m, k] b[z, k, n]. Either operand may be transposed:
+// elements are found by strides. Each invocation makes 8 rows x COLUMNS columns in registers; lanes run along n and share
+// their elements of a, which costs one load for all of them.
+// Layout: c [batch, rows, columns]. Grid: one workgroup per (batch, 8 rows, 64 COLUMNS columns), columns fastest.
+// Bytes: 4 (M K + K N + M N) at least. FLOPs: 2 M N K per batch entry.
+struct Params {
+  rows: u32, columns: u32, depth: u32, row_tiles: u32, column_tiles: u32, tiles: u32,
+  a_batch: u32, a_row: u32, a_depth: u32, b_batch: u32, b_depth: u32, b_column: u32
+}
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read_write> c: array<f32>;
+@group(0) @binding(3) var<uniform> params: Params;
+#include grid
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let tile = workgroup_number(id, count);
+  if (tile >= params.tiles) { return; }
+  let row = (tile / params.column_tiles) % params.row_tiles * 8u;
+  let batch = tile / (params.column_tiles * params.row_tiles);
+  let column = (tile % params.column_tiles) * 64u * $COLUMNSu + lane;
+
+  // Rows and columns past the end repeat the last one and are not stored.
+#for R in 8
+  var a$R = batch * params.a_batch + min(row + $Ru, params.rows - 1u) * params.a_row;
+#endfor
+#for C in COLUMNS
+  var b$C = batch * params.b_batch + min(column + 64u * $Cu, params.columns - 1u) * params.b_column;
+#for R in 8
+  var sum$R_$C = 0.0;
+#endfor
+#endfor
+  for (var k = 0u; k < params.depth; k++) {
+#for C in COLUMNS
+    let y$C = b[b$C];
+    b$C += params.b_depth;
+#endfor
+#for R in 8
+    let x$R = a[a$R];
+    a$R += params.a_depth;
+#for C in COLUMNS
+    sum$R_$C += x$R * y$C;
+#endfor
+#endfor
+  }
+  let base = (batch * params.rows + row) * params.columns + column;
+#for R in 8
+#for C in COLUMNS
+  if (row + $Ru < params.rows && column + 64u * $Cu < params.columns) { c[base + $Ru * params.columns + 64u * $Cu] = sum$R_$C; }
+#endfor
+#endfor
+}

@@ -1,0 +1,16 @@
+// y[i] = sum over s of partial[s, i], in the order of s. Sizes in vec4; the tail of the last one is padding.
+// Grid: one invocation per vec4. Bytes: 16 (splits + 1) size.
+struct Params { size: u32, splits: u32 }
+@group(0) @binding(0) var<storage, read> partial: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(2) var<uniform> params: Params;
+#include grid
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = workgroup_number(id, count) * 64u + lane;
+  if (i >= params.size) { return; }
+  var sum = partial[i];
+  for (var s = 1u; s < params.splits; s++) { sum += partial[s * params.size + i]; }
+  y[i] = sum;
+}

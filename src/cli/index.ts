@@ -1,0 +1,9 @@
+#!/usr/bin/env node
+import { register as prior } from "./prior.js";
+import { main } from "./shell.js";
+import { register as synth } from "./synth.js";
+
+/** In the order in which `mpn --help` lists them. */
+const commands = [synth, prior];
+
+process.exitCode = await main(process.argv, commands);

@@ -1,0 +1,50 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { SynthOptions } from "../data/synth/dataset.js";
+import { formatSeconds } from "./progress.js";
+import { cpuOnly, run, wholeNumber } from "./shell.js";
+
+/** `mpn synth`: writes a dataset of synthetic people in the layout of Market-1501, with the maps that priors need. */
+export function register(program: Command): void {
+  const command = program
+    .command("synth")
+    .description("write a dataset of synthetic people, with parsing and segmentation maps")
+    .argument("<folder>", "folder to write, in the layout of Market-1501; an older synthetic dataset in it is replaced")
+    .option("--seed <n>", "names the people, cameras and pictures; equal options give equal files", wholeNumber())
+    .option("--train-people <n>", "people to train on", wholeNumber())
+    .option("--test-people <n>", "people to evaluate on", wholeNumber())
+    .option("--cameras <n>", "cameras", wholeNumber(1))
+    .option("--images-per-camera <n>", "pictures of each person by each camera", wholeNumber(1))
+    .option("--size <HxW>", "height and width of the pictures in pixels, such as 128x64", heightByWidth)
+    .option("--detector-error <x>", "how far the boxes are off: 0 exact, 1 as a real detector's", decimal)
+    .option("--distractors <n>", "gallery pictures of people whom no query shows (id 0000)", wholeNumber())
+    .option("--junk <n>", "gallery pictures of badly cut boxes (id -1)", wholeNumber())
+    .option("--quality <n>", "JPEG quality of the best camera", wholeNumber(1))
+    .addOption(new Option("--format <format>", "format of the pictures").choices(["jpeg", "png"]))
+    .option("--no-maps", "write no parsing and segmentation maps")
+    .action(
+      run(async (shell, folder: string, options: Partial<SynthOptions>) => {
+        const { writeSyntheticDataset } = await import("../data/synth/dataset.js");
+        const summary = await writeSyntheticDataset(folder, options, shell.onProgress("drawing"));
+        const { loadDataset, formatDatasetTable, SUBSET_FOLDERS } = await import("../data/dataset.js");
+        const { trainPeople, testPeople } = summary.options;
+        const subsets = Object.keys(SUBSET_FOLDERS) as (keyof typeof SUBSET_FOLDERS)[];
+        const written = subsets.filter((subset) => (subset === "train" ? trainPeople : testPeople) > 0);
+        shell.print(formatDatasetTable(await loadDataset(folder, written)));
+        shell.print(`written to ${summary.dir} in ${formatSeconds(summary.seconds)}`);
+        return summary;
+      }),
+    );
+  cpuOnly(command);
+}
+
+function heightByWidth(text: string): [number, number] {
+  const [, height, width] = /^(\d+)x(\d+)$/.exec(text) ?? [];
+  if (width === undefined) throw new InvalidArgumentError("Expected height x width, such as 128x64.");
+  return [Number(height), Number(width)];
+}
+
+function decimal(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || Number.isNaN(value)) throw new InvalidArgumentError("Expected a number.");
+  return value;
+}

@@ -1,0 +1,21 @@
+/** Label indices of the LIP human-parsing set (20 labels) that the figures use; 0 is background. */
+export const LIP = {
+  none: 0,
+  hat: 1,
+  hair: 2,
+  sunglasses: 4,
+  upperClothes: 5,
+  dress: 6,
+  coat: 7,
+  socks: 8,
+  pants: 9,
+  scarf: 11,
+  skirt: 12,
+  face: 13,
+  leftArm: 14,
+  rightArm: 15,
+  leftLeg: 16,
+  rightLeg: 17,
+  leftShoe: 18,
+  rightShoe: 19,
+} as const;

@@ -1,0 +1,185 @@
+/**
+ * The GPU device: opens an adapter (Dawn in Node, `navigator.gpu` in a browser) or wraps a caller's device,
+ * keeps the errors that WebGPU reports out of band, and waits without stealing a core from software adapters.
+ */
+import { UserError } from "../errors.js";
+import { KernelCache } from "./kernel.js";
+
+/** What the rest of the engine may know of the adapter: plain data, so that choices can be tested without a GPU. */
+export interface DeviceProfile {
+  readonly name: string;
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly description: string;
+  /** lavapipe, SwiftShader, WARP: the CPU pretends to be a GPU. */
+  readonly software: boolean;
+  readonly features: readonly string[];
+  /** Bytes that one binding may span. */
+  readonly maxBindingBytes: number;
+  readonly maxBufferBytes: number;
+}
+
+export interface OpenOptions {
+  /** Keep Dawn's index clamps. Off by default: kernels check their own bounds, and the clamps cost up to a third. */
+  readonly robust?: boolean;
+  /** `null` is Dawn's backend without a device: it compiles every shader and runs nothing. */
+  readonly backend?: "null";
+  readonly powerPreference?: GPUPowerPreference;
+}
+
+const SOFTWARE = /llvmpipe|lavapipe|swiftshader|softpipe|warp|basic render/i;
+const OPTIONAL_FEATURES = ["timestamp-query", "shader-f16", "subgroups"] as const;
+
+/** Dawn crashes or hangs when the object that `create()` returns is collected while a device lives. */
+const keepAlive: unknown[] = [];
+
+export class Device {
+  readonly profile: DeviceProfile;
+  readonly kernels: KernelCache;
+  private readonly errors: string[] = [];
+  private lostReason: string | null = null;
+  /** Buffers and bind groups made so far: a steady state makes none. */
+  objectsMade = 0;
+  /** Bytes of buffers alive now, and the most there were. */
+  bufferBytes = 0;
+  peakBufferBytes = 0;
+
+  private constructor(
+    readonly gpu: GPUDevice,
+    readonly adapterInfo: GPUAdapterInfo,
+    features: Iterable<string>,
+  ) {
+    const name = adapterInfo.device || adapterInfo.description || adapterInfo.vendor || "unknown adapter";
+    const said = `${adapterInfo.device} ${adapterInfo.description} ${adapterInfo.vendor}`;
+    this.profile = {
+      name,
+      vendor: adapterInfo.vendor,
+      architecture: adapterInfo.architecture,
+      description: adapterInfo.description,
+      software: adapterInfo.isFallbackAdapter || SOFTWARE.test(said),
+      features: [...features],
+      maxBindingBytes: gpu.limits.maxStorageBufferBindingSize,
+      maxBufferBytes: gpu.limits.maxBufferSize,
+    };
+    this.kernels = new KernelCache(this);
+    gpu.addEventListener("uncapturederror", (event) => {
+      this.errors.push((event as GPUUncapturedErrorEvent).error.message);
+    });
+    void gpu.lost.then((info) => {
+      if (info.reason !== "destroyed") this.lostReason = info.message || "unknown reason";
+    });
+  }
+
+  /** Opens the best adapter there is, with its own limits instead of WebGPU's defaults. Throws UserError without one. */
+  static async open(options: OpenOptions = {}): Promise<Device> {
+    const gpu = await entryPoint(options);
+    const adapter = await gpu.requestAdapter({ powerPreference: options.powerPreference ?? "high-performance" });
+    if (!adapter) {
+      throw new UserError(
+        "No WebGPU adapter was found. Looked for a GPU driver (Vulkan, Metal or D3D12) through Dawn. " +
+          "On Linux install your GPU's Vulkan driver, or run `npm start` once in the project: it sets up a software adapter.",
+      );
+    }
+    const limits: Record<string, number> = {};
+    for (const key of [
+      "maxStorageBufferBindingSize",
+      "maxBufferSize",
+      "maxStorageBuffersPerShaderStage",
+      "maxComputeWorkgroupStorageSize",
+      "maxComputeInvocationsPerWorkgroup",
+      "maxComputeWorkgroupSizeX",
+      "maxComputeWorkgroupsPerDimension",
+    ] as const) {
+      limits[key] = adapter.limits[key];
+    }
+    const features = OPTIONAL_FEATURES.filter((f) => adapter.features.has(f));
+    const device = await adapter.requestDevice({ requiredLimits: limits, requiredFeatures: features });
+    return new Device(device, adapter.info, adapter.features);
+  }
+
+  /** Uses a device that belongs to the caller's own program; `close()` then leaves it alone. */
+  static wrap(gpu: GPUDevice): Device {
+    const device = new Device(gpu, gpu.adapterInfo, gpu.features);
+    device.close = () => {};
+    return device;
+  }
+
+  /** Throws what WebGPU reported since the last call: validation errors do not throw by themselves. */
+  check(doing: string): void {
+    if (this.lostReason !== null) throw new Error(`The GPU device was lost while ${doing}: ${this.lostReason}`);
+    const first = this.errors[0];
+    if (first !== undefined) {
+      this.errors.length = 0;
+      if (/out of memory/i.test(first)) {
+        throw new UserError(`The adapter ${this.profile.name} ran out of memory while ${doing}; use a smaller batch. (${first})`);
+      }
+      throw new Error(`WebGPU error while ${doing}: ${first}`);
+    }
+  }
+
+  /** A buffer of zeros; `release` it when done, as Dawn frees dropped buffers only under memory pressure. */
+  buffer(label: string, bytes: number, usage: GPUBufferUsageFlags): GPUBuffer {
+    const size = Math.max(16, Math.ceil(bytes / 16) * 16);
+    if (size > this.profile.maxBufferBytes) {
+      throw new UserError(`${label} takes ${size} bytes; a buffer of ${this.profile.name} holds ${this.profile.maxBufferBytes}.`);
+    }
+    this.objectsMade++;
+    this.bufferBytes += size;
+    this.peakBufferBytes = Math.max(this.peakBufferBytes, this.bufferBytes);
+    return this.gpu.createBuffer({ label, size, usage });
+  }
+
+  release(buffer: GPUBuffer): void {
+    this.bufferBytes -= buffer.size;
+    buffer.destroy();
+  }
+
+  bindGroup(descriptor: GPUBindGroupDescriptor): GPUBindGroup {
+    this.objectsMade++;
+    return this.gpu.createBindGroup(descriptor);
+  }
+
+  /**
+   * Awaits a GPU promise. While one is pending Dawn's Node binding polls from `setImmediate`, a busy loop that takes
+   * one core; on a software adapter that core does the work, so every turn of the loop sleeps about a millisecond.
+   */
+  async wait<T>(promise: Promise<T>): Promise<T> {
+    if (!this.profile.software || typeof setImmediate === "undefined") return promise;
+    let pending = true;
+    const nap = () => {
+      if (!pending) return;
+      Atomics.wait(sleeper, 0, 0, 1);
+      setImmediate(nap);
+    };
+    setImmediate(nap);
+    try {
+      return await promise;
+    } finally {
+      pending = false;
+    }
+  }
+
+  /** Resolves when the work submitted so far is done. */
+  async idle(): Promise<void> {
+    await this.wait(this.gpu.queue.onSubmittedWorkDone());
+    this.check("waiting for the GPU");
+  }
+
+  close: () => void = () => this.gpu.destroy();
+}
+
+const sleeper = new Int32Array(new SharedArrayBuffer(4));
+
+async function entryPoint(options: OpenOptions): Promise<GPU> {
+  const browser = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
+  if (browser && options.backend === undefined) return browser;
+  const { create, globals } = await import("webgpu");
+  Object.assign(globalThis, globals);
+  const enable = ["disable_workgroup_init"];
+  if (!options.robust) enable.push("disable_robustness");
+  const flags = [`enable-dawn-features=${enable.join(",")}`, "disable-dawn-features=timestamp_quantization"];
+  if (options.backend) flags.push(`backend=${options.backend}`);
+  const gpu = create(flags);
+  keepAlive.push(gpu);
+  return gpu;
+}

@@ -1,0 +1,42 @@
+/** Reverse-mode differentiation as a graph transformation: gradients are tensors like any other. */
+import { reachable, ShapeError, type Tensor } from "./tensor.js";
+
+export interface GradientOps {
+  add(a: Tensor, b: Tensor): Tensor;
+  onesLike(t: Tensor): Tensor;
+}
+
+/**
+ * Gradients of a scalar with respect to tensors.
+ * @param loss a tensor of one element
+ * @param wrt tensors to differentiate by; null is returned for one that the loss does not depend on
+ */
+export function differentiate(loss: Tensor, wrt: readonly Tensor[], ops: GradientOps): (Tensor | null)[] {
+  if (loss.size !== 1) throw new ShapeError(String(loss), "only a loss of one element can be differentiated");
+  const nodes = reachable([loss]);
+
+  // Only nodes between `wrt` and the loss take part, so that no gradient of an image is ever computed unasked.
+  const wanted = new Set<Tensor>(wrt);
+  const active = nodes.filter((node) => {
+    const depends = node.inputs.some((t) => wanted.has(t));
+    if (depends) for (const t of node.outputs) wanted.add(t);
+    return depends;
+  });
+
+  const grads = new Map<Tensor, Tensor>([[loss, ops.onesLike(loss)]]);
+  for (const node of active.reverse()) {
+    const incoming = node.outputs.map((t) => grads.get(t) ?? null);
+    if (!node.op.gradient || incoming.every((g) => g === null)) continue;
+    const contributions = node.op.gradient(node, incoming);
+    node.inputs.forEach((t, i) => {
+      const g = contributions[i];
+      if (!g || !wanted.has(t)) return;
+      if (g.shape.join() !== t.shape.join()) {
+        throw new ShapeError(`gradient of ${node.op.name}`, `input ${i} is ${t}, its gradient ${g}`);
+      }
+      const before = grads.get(t);
+      grads.set(t, before ? ops.add(before, g) : g);
+    });
+  }
+  return wrt.map((t) => grads.get(t) ?? null);
+}

@@ -1,0 +1,78 @@
+/** From nodes to dispatches: what an op may say when it is lowered. Pure data; no GPU object is made here. */
+import type { DeviceProfile } from "../gpu/device.js";
+import type { KernelSpec } from "../gpu/kernel.js";
+import type { ParamValues } from "../gpu/shader.js";
+import { type DType, type Node, type Shape, scratch, type Tensor } from "./tensor.js";
+
+/** One dispatch, with tensors where buffers will be. */
+export interface Launch {
+  readonly kernel: KernelSpec;
+  /** By binding name, `params` excepted; undefined where this variant of the shader has no such binding. */
+  readonly bindings: Readonly<Record<string, Tensor | undefined>>;
+  readonly params?: ParamValues;
+  readonly workgroups: readonly [number, number?, number?];
+  /** Floating point operations and bytes moved at least once, for the profiler. */
+  readonly flops?: number;
+  readonly bytes?: number;
+}
+
+export interface PlacedLaunch extends Launch {
+  readonly bindings: Readonly<Record<string, Tensor>>;
+  readonly node: Node;
+  readonly label: string;
+}
+
+const MAX_GRID = 65535;
+
+/** Folds a count of workgroups into two dimensions, as one dimension holds 65535; shaders undo it by `grid.wgsl`. */
+export function grid(count: number): [number, number] {
+  if (count <= MAX_GRID) return [count, 1];
+  const y = Math.ceil(count / MAX_GRID);
+  return [Math.ceil(count / y), y];
+}
+
+export class Lowering {
+  readonly launches: PlacedLaunch[] = [];
+  /** Tensors that live inside another: child -> (parent, byte offset). */
+  readonly placed = new Map<Tensor, { parent: Tensor; byteOffset: number }>();
+  private current: Node | null = null;
+
+  constructor(readonly profile: DeviceProfile) {}
+
+  lower(nodes: readonly Node[]): void {
+    for (const node of nodes) {
+      this.current = node;
+      if (node.op.viewOffset) {
+        this.placed.set(node.outputs[0], { parent: node.inputs[0], byteOffset: node.op.viewOffset(node) });
+      } else {
+        node.op.updates?.(node).forEach((from, to) => {
+          this.placed.set(node.outputs[to], { parent: node.inputs[from], byteOffset: 0 });
+        });
+        node.op.lower(node, this);
+      }
+    }
+  }
+
+  dispatch(launch: Launch): void {
+    const node = this.current!;
+    const [x, y = 1, z = 1] = launch.workgroups;
+    if (Math.max(x, y, z) > MAX_GRID) {
+      throw new Error(`${node.op.name} in ${node.scope}: grid ${x} x ${y} x ${z} exceeds ${MAX_GRID} workgroups a dimension`);
+    }
+    const bindings: Record<string, Tensor> = {};
+    for (const [name, t] of Object.entries(launch.bindings)) if (t) bindings[name] = t;
+    this.launches.push({ ...launch, bindings, node, label: `${node.scope ? `${node.scope}.` : ""}${node.op.name}` });
+  }
+
+  /** Memory for this node alone. */
+  scratch(name: string, shape: Shape, dtype: DType = "f32"): Tensor {
+    return scratch(`${this.current!.op.name}.${name}`, shape, dtype);
+  }
+
+  /** Lets `child` be made inside `parent`; false where it already lives elsewhere and must be copied. */
+  place(child: Tensor, parent: Tensor, byteOffset: number): boolean {
+    if (child.node === null || this.placed.has(child)) return false;
+    this.placed.set(child, { parent, byteOffset });
+    return true;
+  }
+}

@@ -1,0 +1,172 @@
+import { closest } from "fastest-levenshtein";
+import { z } from "zod";
+import { UserError } from "../errors.js";
+
+const count = z.int().min(1);
+
+/**
+ * The fields of one model and its losses, with the paper's settings as defaults. Section, equation and figure numbers
+ * are the paper's.
+ */
+export const modelFields = {
+  /** Bottleneck blocks of the backbone's four stages; ResNet-50 has [3, 4, 6, 3] (Sec. 3.1). */
+  layers: z.tuple([count, count, count, count]).default([3, 4, 6, 3]),
+  /** Channels of the stem; stage i (0 to 3) outputs 4 * width * 2^i channels, the last one 32 * width. */
+  width: count.default(64),
+  /** Height and width in pixels that every image is resized to (Sec. 4). */
+  imageSize: z.tuple([count, count]).default([384, 128]),
+  /** K, the number of body parts, hence of pairs of a main task (MT) and an auxiliary task (AT) (Sec. 3.1). */
+  parts: count.default(6),
+  /** Filters of both 1x1 convolutions of a part; the representation has parts * partDim values (eq. 2). */
+  partDim: count.default(512),
+  /** "main+aux": multi-task learning; "main": the MTs alone; "aux": the Baseline, ATs on uniform stripes (Table 1). */
+  tasks: z.enum(["main+aux", "main", "aux"]).default("main+aux"),
+  /** C1-S: MT and AT of a part share the channel-selecting convolution and its batch norm (Sec. 3.3). */
+  shareConv1: z.boolean().default(true),
+  /** C2-S: MT and AT of a part share the projecting convolution and its batch norm (Sec. 3.3). */
+  shareConv2: z.boolean().default(true),
+  /** CA: a channel attention module per part, always shared by its MT and AT (Fig. 6). */
+  channelAttention: z.boolean().default(true),
+  /** CA squeezes partDim channels to partDim / attentionReduction, rounded down. */
+  attentionReduction: count.default(4),
+  /** RGA-S after each of the four stages (MPN*). */
+  spatialAttention: z.boolean().default(false),
+  /** Which pixels the ATs see (Sec. 3.2, Table 2): masked and cropped, cropped to the ROI, or the whole map. */
+  prior: z.enum(["mask", "roi", "uniform"]).default("mask"),
+  /** Feature space alignment of MT and AT: "class" eq. 8, "sample" eq. 9, "sample-sum" and "batch" Sec. 5.3.3. */
+  alignment: z.enum(["class", "sample", "sample-sum", "batch", "none"]).default("class"),
+  /** lambda of eq. 10. */
+  alignmentWeight: z.number().min(0).default(1),
+  /** Whether the batch-hard triplet loss of eq. 3 is added. */
+  triplet: z.boolean().default(true),
+  /** alpha of eq. 3, in cosine distance. */
+  margin: z.number().min(0).default(0.2),
+  /** Soft sharing (Sec. 5.3.2): an L2 penalty between MT's and AT's own copies of this layer. */
+  softShare: z.enum(["none", "conv1", "conv2"]).default("none"),
+  /** Weight of the soft-sharing penalty. */
+  softShareWeight: z.number().min(0).default(0),
+};
+
+const modelConfigSchema = z.strictObject({
+  ...modelFields,
+  /** Training people: the classes of every classifier. Market-1501 has 751. */
+  identities: count.default(751),
+});
+
+/** One model and its losses; the names are those of checkpoints' and fixtures' metadata. */
+export type ModelConfig = z.infer<typeof modelConfigSchema>;
+
+/** The model's fields without `identities`, which the dataset decides. */
+export type ModelSettings = Omit<ModelConfig, "identities">;
+
+/**
+ * Rows and columns of the feature map F for images of `imageSize` pixels (height, width). The stem's convolution and
+ * pooling and the second and third stage halve the map, each rounding up; the last stage keeps it (Sec. 3.1).
+ */
+export function featureSize([height, width]: readonly [number, number]): [rows: number, columns: number] {
+  return [Math.ceil(height / 16), Math.ceil(width / 16)];
+}
+
+/**
+ * Fills in the defaults and checks a model's configuration, `source` being named in errors.
+ * @throws UserError naming the field, its value and what is expected.
+ */
+export function parseModelConfig(input: unknown, source = "the model's configuration"): ModelConfig {
+  const config = parseWith(modelConfigSchema, input, source);
+  checkModelSettings(config, source);
+  return config;
+}
+
+/**
+ * Checks what no field can tell alone.
+ * @throws UserError that says which fields disagree and what would do.
+ */
+export function checkModelSettings(config: ModelSettings, source = "the model's configuration"): void {
+  const refuse = (message: string): never => {
+    throw new UserError(`${source}: ${message}`, { exitCode: 2 });
+  };
+  const [rows] = featureSize(config.imageSize);
+  if (config.tasks !== "main" && rows % config.parts !== 0) {
+    const fitting = divisors(rows).join(", ");
+    const height = 16 * config.parts * Math.max(1, Math.round(rows / config.parts));
+    refuse(
+      `parts ${config.parts} does not divide the ${rows} rows of the feature map (images ${config.imageSize[0]} pixels ` +
+        `high); set parts to one of ${fitting}, or imageSize to [${height}, ${config.imageSize[1]}]`,
+    );
+  }
+  if (config.spatialAttention) refuse("spatialAttention (MPN*) is not available yet; set it to false");
+  if (config.channelAttention && config.attentionReduction > config.partDim) {
+    refuse(
+      `attentionReduction ${config.attentionReduction} leaves no channel of partDim ${config.partDim}; ` +
+        `set attentionReduction to at most ${config.partDim}`,
+    );
+  }
+  if (config.softShare !== "none") {
+    const flag = config.softShare === "conv1" ? "shareConv1" : "shareConv2";
+    if (config.tasks !== "main+aux") {
+      refuse(`softShare "${config.softShare}" compares the layers of MT and AT, but tasks is "${config.tasks}"`);
+    }
+    if (config[flag]) refuse(`softShare "${config.softShare}" needs separate layers; set ${flag} to false`);
+  }
+}
+
+function divisors(n: number): number[] {
+  return Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0);
+}
+
+/**
+ * Validates `input` by a schema of flat settings.
+ * @throws UserError listing every wrong key with its value and what is expected, and for every unknown key the nearest
+ * known one.
+ */
+export function parseWith<Shape extends z.ZodRawShape>(
+  schema: z.ZodObject<Shape>,
+  input: unknown,
+  source: string,
+): z.infer<z.ZodObject<Shape>> {
+  if (input === null || typeof input !== "object" || Array.isArray(input)) {
+    throw new UserError(`${source} must be a set of keys and values, not ${show(input)}`, { exitCode: 2 });
+  }
+  const result = schema.safeParse(input);
+  if (result.success) return result.data;
+  const known = Object.keys(schema.shape);
+  const lines = result.error.issues.flatMap((issue) => explain(issue, input as Record<string, unknown>, known));
+  throw new UserError(lines.map((line) => `${source}: ${line}`).join("\n"), { exitCode: 2 });
+}
+
+function explain(issue: z.core.$ZodIssue, input: Record<string, unknown>, known: string[]): string[] {
+  if (issue.code === "unrecognized_keys") {
+    return issue.keys.map((key) => `unknown key "${key}"; the nearest known one is "${closest(key, known)}"`);
+  }
+  const key = String(issue.path[0]);
+  const place = issue.path.length > 1 ? `, item ${Number(issue.path[1]) + 1}` : "";
+  return [`${key} is ${show(input[key])}${place}; expected ${expectation(issue)}`];
+}
+
+function expectation(issue: z.core.$ZodIssue): string {
+  switch (issue.code) {
+    case "invalid_type":
+      return (
+        (
+          { int: "a whole number", array: "a list", tuple: "a list", boolean: "true or false" } as Record<
+            string,
+            string
+          >
+        )[issue.expected] ?? `a ${issue.expected}`
+      );
+    case "invalid_value":
+      return `one of ${issue.values.map(show).join(", ")}`;
+    case "too_small":
+      if (issue.origin === "array") return `a list of ${issue.minimum} items`;
+      return `${issue.inclusive ? "at least" : "more than"} ${issue.minimum}`;
+    case "too_big":
+      if (issue.origin === "array") return `a list of ${issue.maximum} items`;
+      return `${issue.inclusive ? "at most" : "less than"} ${issue.maximum}`;
+    default:
+      return issue.message;
+  }
+}
+
+function show(value: unknown): string {
+  return value === undefined ? "missing" : (JSON.stringify(value) ?? String(value));
+}

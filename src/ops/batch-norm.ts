@@ -1,0 +1,190 @@
+/** Batch normalisation with its own gradient, in both modes, with ReLU and the residual sum of a bottleneck fused. */
+import type { Lowering } from "../graph/lowering.js";
+import { apply, type Op, type Tensor } from "../graph/tensor.js";
+import { expectShape } from "./check.js";
+import { conv2dOp } from "./conv2d.js";
+
+export interface BatchNormAttrs {
+  readonly training: boolean;
+  readonly relu: boolean;
+  readonly residual: boolean;
+  readonly eps: number;
+  readonly momentum: number;
+}
+
+/** Inputs: x, gamma, beta, running mean, running var, residual?; outputs: y, stats, and in training the moved running ones. */
+const batchNormOp: Op<BatchNormAttrs> = {
+  name: "batchNorm",
+  outputs([x, gamma, beta, mean, variance, residual], { training }) {
+    const channels = x.shape[x.shape.length - 1];
+    for (const t of [gamma, beta, mean, variance]) expectShape(t, [channels], "each of batch norm's vectors");
+    if (residual) expectShape(residual, x.shape, "the residual");
+    const moved = training ? [{ shape: [channels] }, { shape: [channels] }] : [];
+    return [{ shape: x.shape }, { shape: [2, channels] }, ...moved];
+  },
+  updates: ({ attrs }) =>
+    new Map(
+      attrs.training
+        ? [
+            [2, 3],
+            [3, 4],
+          ]
+        : [],
+    ),
+  gradient({ inputs: [x, gamma, , , , residual], outputs: [y, stats], attrs }, [dy]) {
+    if (!dy) return [];
+    const grads = apply(batchNormGradOp, [x, gamma, stats, dy, ...(attrs.relu ? [y] : [])], attrs);
+    return [grads[0], grads[1], grads[2], null, null, residual ? (attrs.relu ? grads[3] : dy) : null];
+  },
+  fuse({ inputs: [x, gamma, beta, mean, variance, residual], outputs, attrs }, uses) {
+    const conv = x.node;
+    if (attrs.training || conv?.op !== conv2dOp || uses(x) > 1) return null;
+    const before = conv as NonNullable<typeof conv> & { attrs: Parameters<typeof conv2dOp.outputs>[1] };
+    const { affine, relu, residual: summed } = before.attrs.epilogue;
+    if (affine || relu || summed) return null;
+    const [source, weights, bias] = before.inputs;
+    const [scale, shift] = apply(batchNormAffineOp, [gamma, beta, mean, variance, ...(bias ? [bias] : [])], attrs.eps);
+    const epilogue = { bias: false, affine: true, residual: attrs.residual, relu: attrs.relu };
+    const inputs = [source, weights, scale, shift, ...(residual ? [residual] : [])];
+    return [apply(conv2dOp, inputs, { ...before.attrs, epilogue })[0], outputs[1]];
+  },
+  lower({ inputs: [x, gamma, beta, mean, variance, residual], outputs, attrs }, to) {
+    const [y, stats] = outputs;
+    const { rows, channels, elem } = rowsOf(x);
+    if (attrs.training) {
+      const { chunk, chunks, partial } = statistics(to, x);
+      to.dispatch({
+        kernel: { shader: "batch_norm_stats", defines: { ELEM: elem }, overrides: LANES },
+        bindings: { x, partial },
+        params: { rows, channels: channels / elem, chunk, chunks },
+        workgroups: lanes(channels / elem, chunks),
+        bytes: x.bytes,
+      });
+      to.dispatch({
+        kernel: { shader: "batch_norm_finalize" },
+        bindings: { partial, stats, runningMean: outputs[2], runningVar: outputs[3] },
+        params: { rows, channels, chunk, chunks, eps: attrs.eps, momentum: attrs.momentum },
+        workgroups: [Math.ceil(channels / 64)],
+        bytes: partial.bytes,
+      });
+    } else {
+      to.dispatch({
+        kernel: { shader: "batch_norm_running", defines: { STATS: true } },
+        bindings: { runningMean: mean, runningVar: variance, stats },
+        params: { channels, eps: attrs.eps },
+        workgroups: [Math.ceil(channels / 64)],
+      });
+    }
+    const run = rowsPerRun(rows);
+    to.dispatch({
+      kernel: { shader: "batch_norm_apply", defines: { ELEM: elem, RESIDUAL: residual !== undefined }, overrides: LANES },
+      bindings: { x, stats, gamma, beta, y, residual },
+      params: { rows, channels: channels / elem, run, relu: Number(attrs.relu) },
+      workgroups: lanes(channels / elem, Math.ceil(rows / run)),
+      bytes: (residual ? 3 : 2) * x.bytes,
+    });
+  },
+};
+
+/** Inputs: x, gamma, stats, dy, y (with ReLU); outputs: dx, dgamma, dbeta, dresidual (with ReLU and residual). */
+const batchNormGradOp: Op<BatchNormAttrs> = {
+  name: "batchNormGrad",
+  outputs([x, gamma], { relu, residual }) {
+    const vectors = [{ shape: gamma.shape }, { shape: gamma.shape }];
+    return [{ shape: x.shape }, ...vectors, ...(relu && residual ? [{ shape: x.shape }] : [])];
+  },
+  lower({ inputs: [x, gamma, stats, dy, y], outputs: [dx, dgamma, dbeta, dresidual], attrs }, to) {
+    const { rows, channels, elem } = rowsOf(x);
+    const { chunk, chunks, partial } = statistics(to, x);
+    to.dispatch({
+      kernel: { shader: "batch_norm_grad_stats", defines: { ELEM: elem, RELU: attrs.relu }, overrides: LANES },
+      bindings: { x, stats, dy, partial, y },
+      params: { rows, channels: channels / elem, chunk, chunks },
+      workgroups: lanes(channels / elem, chunks),
+      bytes: (y ? 3 : 2) * x.bytes,
+    });
+    to.dispatch({
+      kernel: { shader: "batch_norm_grad_finalize" },
+      bindings: { partial, dgamma, dbeta },
+      params: { channels, chunks },
+      workgroups: [Math.ceil(channels / 64)],
+      bytes: partial.bytes,
+    });
+    const run = rowsPerRun(rows);
+    const defines = { ELEM: elem, RELU: attrs.relu, RESIDUAL: dresidual !== undefined };
+    to.dispatch({
+      kernel: { shader: "batch_norm_grad_apply", defines, overrides: LANES },
+      bindings: { x, stats, gamma, dgamma, dbeta, dy, dx, y, dresidual },
+      params: { rows, channels: channels / elem, run, inverseRows: attrs.training ? 1 / rows : 0 },
+      workgroups: lanes(channels / elem, Math.ceil(rows / run)),
+      bytes: (3 + (y ? 1 : 0) + (dresidual ? 1 : 0)) * x.bytes,
+    });
+  },
+};
+
+/** Inputs: gamma, beta, mean, var, bias of the convolution before?; outputs: scale, shift of its epilogue. */
+const batchNormAffineOp: Op<number> = {
+  name: "batchNormAffine",
+  outputs: ([gamma]) => [{ shape: gamma.shape }, { shape: gamma.shape }],
+  lower({ inputs: [gamma, beta, runningMean, runningVar, bias], outputs: [scale, shift], attrs: eps }, to) {
+    to.dispatch({
+      kernel: { shader: "batch_norm_running", defines: { STATS: false, BIAS: bias !== undefined } },
+      bindings: { runningMean, runningVar, gamma, beta, scale, shift, bias },
+      params: { channels: gamma.size, eps },
+      workgroups: [Math.ceil(gamma.size / 64)],
+    });
+  },
+};
+
+const LANES = { LX: 8, LY: 8 };
+
+function lanes(columns: number, rows: number): [number, number] {
+  return [Math.ceil(columns / LANES.LX), Math.ceil(rows / LANES.LY)];
+}
+
+function rowsOf(x: Tensor): { rows: number; channels: number; elem: 1 | 4 } {
+  const channels = x.shape[x.shape.length - 1];
+  return { rows: x.size / channels, channels, elem: channels % 4 === 0 ? 4 : 1 };
+}
+
+/** Rows that one invocation walks: few enough for many invocations, and never more runs than a grid dimension holds. */
+function rowsPerRun(rows: number): number {
+  return Math.max(8, Math.ceil(rows / (65535 * LANES.LY)));
+}
+
+function statistics(to: Lowering, x: Tensor): { chunk: number; chunks: number; partial: Tensor } {
+  const { rows, channels } = rowsOf(x);
+  const chunk = Math.max(64, Math.ceil(rows / 512));
+  const chunks = Math.ceil(rows / chunk);
+  return { chunk, chunks, partial: to.scratch("partial", [2, chunks, channels]) };
+}
+
+export interface BatchNormOptions {
+  /** Batch statistics, which also move the running ones; otherwise the running statistics are used. */
+  readonly training: boolean;
+  readonly relu?: boolean;
+  /** Added after the normalisation and before the ReLU. */
+  readonly residual?: Tensor;
+  readonly eps?: number;
+  readonly momentum?: number;
+}
+
+export interface BatchNormVectors {
+  readonly gamma: Tensor;
+  readonly beta: Tensor;
+  readonly runningMean: Tensor;
+  readonly runningVar: Tensor;
+}
+
+/**
+ * Batch normalisation over all axes but the last (channels).
+ * @param x [..., C]
+ * @param v vectors [C]
+ * @returns y, and in training the updated running statistics (unbiased variance), which overwrite the given ones
+ */
+export function batchNorm(x: Tensor, v: BatchNormVectors, options: BatchNormOptions): { y: Tensor; runningMean: Tensor; runningVar: Tensor } {
+  const { training, relu = false, residual, eps = 1e-5, momentum = 0.1 } = options;
+  const inputs = [x, v.gamma, v.beta, v.runningMean, v.runningVar, ...(residual ? [residual] : [])];
+  const outputs = apply(batchNormOp, inputs, { training, relu, residual: residual !== undefined, eps, momentum });
+  return training ? { y: outputs[0], runningMean: outputs[2], runningVar: outputs[3] } : { y: outputs[0], runningMean: v.runningMean, runningVar: v.runningVar };
+}

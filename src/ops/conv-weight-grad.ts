@@ -1,0 +1,101 @@
+import { grid, type Lowering } from "../graph/lowering.js";
+import type { Tensor } from "../graph/tensor.js";
+import { tileDefines } from "./conv2d.js";
+import { type ConvGeometry, chooseTile, convFlops, mapStrides } from "./conv-geometry.js";
+
+/** How many workgroups keep an adapter busy: the reduction is split until there are as many. */
+const wantedWorkgroups = (software: boolean) => (software ? 16 : 1024);
+
+/**
+ * Weight gradient: the sum over all output pixels, split along image rows where there are too few tiles to fill the
+ * adapter, partial sums added in fixed order.
+ * @param source the padded copy of x with folded taps, or null to gather from x itself
+ */
+export function lowerConvWeightGrad(
+  g: ConvGeometry,
+  source: { height: number; width: number } | null,
+  { x, dy, dw }: { x: Tensor; dy: Tensor; dw: Tensor },
+  to: Lowering,
+): void {
+  const [kh, kw] = g.kernel;
+  const inner = source ? kw * g.channels : g.groupChannels;
+  const taps = source ? kh : kh * kw;
+  const xs = source
+    ? { image: source.height * source.width * g.channels, row: source.width * g.channels, pixel: g.channels, group: 0 }
+    : mapStrides(g, "input");
+  const ds = mapStrides(g, "output");
+  const tile = chooseTile(to.profile, inner, g.groupFilters, Math.min(g.filters % 4 === 0 ? 4 : g.filters % 2 === 0 ? 2 : 1));
+  const t = (floats: number) => floats / tile.elem;
+
+  const innerTiles = Math.ceil(inner / tile.tm);
+  const units = taps * innerTiles;
+  const colTiles = Math.ceil(t(g.groupFilters) / (tile.lanesX * tile.tv));
+  const tiles = Math.ceil(units / tile.lanesY) * colTiles;
+
+  const pointwise = kh === 1 && kw === 1 && g.stride.every((s) => s === 1) && g.padding.every((p) => p === 0) && g.split === "channels";
+  const pixels = g.images * g.outHeight * g.outWidth;
+  const allLines = pointwise ? Math.ceil(pixels / 64) : g.images * g.outHeight;
+  const wanted = Math.ceil(wantedWorkgroups(to.profile.software) / (tiles * g.groups));
+  const linesPerSplit = Math.ceil(allLines / Math.max(1, Math.min(wanted, allLines)));
+  const splits = Math.ceil(allLines / linesPerSplit);
+  // A pointwise convolution knows no picture: all pixels form lines of 64, the last one ragged.
+  const lines = pointwise
+    ? { outH: 1, outW: 64, inH: 1, inW: 64, xImage: 64 * xs.pixel, xRow: 0, dImage: 64 * ds.pixel, dRow: 0, pixels }
+    : {
+        outH: g.outHeight,
+        outW: g.outWidth,
+        inH: source?.height ?? g.height,
+        inW: source ? (g.outWidth - 1) * g.stride[1] + 1 : g.width,
+        xImage: xs.image,
+        xRow: xs.row,
+        dImage: t(ds.image),
+        dRow: t(ds.row),
+        pixels,
+      };
+
+  const padded = Math.ceil(dw.size / 4) * 4;
+  const partial = splits > 1 ? to.scratch("partial", [splits, padded]) : dw;
+  const [gx, gy] = grid(tiles);
+  to.dispatch({
+    kernel: {
+      shader: "conv_weight_grad",
+      defines: tileDefines(tile, {}),
+      overrides: { LX: tile.lanesX, LY: tile.lanesY },
+    },
+    bindings: { x, dy, dw: partial },
+    params: {
+      ...lines,
+      dImage: pointwise ? t(lines.dImage) : lines.dImage,
+      cols: t(g.groupFilters),
+      colTiles,
+      inner,
+      innerTiles,
+      units,
+      tapsX: source ? 1 : kw,
+      lines: allLines,
+      linesPerSplit,
+      splits,
+      stride: g.stride,
+      pad: source ? [0, 0] : g.padding,
+      xPixel: xs.pixel,
+      xGroup: xs.group,
+      dPixel: t(ds.pixel),
+      dGroup: t(ds.group),
+      wStride: t(g.filters),
+      wGroup: t(g.groupFilters),
+      wSplit: t(padded),
+    },
+    workgroups: [gx, gy, g.groups * splits],
+    flops: convFlops(g),
+    bytes: x.bytes + dy.bytes + partial.bytes,
+  });
+  if (splits === 1) return;
+  const size = padded / 4;
+  to.dispatch({
+    kernel: { shader: "sum_partials" },
+    bindings: { partial, y: dw },
+    params: { size, splits },
+    workgroups: grid(Math.ceil(size / 64)),
+    bytes: partial.bytes + dw.bytes,
+  });
+}

@@ -1,0 +1,290 @@
+/** Convolution and its two gradients: one implicit GEMM with three ways to gather (shaders/conv*.wgsl). */
+import { grid, type Lowering } from "../graph/lowering.js";
+import { apply, type Op, type Tensor } from "../graph/tensor.js";
+import { expectShape } from "./check.js";
+import { type ConvAttrs, type ConvGeometry, chooseTile, convFlops, convGeometry, foldsTaps, mapStrides, type Tile } from "./conv-geometry.js";
+import { lowerConvWeightGrad } from "./conv-weight-grad.js";
+import { sum } from "./reduce.js";
+
+/** What is done to a sum before it is stored; everything but the bias is for inference, and not differentiated. */
+export interface Epilogue {
+  readonly bias: boolean;
+  readonly affine: boolean;
+  readonly residual: boolean;
+  readonly relu: boolean;
+}
+
+interface Conv2dAttrs extends ConvAttrs {
+  readonly epilogue: Epilogue;
+}
+
+const PLAIN: Epilogue = { bias: false, affine: false, residual: false, relu: false };
+
+/** Inputs: x, w, then bias | scale, shift | residual as the epilogue says. */
+export const conv2dOp: Op<Conv2dAttrs> = {
+  name: "conv2d",
+  outputs([x, w, ...rest], attrs) {
+    const g = convGeometry(x.shape, w.shape, attrs);
+    const shape = [g.images, g.outHeight, g.outWidth, g.filters];
+    const { bias, affine, residual } = attrs.epilogue;
+    if (bias) expectShape(rest[0], [g.filters], "the bias");
+    if (affine) for (const t of rest.slice(0, 2)) expectShape(t, [g.filters], "scale and shift");
+    if (residual) expectShape(rest[rest.length - 1], shape, "the residual");
+    return [{ shape }];
+  },
+  gradient({ inputs: [x, w, bias], attrs }, [dy]) {
+    const { affine, residual, relu } = attrs.epilogue;
+    if (affine || residual || relu) throw new Error("conv2d with a fused epilogue is for inference and has no gradient");
+    if (!dy) return [null, null];
+    const dx = apply(convInputGradOp, [dy, w], { ...attrs, shape: x.shape })[0];
+    const dw = apply(convWeightGradOp, [x, dy], { ...attrs, shape: w.shape })[0];
+    return bias ? [dx, dw, sum(dy, [0, 1, 2])] : [dx, dw];
+  },
+  lower({ inputs: [x, w, ...rest], outputs: [y], attrs }, to) {
+    const g = convGeometry(x.shape, w.shape, attrs);
+    const strides = mapStrides(g, "input");
+    const source = foldsTaps(g) ? padded(x, g, to) : null;
+    const [kh, kw] = g.kernel;
+    const tapStride = g.groupChannels * g.filters;
+    const { bias, affine, residual, relu } = attrs.epilogue;
+    dispatchConv(to, {
+      a: source?.map ?? x,
+      b: w,
+      c: y,
+      rows: [g.images, g.outHeight, g.outWidth],
+      cols: g.groupFilters,
+      inner: source ? kw * g.channels : g.groupChannels,
+      taps: source ? [kh, 1] : [kh, kw],
+      source: source ? [source.height, source.width] : [g.height, g.width],
+      mul: g.stride,
+      add: source ? [0, 0] : [-g.padding[0], -g.padding[1]],
+      step: [1, 1],
+      inside: source !== null || g.padding.every((p) => p === 0),
+      aStrides: source ? { image: source.height * source.width * g.channels, row: source.width * g.channels, pixel: g.channels, group: 0 } : strides,
+      bTap: [kw * tapStride, tapStride],
+      bStart: 0,
+      bStride: g.filters,
+      bGroup: g.groupFilters,
+      cStrides: mapStrides(g, "output"),
+      cStart: 0,
+      groups: g.groups,
+      flops: convFlops(g),
+      relu,
+      bias: bias ? rest[0] : undefined,
+      scale: affine ? rest[0] : undefined,
+      shift: affine ? rest[1] : undefined,
+      residual: residual ? rest[rest.length - 1] : undefined,
+    });
+  },
+};
+
+const convInputGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
+  name: "conv2dInputGrad",
+  outputs: (_, { shape }) => [{ shape }],
+  lower({ inputs: [dy, w], outputs: [dx], attrs }, to) {
+    const g = convGeometry(dx.shape, w.shape, attrs);
+    const [kh, kw] = g.kernel;
+    const transposed = to.scratch("weights", [kh * kw, g.filters, g.groupChannels]);
+    to.dispatch({
+      kernel: { shader: "transpose" },
+      bindings: { x: w, y: transposed },
+      params: { size: w.size, rows: g.groupChannels, cols: g.filters },
+      workgroups: grid(Math.ceil(w.size / 64)),
+      bytes: 2 * w.bytes,
+    });
+    const tap = g.filters * g.groupChannels;
+    const out = mapStrides(g, "input");
+    // Input pixels of one parity of the stride see the same taps, so each parity is a dense convolution of its own.
+    for (let py = 0; py < Math.min(g.stride[0], g.height); py++) {
+      for (let px = 0; px < Math.min(g.stride[1], g.width); px++) {
+        const y = parity(py, g.stride[0], g.padding[0], kh, g.height, g.outHeight);
+        const x = parity(px, g.stride[1], g.padding[1], kw, g.width, g.outWidth);
+        dispatchConv(to, {
+          a: dy,
+          b: transposed,
+          c: dx,
+          rows: [g.images, y.count, x.count],
+          cols: g.groupChannels,
+          inner: g.groupFilters,
+          taps: [y.taps, x.taps],
+          source: [g.outHeight, g.outWidth],
+          mul: [1, 1],
+          add: [y.add, x.add],
+          step: [-1, -1],
+          inside: y.inside && x.inside,
+          aStrides: mapStrides(g, "output"),
+          bTap: [g.stride[0] * kw * tap, g.stride[1] * tap],
+          bStart: (y.firstTap * kw + x.firstTap) * tap,
+          bStride: g.groupChannels,
+          bGroup: g.groupFilters * g.groupChannels,
+          cStrides: { ...out, row: out.row * g.stride[0], pixel: out.pixel * g.stride[1] },
+          cStart: py * out.row + px * out.pixel,
+          groups: g.groups,
+          flops: 2 * g.images * y.count * x.count * y.taps * x.taps * g.filters * g.groupChannels,
+          relu: false,
+        });
+      }
+    }
+  },
+};
+
+const convWeightGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
+  name: "conv2dWeightGrad",
+  outputs: (_, { shape }) => [{ shape }],
+  lower({ inputs: [x, dy], outputs: [dw], attrs }, to) {
+    const g = convGeometry(x.shape, dw.shape, attrs);
+    const source = foldsTaps(g) ? padded(x, g, to) : null;
+    lowerConvWeightGrad(g, source, { x: source?.map ?? x, dy, dw }, to);
+  },
+};
+
+function parity(offset: number, stride: number, pad: number, kernel: number, size: number, outSize: number) {
+  const firstTap = (offset + pad) % stride;
+  const taps = Math.max(0, Math.ceil((kernel - firstTap) / stride));
+  const count = Math.ceil((size - offset) / stride);
+  const add = (offset + pad - firstTap) / stride;
+  const inside = taps === 0 || (add - (taps - 1) >= 0 && add + count - 1 < outSize);
+  return { firstTap, taps, count, add, inside };
+}
+
+/** The input in a frame of zeros, so that no tap falls outside. */
+function padded(x: Tensor, g: ConvGeometry, to: Lowering): { map: Tensor; height: number; width: number } {
+  const [top, left] = g.padding;
+  const height = g.height + 2 * top;
+  const width = g.width + 2 * left;
+  const map = to.scratch("padded", [g.images, height, width, g.channels]);
+  to.dispatch({
+    kernel: { shader: "pad" },
+    bindings: { x, y: map },
+    params: { size: map.size, height: g.height, width: g.width, channels: g.channels, outHeight: height, outWidth: width, top, left },
+    workgroups: grid(Math.ceil(map.size / 64)),
+    bytes: x.bytes + map.bytes,
+  });
+  return { map, height, width };
+}
+
+interface Strides {
+  readonly image: number;
+  readonly row: number;
+  readonly pixel: number;
+  readonly group: number;
+}
+
+interface ConvLaunch {
+  readonly a: Tensor;
+  readonly b: Tensor;
+  readonly c: Tensor;
+  readonly rows: readonly [number, number, number];
+  readonly cols: number;
+  readonly inner: number;
+  readonly taps: readonly [number, number];
+  readonly source: readonly [number, number];
+  readonly mul: readonly [number, number];
+  readonly add: readonly [number, number];
+  readonly step: readonly [number, number];
+  /** No tap of any row falls outside the source. */
+  readonly inside: boolean;
+  readonly aStrides: Strides;
+  readonly bTap: readonly [number, number];
+  readonly bStart: number;
+  readonly bStride: number;
+  readonly bGroup: number;
+  readonly cStrides: Strides;
+  readonly cStart: number;
+  readonly groups: number;
+  readonly flops: number;
+  readonly relu: boolean;
+  readonly bias?: Tensor;
+  readonly scale?: Tensor;
+  readonly shift?: Tensor;
+  readonly residual?: Tensor;
+}
+
+function dispatchConv(to: Lowering, l: ConvLaunch): void {
+  const rows = l.rows[0] * l.rows[1] * l.rows[2];
+  const inT = [l.bTap[0], l.bTap[1], l.bStart, l.bStride, l.bGroup, ...Object.values(l.cStrides), l.cStart];
+  const multiple = inT.every((n) => n % 4 === 0) ? 4 : inT.every((n) => n % 2 === 0) ? 2 : 1;
+  const tile = chooseTile(to.profile, rows, l.cols, multiple);
+  const t = (floats: number) => floats / tile.elem;
+  const colTiles = Math.ceil(t(l.cols) / (tile.lanesX * tile.tv));
+  const rowTiles = Math.ceil(rows / (tile.lanesY * tile.tm));
+  const [gx, gy] = grid(colTiles * rowTiles);
+  to.dispatch({
+    kernel: {
+      shader: "conv",
+      defines: tileDefines(tile, {
+        PADDED: !l.inside,
+        BIAS: l.bias !== undefined,
+        AFFINE: l.scale !== undefined,
+        RESIDUAL: l.residual !== undefined,
+      }),
+      overrides: { LX: tile.lanesX, LY: tile.lanesY },
+    },
+    bindings: { a: l.a, b: l.b, c: l.c, bias: l.bias, scale: l.scale, shift: l.shift, residual: l.residual },
+    params: {
+      rows,
+      cols: t(l.cols),
+      colTiles,
+      inner: l.inner,
+      tapsY: l.taps[0],
+      tapsX: l.taps[1],
+      outH: l.rows[1],
+      outW: l.rows[2],
+      inH: l.source[0],
+      inW: l.source[1],
+      mul: l.mul,
+      add: l.add,
+      step: l.step,
+      aImage: l.aStrides.image,
+      aRow: l.aStrides.row,
+      aPixel: l.aStrides.pixel,
+      aGroup: l.aStrides.group,
+      bTap: l.bTap.map(t),
+      bStart: t(l.bStart),
+      bStride: t(l.bStride),
+      bGroup: t(l.bGroup),
+      cImage: t(l.cStrides.image),
+      cRow: t(l.cStrides.row),
+      cPixel: t(l.cStrides.pixel),
+      cGroup: t(l.cStrides.group),
+      cStart: t(l.cStart),
+      relu: Number(l.relu),
+    },
+    workgroups: [gx, gy, l.groups],
+    flops: l.flops,
+    bytes: l.a.bytes + l.b.bytes + l.c.bytes,
+  });
+}
+
+export function tileDefines(tile: Tile, flags: Readonly<Record<string, boolean>>): Record<string, number | boolean> {
+  return { ELEM: tile.elem, TM: tile.tm, TV: tile.tv, ...flags };
+}
+
+export interface Conv2dOptions {
+  readonly stride?: number | readonly [number, number];
+  readonly padding?: number | readonly [number, number];
+  /** Groups of filters; each sees its share of the channels, or its stripe of the rows (`split`). */
+  readonly groups?: number;
+  readonly split?: "channels" | "rows";
+  readonly bias?: Tensor;
+}
+
+const pair = (v: number | readonly [number, number]): readonly [number, number] => (typeof v === "number" ? [v, v] : v);
+
+/**
+ * 2-D convolution (cross-correlation, as everywhere in deep learning).
+ * @param x [N, H, W, Cin]
+ * @param w [kh, kw, Cin / groups, Cout]; with `split: "rows"` group k sees rows [k H / groups, (k + 1) H / groups) of all
+ * channels, and its filters are columns [k Cout / groups, ...) of the output
+ * @returns [N, H', W', Cout] with H' = floor((H + 2 padding - kh) / stride) + 1
+ */
+export function conv2d(x: Tensor, w: Tensor, options: Conv2dOptions = {}): Tensor {
+  const attrs: Conv2dAttrs = {
+    stride: pair(options.stride ?? 1),
+    padding: pair(options.padding ?? 0),
+    groups: options.groups ?? 1,
+    split: options.split ?? "channels",
+    epilogue: { ...PLAIN, bias: options.bias !== undefined },
+  };
+  return apply(conv2dOp, options.bias ? [x, w, options.bias] : [x, w], attrs)[0];
+}

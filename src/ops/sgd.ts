@@ -1,0 +1,64 @@
+import { grid } from "../graph/lowering.js";
+import { apply, type Op, type Tensor } from "../graph/tensor.js";
+
+/** Lays tensors side by side in one; those that can be are made in place, the others copied. */
+const packOp: Op<{ readonly byteOffsets: readonly number[]; readonly size: number }> = {
+  name: "pack",
+  outputs: (_, { size }) => [{ shape: [size] }],
+  lower({ inputs, outputs: [flat], attrs }, to) {
+    inputs.forEach((t, i) => {
+      if (to.place(t, flat, attrs.byteOffsets[i])) return;
+      const range = to.scratch("range", t.shape);
+      to.place(range, flat, attrs.byteOffsets[i]);
+      to.dispatch({
+        kernel: { shader: "sum_partials" },
+        bindings: { partial: t, y: range },
+        params: { size: Math.ceil(t.size / 4), splits: 1 },
+        workgroups: grid(Math.ceil(t.size / 256)),
+        bytes: 2 * t.bytes,
+      });
+    });
+  },
+};
+
+/** Inputs: weights, momenta, gradients (all flat, laid out alike), hyper; overwrites the first two. */
+const sgdOp: Op<null> = {
+  name: "sgd",
+  outputs([weights, momenta, grads]) {
+    if (weights.size !== momenta.size || weights.size !== grads.size) throw new Error("flat buffers of different sizes");
+    return [{ shape: weights.shape }, { shape: momenta.shape }];
+  },
+  updates: () =>
+    new Map([
+      [0, 0],
+      [1, 1],
+    ]),
+  lower({ inputs: [, , grads, hyper], outputs: [weights, momenta] }, to) {
+    const size = Math.ceil(weights.size / 4);
+    to.dispatch({
+      kernel: { shader: "sgd" },
+      bindings: { weights, momenta, grads, hyper },
+      params: { size },
+      workgroups: grid(Math.ceil(size / 64)),
+      bytes: 5 * weights.bytes,
+    });
+  },
+};
+
+/**
+ * Lays gradients side by side as the parameters lie in their flat buffer.
+ * @param tensors with the byte offset of each
+ * @param size of the result, in floats
+ */
+export function pack(tensors: readonly Tensor[], byteOffsets: readonly number[], size: number): Tensor {
+  return apply(packOp, tensors, { byteOffsets, size })[0];
+}
+
+/**
+ * One step of SGD with momentum, weight decay and Nesterov, as torch's, over whole flat buffers.
+ * @param hyper [4]: learning rate, momentum, weight decay, Nesterov (0 or 1)
+ * @returns the updates to hand to `Program.compile`
+ */
+export function sgd(weights: Tensor, momenta: Tensor, grads: Tensor, hyper: Tensor): Tensor[] {
+  return apply(sgdOp, [weights, momenta, grads, hyper], null);
+}

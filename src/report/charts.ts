@@ -1,0 +1,71 @@
+/** The report's line charts as data; `script.ts` draws them in the page. */
+import type { Evaluation, MetricsRow } from "./data.js";
+
+export interface Chart {
+  title: string;
+  xLabel: string;
+  /** How values are written: as they are, or as percentages of a fraction. */
+  unit: "plain" | "percent";
+  logarithmic?: boolean;
+  x: number[];
+  /** One value for each x; null leaves a gap. */
+  series: { label: string; values: (number | null)[]; dashed?: boolean }[];
+}
+
+/** More points than a chart has pixels only make the page heavy; rows beyond are averaged in groups. */
+const MAX_POINTS = 1000;
+
+/** CMC curves of all evaluations, as far as the shortest of them; all but the last are dashed. */
+export function cmcChart(evaluations: readonly Evaluation[]): Chart {
+  const ranks = Math.min(...evaluations.map(({ cmc }) => cmc.length));
+  return {
+    title: "CMC",
+    xLabel: "rank",
+    unit: "percent",
+    x: Array.from({ length: ranks }, (_, rank) => rank + 1),
+    series: evaluations.map(({ label, cmc }, i) => ({
+      label,
+      values: Array.from(cmc).slice(0, ranks),
+      dashed: i < evaluations.length - 1,
+    })),
+  };
+}
+
+/** Losses and learning rate over the steps, from the rows of metrics.jsonl. Charts without data are left out. */
+export function trainingCharts(rows: readonly MetricsRow[]): Chart[] {
+  const flat = rows.map((row) => Object.fromEntries(flatten(row))).filter(({ step }) => typeof step === "number");
+  const names = [...new Set(flat.flatMap(Object.keys))];
+  const losses = names.filter((name) => name === "loss" || name.startsWith("loss."));
+  const group = Math.max(1, Math.ceil(flat.length / MAX_POINTS));
+  const chart = (title: string, keys: string[]): Chart => ({
+    title: group > 1 ? `${title} (each point the mean of ${group} rows)` : title,
+    xLabel: "step",
+    unit: "plain",
+    x: groupMeans(flat, "step", group).map(Number),
+    series: keys.map((key) => ({ label: key.replace(/^loss\./, ""), values: groupMeans(flat, key, group) })),
+  });
+  const rate = chart("Learning rate", names.includes("lr") ? ["lr"] : []);
+  // A schedule falls by factors of ten; only one that starts from or ends at zero has no logarithm.
+  rate.logarithmic = rate.series.every(({ values }) => values.every((value) => value === null || value > 0));
+  return [chart("Losses", losses), rate].filter(({ series }) => series.length > 0);
+}
+
+/** Means of `key` over groups of consecutive rows; null where no row of a group has a finite value. */
+function groupMeans(rows: readonly Record<string, unknown>[], key: string, group: number): (number | null)[] {
+  return Array.from({ length: Math.ceil(rows.length / group) }, (_, i) => {
+    const values = rows
+      .slice(i * group, (i + 1) * group)
+      .map((row) => row[key])
+      .filter((value): value is number => Number.isFinite(value));
+    return values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
+  });
+}
+
+/** Leaves of nested plain objects, their names joined with dots; arrays are leaves. */
+export function flatten(values: Readonly<Record<string, unknown>>, prefix = ""): [string, unknown][] {
+  return Object.entries(values).flatMap(([key, value]): [string, unknown][] =>
+    typeof value === "object" && value !== null && !Array.isArray(value)
+      ? flatten(value as Record<string, unknown>, `${prefix}${key}.`)
+      : [[prefix + key, value]],
+  );
+}

@@ -1,0 +1,189 @@
+/** The report: one HTML file that holds its pictures, its charts and the code that draws them, and fetches nothing. */
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+import { UserError } from "../errors.js";
+import { type Chart, cmcChart, flatten, trainingCharts } from "./charts.js";
+import type { Evaluation, RankedListData, ReportData, Timing } from "./data.js";
+import { Html, html, jsonForScript, nothing } from "./html.js";
+import { MARK_STROKES, thumbnail } from "./pictures.js";
+import { script } from "./script.js";
+import { style } from "./style.js";
+
+/**
+ * Writes a report as one self-contained HTML file; folders are made as needed.
+ *
+ * @throws UserError when the file cannot be written
+ */
+export async function writeReport(path: string, data: ReportData): Promise<void> {
+  const page = await renderReport(data);
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, page);
+  } catch (cause) {
+    throw new UserError(
+      `Cannot write the report ${path}: ${(cause as Error).message}. Free some space or choose another folder.`,
+      { cause },
+    );
+  }
+}
+
+/** The text of the page. */
+export async function renderReport(data: ReportData): Promise<string> {
+  const charts: Chart[] = [];
+  const plot = (chart: Chart) =>
+    html`<div class="card"><h3>${chart.title}</h3><div class="chart" data-chart="${charts.push(chart) - 1}"></div></div>`;
+
+  const sections = [
+    data.evaluations.length ? results(data.evaluations, plot) : nothing,
+    data.rankedLists.length ? await rankedLists(data.rankedLists) : nothing,
+    section(
+      "Training",
+      data.metrics.length ? html`<div class="grid">${trainingCharts(data.metrics).map(plot)}</div>` : nothing,
+    ),
+    section("Dataset and time", html`<div class="grid">${dataset(data.dataset)}${timings(data.timings)}</div>`),
+    section("Configuration", settings(data.configuration)),
+  ];
+  const page = html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<title>${data.title}</title>
+<style>${await packageText("uplot/dist/uPlot.min.css")}${new Html(style)}</style>
+</head>
+<body>
+<main>
+<header>
+<h1>${data.title}</h1>
+${data.subtitle === undefined ? nothing : html`<p class="muted">${data.subtitle}</p>`}
+${adapter(data.adapter)}
+</header>
+${sections}
+</main>
+<script type="application/json" id="charts">${jsonForScript(charts)}</script>
+<script>${await packageText("uplot/dist/uPlot.iife.min.js")}</script>
+<script>${new Html(script)}</script>
+</body>
+</html>
+`;
+  return page.text;
+}
+
+/** A file of an installed package, to be inlined as it is. */
+const packageText = async (name: string) => new Html(await readFile(fileURLToPath(import.meta.resolve(name)), "utf8"));
+
+const section = (title: string, body: Html) =>
+  body === nothing ? nothing : html`<section><h2>${title}</h2>${body}</section>`;
+
+const percent = (fraction: number) => `${(100 * fraction).toFixed(1)} %`;
+const points = (change: number) => `${change < 0 ? "-" : "+"}${Math.abs(100 * change).toFixed(1)}`;
+
+const adapter = ({ name, software }: ReportData["adapter"]) =>
+  software
+    ? html`<p class="warning" role="note"><strong>Software adapter: ${name}.</strong>
+        No GPU took part. Rates are as on any adapter; times are those of a processor and say nothing about a GPU.</p>`
+    : html`<p class="muted">Adapter: ${name}</p>`;
+
+/** Rows of the table of results. The two definitions of mAP differ by up to some percent, so both are named. */
+const MEASURES = [
+  { key: "rank1", name: "Rank-1" },
+  { key: "rank5", name: "Rank-5" },
+  { key: "rank10", name: "Rank-10" },
+  { key: "rank20", name: "Rank-20" },
+  { key: "mAP", name: "mAP (step: torchreid, fast-reid)" },
+  { key: "mAPTrapezoid", name: "mAP (trapezoid: original Market-1501 code)" },
+] as const;
+
+function results(evaluations: readonly Evaluation[], plot: (chart: Chart) => Html): Html {
+  const [first, last] = [evaluations[0], evaluations[evaluations.length - 1]];
+  const compared = evaluations.length > 1;
+  const figures = (["rank1", "rank5", "mAP", "mAPTrapezoid"] as const).map(
+    (
+      key,
+    ) => html`<div class="card"><dt>${MEASURES.find((measure) => measure.key === key)!.name.replace(/:.*/, ")")}</dt>
+      <dd>${percent(last[key])}<small>${compared ? `${first.label}: ${percent(first[key])}` : last.label}</small></dd></div>`,
+  );
+  const rows = MEASURES.map(
+    ({
+      key,
+      name,
+    }) => html`<tr><th scope="row">${name}</th>${evaluations.map((one) => html`<td>${percent(one[key])}</td>`)}
+      ${compared ? html`<td>${points(last[key] - first[key])}</td>` : nothing}</tr>`,
+  );
+  const counts = html`<p class="muted">${last.queries} queries counted, ${last.skipped} skipped for want of a right gallery image.
+    Gallery images of the query's own camera and junk are left out.</p>`;
+  return html`<dl class="figures">${figures}</dl>
+    ${section(
+      "Retrieval",
+      html`<div class="grid"><div class="card"><div class="scroll"><table>
+        <thead><tr><th scope="col">Measure</th>${evaluations.map(({ label }) => html`<th scope="col">${label}</th>`)}
+        ${compared ? html`<th scope="col">Change</th>` : nothing}</tr></thead>
+        <tbody>${rows}</tbody></table></div>${counts}</div>${plot(cmcChart(evaluations))}</div>`,
+    )}`;
+}
+
+async function rankedLists(lists: readonly RankedListData[]): Promise<Html> {
+  const cards = await Promise.all(
+    lists.map(async ({ query, matches, caption }) => {
+      const items = matches.map(async (match, i) => {
+        const kind = match.right ? "right" : "wrong";
+        return html`<li class="${kind}" title="${match.label}"><div class="shot">${await image(match, `${i + 1}, ${kind}: ${match.label}`)}
+          <svg viewBox="0 0 16 16" aria-hidden="true"><path d="${MARK_STROKES[kind]}"/></svg></div>${match.similarity.toFixed(3)}</li>`;
+      });
+      return html`<div class="card ranked">${caption === undefined ? nothing : html`<h3>${caption}</h3>`}
+        <ol><li title="${query.label}"><div class="shot">${await image(query, `query: ${query.label}`)}</div>query</li>
+        ${await Promise.all(items)}</ol></div>`;
+    }),
+  );
+  return section(
+    "Ranked lists",
+    html`<p class="legend muted"><span><b class="query">blue</b> the query</span>
+      <span><b class="right">green, check mark</b> the same person</span>
+      <span><b class="wrong">red, cross</b> somebody else</span><span>number: cosine similarity</span></p>${cards}`,
+  );
+}
+
+async function image(picture: RankedListData["query"], description: string): Promise<Html> {
+  const source = await thumbnail(picture);
+  return source === undefined ? html`<span>cannot be read</span>` : html`<img src="${source}" alt="${description}">`;
+}
+
+function dataset({ name, subsets }: ReportData["dataset"]): Html {
+  const rows = subsets.map(
+    ({ subset, people, images, cameras }) =>
+      html`<tr><th scope="row">${subset}</th><td>${people}</td><td>${images}</td><td>${cameras}</td></tr>`,
+  );
+  return html`<div class="card"><h3>${name}</h3><div class="scroll"><table>
+    <thead><tr><th scope="col">Subset</th><th scope="col">People</th><th scope="col">Images</th><th scope="col">Cameras</th></tr></thead>
+    <tbody>${rows}</tbody></table></div></div>`;
+}
+
+function timings(entries: readonly Timing[]): Html {
+  if (entries.length === 0) return nothing;
+  const rows = entries.map(
+    ({ name, milliseconds, note }) =>
+      html`<tr><th scope="row">${name}${note === undefined ? nothing : html`<div class="muted">${note}</div>`}</th>
+        <td>${duration(milliseconds)}</td></tr>`,
+  );
+  return html`<div class="card"><h3>Time</h3><table><tbody>${rows}</tbody></table></div>`;
+}
+
+/** 0.52 ms, 31.4 ms, 4.2 s, 3 min 05 s, 2 h 07 min. */
+export function duration(milliseconds: number): string {
+  if (milliseconds < 1000) return `${Number(milliseconds.toPrecision(3))} ms`;
+  if (milliseconds < 59_950) return `${(milliseconds / 1000).toFixed(1)} s`;
+  const seconds = Math.round(milliseconds / 1000);
+  const two = (value: number) => String(Math.floor(value)).padStart(2, "0");
+  return seconds < 3600
+    ? `${Math.floor(seconds / 60)} min ${two(seconds % 60)} s`
+    : `${Math.floor(seconds / 3600)} h ${two((seconds % 3600) / 60)} min`;
+}
+
+function settings(configuration: ReportData["configuration"]): Html {
+  const entries = flatten(configuration).filter(([, value]) => value !== undefined);
+  if (entries.length === 0) return nothing;
+  const write = (value: unknown) => (Array.isArray(value) ? value.join(", ") : String(value ?? "none"));
+  return html`<dl class="card settings">${entries.map(([key, value]) => html`<div><dt>${key}</dt><dd>${write(value)}</dd></div>`)}</dl>`;
+}

@@ -1,0 +1,225 @@
+import { readFileSync } from "node:fs";
+import { parse as parseYaml, YAMLParseError } from "yaml";
+import { z } from "zod";
+import { UserError } from "../errors.js";
+import { checkModelSettings, type ModelConfig, modelFields, parseWith } from "../models/config.js";
+
+const count = z.int().min(1);
+const fraction = z.number().min(0).max(1);
+const ordered = (range: readonly [number, number]) => range[0] <= range[1];
+const orderedMessage = "the smaller number first";
+
+const trainConfigSchema = z.strictObject({
+  ...modelFields,
+  /** The preset that the settings started from; see `presets`. */
+  preset: z.enum(["paper", "small"]).default("paper"),
+  /** Decides initial values, batches and augmentation; the same seed gives the same weights on the same adapter. */
+  seed: z.int().min(0).max(0xffffffff).default(0),
+
+  /** S, people of a batch (Sec. 4). */
+  subjects: count.default(6),
+  /** A, images of each person of a batch (Sec. 4). */
+  imagesPerSubject: count.default(8),
+  /** Passes over the enlarged training set (Sec. 4). */
+  epochs: count.default(70),
+  /** Batches of an epoch; null: as many as the enlarged training set fills, see `epochLength`. */
+  iterationsPerEpoch: count.nullable().default(null),
+
+  /** Learning rate at the start (Sec. 4). */
+  lr: z.number().gt(0).default(0.01),
+  /** Epochs after which the learning rate is multiplied by `lrGamma`, again and again (Sec. 4). */
+  lrStep: count.default(20),
+  lrGamma: z.number().gt(0).max(1).default(0.1),
+  /** Momentum of SGD (Sec. 4). */
+  momentum: z.number().min(0).lt(1).default(0.9),
+  /** Weight decay of every parameter, those of batch norm included (Sec. 4). */
+  weightDecay: z.number().min(0).default(5e-4),
+  nesterov: z.boolean().default(false),
+
+  /** Probability of a horizontal flip (Sec. 4). */
+  flip: fraction.default(0.5),
+  /** Probability of random erasing (Sec. 4). */
+  erasing: fraction.default(0.5),
+  /** Range of the erased area, as a fraction of the image's. */
+  erasingArea: z.tuple([fraction, fraction]).refine(ordered, orderedMessage).default([0.02, 0.4]),
+  /** Range of the erased rectangle's height / width. */
+  erasingAspect: z
+    .tuple([z.number().gt(0), z.number().gt(0)])
+    .refine(ordered, orderedMessage)
+    .default([0.3, 3.33]),
+  /** How many times random translation enlarges the training set (Sec. 4); 1 leaves the images where they are. */
+  translationFolds: count.default(5),
+  /** Furthest translation, as a fraction of the image's height and width. */
+  translationFraction: fraction.default(0.05),
+
+  /** Epochs between evaluations; 0: only after the last one. */
+  evaluateEvery: z.int().min(0).default(10),
+  /** Epochs between checkpoints; one is also written after the last epoch and on interruption. */
+  checkpointEvery: count.default(1),
+  /** Whether the evaluated features are averaged with those of the flipped image. */
+  flipTest: z.boolean().default(true),
+
+  /** Batches decoded ahead of the GPU. */
+  batchesAhead: count.default(2),
+  /** Threads that decode images; null: one for each core but one, at least one. */
+  workers: count.nullable().default(null),
+  /** The label set of the parsing maps that coarse priors are made from (Sec. 3.2). */
+  labels: z.enum(["lip", "atr", "pascal"]).default("lip"),
+});
+
+/** Everything that decides a training run except the dataset, which brings `identities`. */
+export type TrainConfig = z.infer<typeof trainConfigSchema>;
+export type PresetName = TrainConfig["preset"];
+
+/**
+ * Named settings; what a preset leaves out keeps its default, which is the paper's. `small` learns within minutes on a
+ * CPU: a shallow narrow backbone and small images.
+ */
+export const presets: Record<PresetName, Partial<TrainConfig>> = {
+  paper: {},
+  small: {
+    layers: [1, 1, 1, 1],
+    width: 16,
+    imageSize: [96, 32],
+    partDim: 128,
+    epochs: 20,
+    lrStep: 8,
+    evaluateEvery: 5,
+  },
+};
+
+export interface ConfigSources {
+  /** Name of a preset; otherwise the file's own `preset`, otherwise "paper". */
+  preset?: string;
+  /** Path of a YAML file of settings. */
+  file?: string;
+  /** Settings as `key=value`, the value in YAML: `lr=0.02`, `imageSize=[96, 32]`. */
+  set?: readonly string[];
+}
+
+/**
+ * Settings from the defaults, over them the preset, the YAML file and the `key=value` settings, the last one winning.
+ * @throws UserError for an unreadable file, an unknown key or preset, a value of the wrong kind, and settings that do
+ * not go together.
+ */
+export function loadConfig({ preset, file, set = [] }: ConfigSources = {}): TrainConfig {
+  const fromFile = file === undefined ? {} : readYaml(file);
+  const fromCommand = Object.fromEntries(set.map(parseSetting));
+  const name = preset ?? fromFile.preset ?? "paper";
+  if (!isPreset(name)) {
+    const where = preset === undefined ? file : "--preset";
+    throw new UserError(
+      `${where}: there is no preset ${JSON.stringify(name)}; use ${Object.keys(presets).join(" or ")}`,
+      {
+        exitCode: 2,
+      },
+    );
+  }
+  // Each source is validated by itself first, so that an error names the source that has to be changed.
+  if (file !== undefined) parseWith(trainConfigSchema, fromFile, file);
+  parseWith(trainConfigSchema, fromCommand, "--set");
+  const config = trainConfigSchema.parse({ ...presets[name], ...fromFile, ...fromCommand, preset: name });
+  checkTrainConfig(config);
+  return config;
+}
+
+/**
+ * Validates settings that a checkpoint or a caller brings, `source` being named in errors.
+ * @throws UserError as `loadConfig` does.
+ */
+export function parseTrainConfig(input: unknown, source = "the configuration"): TrainConfig {
+  const config = parseWith(trainConfigSchema, input, source);
+  checkTrainConfig(config, source);
+  return config;
+}
+
+function isPreset(name: unknown): name is PresetName {
+  return typeof name === "string" && Object.hasOwn(presets, name);
+}
+
+function checkTrainConfig(config: TrainConfig, source = "the configuration"): void {
+  checkModelSettings(config, source);
+  for (const key of ["subjects", "imagesPerSubject"] as const) {
+    if (config.triplet && config[key] < 2) {
+      throw new UserError(
+        `${source}: ${key} is ${config[key]}; the triplet loss needs at least 2 (or set triplet to false)`,
+        {
+          exitCode: 2,
+        },
+      );
+    }
+  }
+}
+
+function readYaml(file: string): Record<string, unknown> {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (cause) {
+    const reason =
+      (cause as NodeJS.ErrnoException).code === "ENOENT" ? "there is no such file" : (cause as Error).message;
+    throw new UserError(`cannot read the configuration ${file}: ${reason}`, { cause });
+  }
+  try {
+    // An empty file is an empty set of settings; anything else that is not a map is refused by the validation.
+    return parseYaml(text) ?? {};
+  } catch (cause) {
+    if (!(cause instanceof YAMLParseError)) throw cause;
+    throw new UserError(`${file} is not valid YAML: ${cause.message}`, { exitCode: 2, cause });
+  }
+}
+
+function parseSetting(setting: string): [key: string, value: unknown] {
+  const split = setting.indexOf("=");
+  const key = setting.slice(0, split).trim();
+  if (split < 1 || key === "") {
+    throw new UserError(`--set ${setting}: expected key=value, such as --set lr=0.02`, { exitCode: 2 });
+  }
+  if (key === "preset") throw new UserError(`--set ${setting}: choose a preset with --preset`, { exitCode: 2 });
+  try {
+    return [key, parseYaml(setting.slice(split + 1))];
+  } catch (cause) {
+    throw new UserError(`--set ${setting}: the value is not valid YAML: ${(cause as Error).message}`, {
+      exitCode: 2,
+      cause,
+    });
+  }
+}
+
+/** The model that these settings describe, for a training set of `identities` people. */
+export function modelConfigOf(config: TrainConfig, identities: number): ModelConfig {
+  const fields = Object.keys(modelFields) as (keyof typeof modelFields)[];
+  return {
+    ...(Object.fromEntries(fields.map((key) => [key, config[key]])) as Omit<ModelConfig, "identities">),
+    identities,
+  };
+}
+
+/**
+ * Batches of an epoch over `images` training images: those that leave at least one image of the enlarged set over, as
+ * the official code counts (1347 for Market-1501's 12,936 images, five-fold, in batches of 48), and at least one.
+ */
+export function epochLength(config: TrainConfig, images: number): number {
+  if (config.iterationsPerEpoch !== null) return config.iterationsPerEpoch;
+  const batch = config.subjects * config.imagesPerSubject;
+  return Math.max(1, Math.ceil((config.translationFolds * images) / batch) - 1);
+}
+
+/** Settings that may change between stopping and resuming a run without changing the weights it reaches by a step. */
+const free = ["preset", "epochs", "evaluateEvery", "checkpointEvery", "flipTest", "batchesAhead", "workers"] as const;
+
+/** What must match for a run to be resumed, as JSON with sorted keys; written into checkpoints. */
+export function configDigest(config: TrainConfig): string {
+  const bound = Object.entries(config).filter(([key]) => !(free as readonly string[]).includes(key));
+  return JSON.stringify(Object.fromEntries(bound.sort(([a], [b]) => (a < b ? -1 : 1))));
+}
+
+/** How two digests differ, a line for each setting: `width is 16, the checkpoint has 64`. */
+export function digestDifferences(current: string, checkpoint: string): string[] {
+  const [ours, theirs] = [current, checkpoint].map((text) => JSON.parse(text) as Record<string, unknown>);
+  const keys = [...new Set([...Object.keys(ours), ...Object.keys(theirs)])];
+  const show = (value: unknown) => (value === undefined ? "not set" : JSON.stringify(value));
+  return keys
+    .filter((key) => show(ours[key]) !== show(theirs[key]))
+    .map((key) => `${key} is ${show(ours[key])}, the checkpoint has ${show(theirs[key])}`);
+}

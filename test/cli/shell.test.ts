@@ -1,0 +1,142 @@
+import { spawn, spawnSync } from "node:child_process";
+import { PassThrough } from "node:stream";
+import { fileURLToPath } from "node:url";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { formatSeconds, startProgress } from "#src/cli/progress.js";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+/** A program of its own on the shell; its commands end in each way that a command can. */
+const program = `
+import { cpuOnly, collect, main, run, wholeNumber } from "#src/cli/shell.js";
+import { UserError } from "#src/errors.js";
+const register = (program) => {
+  const add = (name, action) => cpuOnly(program.command(name).action(run(action)));
+  add("answer", async (shell) => {
+    shell.print("forty-two");
+    shell.note("thinking");
+    shell.warn("rounded");
+    const progress = shell.progress("steps", 2);
+    progress.update(2);
+    progress.stop();
+    return { answer: 42 };
+  }).option("--count <n>", "a number", wholeNumber(1)).option("--set <key=value>", "a setting", collect, []);
+  add("refuse", async () => { throw new UserError("no such file; make it"); });
+  add("misuse", async () => { throw new UserError("wrong setting", { exitCode: 2 }); });
+  add("break", async () => { throw new TypeError("undefined is not a function"); });
+  add("wait", async (shell) => {
+    let timer;
+    const done = shell.onInterrupt(() => clearInterval(timer));
+    await new Promise((resolve) => { timer = setInterval(() => {}, 1000); shell.print("ready"); process.once("SIGINT", resolve); });
+    done();
+    shell.print("saved");
+    return {};
+  });
+};
+process.exitCode = await main(["node", "mpn", ...process.argv.slice(1)], [register]);
+`;
+const command = ["--input-type=module", "-e", program, "--"];
+
+function mpn(...args: string[]) {
+  const env = { ...process.env, MPN_DEBUG: "" };
+  const { stdout, stderr, status } = spawnSync(process.execPath, [...command, ...args], {
+    cwd: root,
+    encoding: "utf8",
+    env,
+  });
+  return { stdout, stderr, status };
+}
+
+test("an answer goes to stdout, what goes on to stderr", () => {
+  const { stdout, stderr, status } = mpn("answer");
+  assert.is(status, 0);
+  assert.is(stdout, "forty-two\n");
+  assert.match(stderr, /^thinking\nwarning: rounded\nsteps 2\/2 {2}in \d+s\n$/);
+});
+
+test("--json prints one object on stdout and nothing else, before or after the command", () => {
+  for (const args of [
+    ["answer", "--json"],
+    ["--json", "answer"],
+  ]) {
+    const { stdout, stderr, status } = mpn(...args);
+    assert.equal([JSON.parse(stdout), stderr, status], [{ answer: 42 }, "warning: rounded\n", 0]);
+  }
+});
+
+test("a refusal is told without a stack and exits 1, wrong usage 2", () => {
+  assert.equal(mpn("refuse"), { stdout: "", stderr: "error: no such file; make it\n", status: 1 });
+  assert.equal(mpn("misuse"), { stdout: "", stderr: "error: wrong setting\n", status: 2 });
+  assert.equal(mpn("refuse", "--json").stdout, '{"error":"no such file; make it"}\n');
+});
+
+test("an unexpected error is called a bug, with a stack only on request", () => {
+  const { stdout, stderr, status } = mpn("break");
+  assert.equal([stdout, status], ["", 1]);
+  assert.match(stderr, /^error: undefined is not a function\nThis is a bug in mpn\./);
+  assert.not.match(stderr, /\n\s+at /);
+  const env = { ...process.env, MPN_DEBUG: "1" };
+  const debugged = spawnSync(process.execPath, [...command, "break"], { cwd: root, encoding: "utf8", env });
+  assert.match(debugged.stderr, /TypeError: .*\n\s+at /);
+});
+
+test("wrong usage exits 2 and says what is right", () => {
+  const unknown = mpn("anwser", "--json");
+  assert.is(unknown.status, 2);
+  assert.match(unknown.stderr, /unknown command 'anwser'\n\(Did you mean answer\?\)/);
+  assert.match(JSON.parse(unknown.stdout).error, /unknown command 'anwser'/);
+  const option = mpn("answer", "--cuont", "3");
+  assert.is(option.status, 2);
+  assert.match(option.stderr, /unknown option '--cuont'\n\(Did you mean --count\?\)/);
+  for (const value of ["0", "1.5", "many", ""]) {
+    const { status, stderr } = mpn("answer", "--count", value);
+    assert.is(status, 2);
+    assert.match(stderr, /Expected a whole number of at least 1/);
+  }
+  assert.is(mpn().status, 2);
+  assert.is(mpn("--help").status, 0);
+});
+
+test("Ctrl-C lets a command save and end", async () => {
+  const child = spawn(process.execPath, [...command, "wait"], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    if (output === "") child.kill("SIGINT");
+    output += text;
+  });
+  const code = await new Promise((resolve) => child.on("close", resolve));
+  assert.equal([code, output], [0, "ready\nsaved\n"]);
+});
+
+test("the real program lists its commands and knows its version", () => {
+  const cli = (...args: string[]) =>
+    spawnSync(process.execPath, ["dist/cli/index.js", ...args], { cwd: root, encoding: "utf8" });
+  assert.match(cli("--version").stdout, /^\d+\.\d+\.\d+\n$/);
+  assert.match(cli("--help").stdout, /^ {2}prior /m);
+  const missing = cli("prior", "/nowhere/at/all", "--json");
+  assert.is(missing.status, 1);
+  assert.match(JSON.parse(missing.stdout).error, "/nowhere/at/all");
+});
+
+test("progress where there is no terminal is a plain line now and then, and the last one", () => {
+  const stream = new PassThrough();
+  const progress = startProgress("epoch", 3, { stream: stream as unknown as NodeJS.WriteStream, every: 1000 });
+  for (const done of [1, 2, 3]) progress.update(done, `loss ${4 - done}`);
+  progress.stop();
+  progress.stop();
+  assert.is(stream.read()?.toString(), "epoch 3/3  in 0s  loss 1\n");
+});
+
+test("durations are short", () => {
+  assert.equal([0.4, 59.4, 60, 185, 3599.6, 7620].map(formatSeconds), [
+    "0s",
+    "59s",
+    "1m 00s",
+    "3m 05s",
+    "1h 00m",
+    "2h 07m",
+  ]);
+});
+
+test.run();

@@ -1,0 +1,83 @@
+import { join } from "node:path";
+import { PNG } from "pngjs";
+import sharp from "sharp";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { decodeLabelMap, personMask, readLabelMap, resizeLabels } from "#src/data/label-map.js";
+import { encodePng, greyPng, put, userError, withFolder } from "./helpers.js";
+
+const map = (width: number, height: number, values: number[]) => ({ width, height, data: Uint8Array.from(values) });
+
+for (const [colourType, kind, depths] of [
+  [0, "grey", [1, 2, 4, 8, 16]],
+  [3, "palette", [1, 2, 4, 8]],
+] as const) {
+  for (const depth of depths) {
+    test(`${kind} PNG of ${depth} bits: the value is the label`, () => {
+      for (const width of [1, 3, 7, 8, 13]) {
+        const height = 5;
+        const values = Array.from({ length: width * height }, (_, i) => (i * 37 + 11) % 2 ** Math.min(depth, 8));
+        const bytes = encodePng({ width, height, depth, colourType, values });
+        assert.equal(decodeLabelMap(bytes, "map.png"), map(width, height, values));
+      }
+    });
+  }
+}
+
+test("reads what other encoders write", async () => {
+  const values = Array.from({ length: 6 * 4 }, (_, i) => i % 20);
+  const raw = { raw: { width: 6, height: 4, channels: 1 as const } };
+  const grey = await sharp(Buffer.from(values), raw).toColourspace("b-w").png().toBuffer();
+  assert.equal(decodeLabelMap(grey, "grey.png"), map(6, 4, values));
+  const png = new PNG({ width: 6, height: 4 });
+  for (const [i, label] of values.entries()) png.data.set([label, label, label, 255], 4 * i);
+  assert.equal(decodeLabelMap(PNG.sync.write(png), "grey-as-rgba.png"), map(6, 4, values));
+});
+
+test("refuses what holds no labels, naming the file", () =>
+  withFolder(async (folder) => {
+    const refuse = async (bytes: Uint8Array, reason: RegExp) => {
+      const path = join(folder, "0001_c1.png");
+      await put(path, bytes);
+      const { message } = await userError(() => readLabelMap(path));
+      assert.match(message, path);
+      assert.match(message, reason);
+      assert.match(message, "palette PNG");
+    };
+    const colour = sharp({ create: { width: 8, height: 8, channels: 3, background: { r: 128, g: 0, b: 0 } } });
+    await refuse(await colour.png().toBuffer(), /colour picture/);
+    await refuse(await colour.jpeg().toBuffer(), /not a PNG/);
+    const values = new Array(9).fill(300);
+    await refuse(encodePng({ width: 3, height: 3, depth: 16, colourType: 0, values }), /label 300/);
+    const flat = new Array(9).fill(1);
+    await refuse(
+      encodePng({ width: 3, height: 3, depth: 4, colourType: 3, values: flat, interlaced: true }),
+      /interlaced/,
+    );
+    const whole = greyPng(
+      40,
+      40,
+      Array.from({ length: 1600 }, (_, i) => (i * i) % 251),
+    );
+    for (const length of [12, 40, 200, whole.length - 20])
+      await refuse(whole.subarray(0, length), /truncated or corrupt/);
+    const damaged = Uint8Array.from(whole);
+    damaged[100] ^= 1;
+    await refuse(damaged, /truncated or corrupt/);
+    assert.match((await userError(() => readLabelMap(join(folder, "none.png")))).message, "none.png");
+  }));
+
+test("a segmentation of 0 to 255 is cut in the middle, one of labels at 0", () => {
+  assert.equal([...personMask(map(4, 1, [0, 127, 128, 255]))], [0, 0, 1, 1]);
+  assert.equal([...personMask(map(4, 1, [0, 1, 1, 0]))], [0, 1, 1, 0]);
+  assert.equal([...personMask(map(3, 1, [0, 7, 15]))], [0, 1, 1]);
+});
+
+test("resizes to the nearest label", () => {
+  const small = map(2, 2, [1, 2, 3, 4]);
+  assert.equal(resizeLabels(small, 2, 2), small);
+  assert.equal([...resizeLabels(small, 4, 2).data], [1, 1, 2, 2, 3, 3, 4, 4]);
+  assert.equal([...resizeLabels(map(3, 3, [1, 2, 3, 4, 5, 6, 7, 8, 9]), 1, 1).data], [5]);
+});
+
+test.run();
