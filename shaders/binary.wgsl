@@ -1,14 +1,15 @@
 // Broadcasting arithmetic: y = ka a + kb b (OP == add) or y = a b (OP == mul).
 // The common shape is merged into four axes, sizes[0] (outermost) to sizes[3]; an operand that is broadcast along an
-// axis has stride 0 there. T is f32 or vec4f along the innermost axis; an operand that is constant along it is bound as
+// axis has stride 0 there. T is f32 or vec4 along the innermost axis; an operand that is constant along it is bound as
 // f32 and spread over the lanes. Sizes and strides count elements of T, or of the operand's own type.
 // Grid: one invocation per T of y. Bytes: 4 written per element, each operand read once or from cache.
-struct Params { total: u32, sizes: vec4<u32>, a_strides: vec4<u32>, b_strides: vec4<u32>, ka: f32, kb: f32 }
+struct Params { total: u32, sizes: vec4<u32>, aStrides: vec4<u32>, bStrides: vec4<u32>, ka: f32, kb: f32 }
 @group(0) @binding(0) var<storage, read> a: array<$A>;
 @group(0) @binding(1) var<storage, read> b: array<$B>;
-@group(0) @binding(2) var<storage, read_write> y: array<$T>;
+@group(0) @binding(2) var<storage, read_write> y: array<T>;
 @group(0) @binding(3) var<uniform> params: Params;
 #include grid
+#include elem
 
 fn position(i: u32) -> vec4u {
   let n = params.sizes;
@@ -26,8 +27,8 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let i = workgroup_number(id, count) * 64u + lane;
   if (i >= params.total) { return; }
   let at = position(i);
-  let u = $T(a[offset(at, params.a_strides)]);
-  let v = $T(b[offset(at, params.b_strides)]);
+  let u = T(a[offset(at, params.aStrides)]);
+  let v = T(b[offset(at, params.bStrides)]);
 #if OP == add
   y[i] = params.ka * u + params.kb * v;
 #else

@@ -1,13 +1,14 @@
 // Gradient of the bilinear crop-resize, as a gather: dx[n, h, w, c] = sum over outputs (i, j), in order, of
 // dy[n, i, j, c] times the share that (h, w) has in it.
-// Layout: NHWC; T is f32 or vec4f along channels, which counts elements of T. Grid: one invocation per T of dx.
+// Layout: NHWC; T is f32 or vec4 along channels, which counts elements of T. Grid: one invocation per T of dx.
 // Bytes: 4 written per element of dx; each dy is read by the up to four pixels it came from.
-struct Params { total: u32, channels: u32, height: u32, width: u32, out_height: u32, out_width: u32 }
-@group(0) @binding(0) var<storage, read> dy: array<$T>;
+struct Params { total: u32, channels: u32, height: u32, width: u32, outHeight: u32, outWidth: u32 }
+@group(0) @binding(0) var<storage, read> dy: array<T>;
 @group(0) @binding(1) var<storage, read> boxes: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> dx: array<$T>;
+@group(0) @binding(2) var<storage, read_write> dx: array<T>;
 @group(0) @binding(3) var<uniform> params: Params;
 #include grid
+#include elem
 #include crop_tap
 
 struct Range { first: u32, end: u32 }
@@ -37,15 +38,15 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let w = pixel % params.width;
   let n = pixel / (params.width * params.height);
   let box = boxes[n];
-  let rows = outputs_near(h, box.x, box.z, params.out_height, params.height);
-  let columns = outputs_near(w, box.y, box.w, params.out_width, params.width);
-  var sum = $T();
+  let rows = outputs_near(h, box.x, box.z, params.outHeight, params.height);
+  let columns = outputs_near(w, box.y, box.w, params.outWidth, params.width);
+  var sum = T();
   for (var row = rows.first; row < rows.end; row++) {
-    let row_share = share(crop_tap(row, box.x, box.z, params.out_height, params.height), h);
+    let row_share = share(crop_tap(row, box.x, box.z, params.outHeight, params.height), h);
     if (row_share == 0.0) { continue; }
-    let base = (n * params.out_height + row) * params.out_width;
+    let base = (n * params.outHeight + row) * params.outWidth;
     for (var column = columns.first; column < columns.end; column++) {
-      let column_share = share(crop_tap(column, box.y, box.w, params.out_width, params.width), w);
+      let column_share = share(crop_tap(column, box.y, box.w, params.outWidth, params.width), w);
       if (column_share == 0.0) { continue; }
       sum += row_share * column_share * dy[(base + column) * params.channels + c];
     }

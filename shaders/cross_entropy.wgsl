@@ -1,7 +1,7 @@
 // Softmax cross entropy from labels: log_sum[r] = log sum over c of exp(x[r, c]); loss[r] = log_sum[r] - x[r, label].
-// Row r has the label labels[r % label_count]; one outside 0..classes-1 gives no loss.
+// Row r has the label labels[r % labelCount]; one outside 0..classes-1 gives no loss.
 // Layout: x [rows, classes]. Grid: one invocation per row. Bytes: 8 read per element of x. FLOPs: 4 per element.
-struct Params { rows: u32, classes: u32, label_count: u32 }
+struct Params { rows: u32, classes: u32, labelCount: u32 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> labels: array<i32>;
 @group(0) @binding(2) var<storage, read_write> loss: array<f32>;
@@ -19,7 +19,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   var sum = 0.0;
   for (var c = 0u; c < params.classes; c++) { sum += exp(x[base + c] - top); }
   log_sum[i] = top + log(sum);
-  let label = labels[i % params.label_count];
+  let label = labels[i % params.labelCount];
   loss[i] = 0.0;
   if (label >= 0 && label < i32(params.classes)) { loss[i] = log(sum) + (top - x[base + u32(label)]); }
 }

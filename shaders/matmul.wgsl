@@ -4,8 +4,8 @@
 // Layout: c [batch, rows, columns]. Grid: one workgroup per (batch, 8 rows, 64 COLUMNS columns), columns fastest.
 // Bytes: 4 (M K + K N + M N) at least. FLOPs: 2 M N K per batch entry.
 struct Params {
-  rows: u32, columns: u32, depth: u32, row_tiles: u32, column_tiles: u32, tiles: u32,
-  a_batch: u32, a_row: u32, a_depth: u32, b_batch: u32, b_depth: u32, b_column: u32
+  rows: u32, columns: u32, depth: u32, rowTiles: u32, columnTiles: u32, tiles: u32,
+  aBatch: u32, aRow: u32, aDepth: u32, bBatch: u32, bDepth: u32, bColumn: u32
 }
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 @group(0) @binding(1) var<storage, read> b: array<f32>;
@@ -17,37 +17,37 @@ struct Params {
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
   let tile = workgroup_number(id, count);
   if (tile >= params.tiles) { return; }
-  let row = (tile / params.column_tiles) % params.row_tiles * 8u;
-  let batch = tile / (params.column_tiles * params.row_tiles);
-  let column = (tile % params.column_tiles) * 64u * $COLUMNSu + lane;
+  let row = (tile / params.columnTiles) % params.rowTiles * 8u;
+  let batch = tile / (params.columnTiles * params.rowTiles);
+  let column = (tile % params.columnTiles) * 64u * $COLUMNS + lane;
 
   // Rows and columns past the end repeat the last one and are not stored.
 #for R in 8
-  var a$R = batch * params.a_batch + min(row + $Ru, params.rows - 1u) * params.a_row;
+  var a$R = batch * params.aBatch + min(row + $R, params.rows - 1u) * params.aRow;
 #endfor
 #for C in COLUMNS
-  var b$C = batch * params.b_batch + min(column + 64u * $Cu, params.columns - 1u) * params.b_column;
+  var b$C = batch * params.bBatch + min(column + 64u * $C, params.columns - 1u) * params.bColumn;
 #for R in 8
-  var sum$R_$C = 0.0;
+  var sum$C$R = 0.0;
 #endfor
 #endfor
   for (var k = 0u; k < params.depth; k++) {
 #for C in COLUMNS
     let y$C = b[b$C];
-    b$C += params.b_depth;
+    b$C += params.bDepth;
 #endfor
 #for R in 8
     let x$R = a[a$R];
-    a$R += params.a_depth;
+    a$R += params.aDepth;
 #for C in COLUMNS
-    sum$R_$C += x$R * y$C;
+    sum$C$R += x$R * y$C;
 #endfor
 #endfor
   }
   let base = (batch * params.rows + row) * params.columns + column;
 #for R in 8
 #for C in COLUMNS
-  if (row + $Ru < params.rows && column + 64u * $Cu < params.columns) { c[base + $Ru * params.columns + 64u * $Cu] = sum$R_$C; }
+  if (row + $R < params.rows && column + 64u * $C < params.columns) { c[base + $R * params.columns + 64u * $C] = sum$C$R; }
 #endfor
 #endfor
 }

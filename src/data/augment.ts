@@ -2,7 +2,7 @@
  * What happens to a training image (Sec. 5.1): random translation, horizontal flip, random erasing, in this order. Here
  * only the numbers are drawn; the pixels are moved on the GPU.
  */
-import { chance, integer, type RandomGenerator, Stream, seededRng, uniform } from "./random.js";
+import { chance, integer, type RandomGenerator, Stream, seededRng, uniform } from "../random.js";
 
 export interface AugmentationOptions {
   /** Probability of a horizontal flip. */

@@ -1,6 +1,6 @@
 /** The PK sampler of Sec. 3.4: a batch holds S subjects with A images each. */
 import { UserError } from "../errors.js";
-import { draw, integer, Stream, seededRng } from "./random.js";
+import { draw, integer, Stream, seededRng } from "../random.js";
 
 export interface PkSamplerOptions {
   /** S: subjects (people) in a batch, drawn without replacement. */

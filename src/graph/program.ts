@@ -98,6 +98,11 @@ export class Program {
     return this.body.reduce((sum, p) => sum + (p.launch.flops ?? 0), 0);
   }
 
+  /** Whether the program reads an input of this name. */
+  takes(name: string): boolean {
+    return this.inputs.has(name);
+  }
+
   /** Writes inputs. Unknown names and wrong lengths are errors. */
   feed(values: Readonly<Record<string, Typed>>): void {
     for (const [name, data] of Object.entries(values)) {

@@ -1,7 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { type Augmentation, augmentBatch, DEFAULT_AUGMENTATION, drawAugmentation } from "#src/data/augment.js";
-import { seededRng } from "#src/data/random.js";
+import { seededRng } from "#src/random.js";
 
 const SIZE = { height: 384, width: 128 };
 const N = 20_000;

@@ -10,7 +10,7 @@ import {
   priorMove,
   wholePrior,
 } from "#src/data/prior.js";
-import { integer, type RandomGenerator, seededRng } from "#src/data/random.js";
+import { integer, type RandomGenerator, seededRng } from "#src/random.js";
 import { readSafetensors } from "#src/formats/safetensors.js";
 
 const FIXTURE = new URL("../fixtures/prior.safetensors", import.meta.url).pathname;

@@ -34,14 +34,14 @@ const JOBS_PER_WORKER = 24;
 const MOST_WORKERS = 8;
 
 /**
- * Writes a dataset of drawn people in Market-1501's layout: `bounding_box_train/`, `query/`, `bounding_box_test/` and, for
- * the training pictures, `parsing/` (LIP label indices) and `segmentation/` (0 and 255), greyscale PNG of the picture's size and
- * name. Neck and bags are left out of the parsing map, as parsing tools do, and belong to the segmentation. The
- * dataset appears under `dir` when it is whole; until then it grows in `<dir>.partial`. A synthetic dataset in `dir` is
- * replaced; any other folder with something in it is refused.
+ * Writes a dataset of drawn people in Market-1501's layout: `bounding_box_train/`, `query/`, `bounding_box_test/` and,
+ * for the training pictures, `parsing/` (LIP label indices) and `segmentation/` (0 and 255), greyscale PNG of the
+ * picture's size and name. Neck and bags are left out of the parsing map, as parsing tools do, and belong to the
+ * segmentation. The dataset appears under `dir` when it is whole; until then it grows in `<dir>.partial`. A synthetic
+ * dataset in `dir` is replaced; any other folder with something in it is refused.
  *
- * Equal options give equal files on one version of Node and sharp. Throws a `UserError` for options out of range, a folder
- * that is not free, and files that cannot be written.
+ * Equal options give equal files on one version of Node and sharp. Throws a `UserError` for options out of range, a
+ * folder that is not free, and files that cannot be written.
  */
 export async function writeSyntheticDataset(
   dir: string,
@@ -84,7 +84,7 @@ export async function writeSyntheticDataset(
   return { dir: target, options: resolved, ...counts, seconds: (performance.now() - start) / 1000 };
 }
 
-/** The options of the synthetic dataset in `dir`; undefined where there is none, or one that would come out differently now. */
+/** The options of the synthetic dataset in `dir`; undefined where there is none or it would come out differently now. */
 export async function readSyntheticOptions(dir: string): Promise<SynthOptions | undefined> {
   const note = await readNote(dir);
   return note?.revision === REVISION ? note.options : undefined;
@@ -115,7 +115,7 @@ async function exists(path: string): Promise<boolean> {
 async function assertReplaceable(dir: string): Promise<void> {
   if (!(await exists(dir)) || (await readdir(dir)).length === 0 || (await readNote(dir))) return;
   throw new UserError(
-    `The folder ${dir} holds something else than a synthetic dataset (no ${NOTE} of ${TOOL} in it), so it is left alone. ` +
+    `The folder ${dir} holds something else than a synthetic dataset (no ${NOTE} of ${TOOL}), so it is left alone. ` +
       "Give an empty or a new folder.",
   );
 }
@@ -132,7 +132,8 @@ async function produceInWorkers(
   let done = 0;
   const running = Array.from({ length: threads }, (_, thread) => {
     const assignment: Assignment = { root, options, jobs: jobs.filter((_, index) => index % threads === thread) };
-    const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: assignment });
+    // Flags that the program was started with (loaders, --input-type) do not concern a thread that runs built code.
+    const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: assignment, execArgv: [] });
     workers.push(worker);
     return new Promise<void>((finish, fail) => {
       worker.on("message", () => onProgress(++done, jobs.length));

@@ -6,17 +6,18 @@ import type { Box } from "./view.js";
 const MARGIN = 0.04;
 
 /**
- * The box that a person detector would give for a body's exact box: of the picture's aspect (width over height), a
- * little shifted and stretched, and now and then plainly wrong as in Fig. 1 of the paper: too large, head or legs cut
- * off, or beside the person. `strength` 0 gives exact boxes, 1 about those of Market-1501; it scales both the amount and
- * the frequency.
+ * The box that a person detector would give for a body's exact box: of the picture's aspect (width over height) or
+ * wider, a little shifted and stretched, and now and then plainly wrong as in Fig. 1 of the paper: too large, head or
+ * legs cut off, or beside the person. `strength` 0 gives exact boxes, 1 about those of Market-1501; it scales both the
+ * amount and the frequency.
  */
 export function detect(body: Box, aspect: number, strength: number, random: Random): Box {
   const height = body.top - body.bottom;
   let x = (body.left + body.right) / 2;
   let top = body.top + MARGIN * height;
   let bottom = body.bottom - MARGIN * height;
-  let width = (top - bottom) * aspect;
+  // Wide strides are squeezed into the picture rather than cut.
+  let width = Math.max((top - bottom) * aspect, 0.97 * (body.right - body.left));
 
   const slip = (deviation: number) => clamp(random.normal(0, deviation * strength), -0.5, 0.5);
   x += slip(0.05) * width;

@@ -53,11 +53,11 @@ export function takePicture(world: World, shot: Shot, camera: Camera, scene: Sce
   });
   const body = project(figure.cones, view);
   let box = detect(body, width / height, world.detectorError, random);
-  if (shot.missed) box = besides(box, random);
+  if (shot.missed) box = miss(box, random);
 
   const light = sceneWindow(scene, height, width, random);
   if (random.chance(0.25)) {
-    const stranger = drawPasserBy(world, view, body, box, random.between(1.05, 1.6), random);
+    const stranger = drawPasserBy(world, camera, view, body, box, random.between(1.05, 1.6), random);
     compose(light, stranger);
   }
   castShadow(light, view, box, height, width);
@@ -71,7 +71,7 @@ export function takePicture(world: World, shot: Shot, camera: Camera, scene: Sce
   };
 
   if (random.chance(camera.occlusion * 0.3)) {
-    const stranger = drawPasserBy(world, view, body, box, random.between(0.85, 1), random);
+    const stranger = drawPasserBy(world, camera, view, body, box, random.between(0.85, 1), random);
     compose(light, stranger);
     stranger.alpha.forEach((alpha, pixel) => {
       if (alpha >= 0.5) hide(pixel);
@@ -88,13 +88,22 @@ function direction(seed: number, shot: Shot): number {
   return (first + 3 * shot.take) % 8;
 }
 
-function besides(box: Box, random: Random): Box {
+/** A box beside the person. */
+function miss(box: Box, random: Random): Box {
   const shift = (random.chance(0.5) ? 1 : -1) * random.between(0.6, 1.2) * (box.right - box.left);
   return { ...box, left: box.left + shift, right: box.right + shift };
 }
 
 /** Someone else, beside the person whose exact box is `body` and `distance` times as far away. */
-function drawPasserBy(world: World, view: View, body: Box, box: Box, distance: number, random: Random): Layer {
+function drawPasserBy(
+  world: World,
+  camera: Camera,
+  view: View,
+  body: Box,
+  box: Box,
+  distance: number,
+  random: Random,
+): Layer {
   const person = createPerson(world.seed, PASSERS_BY + random.below(10_000));
   const figure = createFigure(person, drawPose(random));
   const own = createView(figure.center, {
@@ -102,7 +111,7 @@ function drawPasserBy(world: World, view: View, body: Box, box: Box, distance: n
     pitch: Math.asin(-view.forward[1]),
     roll: 0,
     distance: random.between(6, 9),
-    light: [view.light[0], view.light[1], 0.5],
+    light: camera.light,
   });
   // The picture's box as the stranger's view has it, so that the figures' sizes relate as their distances do.
   const exact = project(figure.cones, own);

@@ -1,0 +1,60 @@
+import type { Command } from "commander";
+import { UserError } from "../errors.js";
+import type { SafetensorsFile } from "../formats/safetensors.js";
+import type { Device } from "../gpu/device.js";
+import { run, type Shell } from "./shell.js";
+
+interface FixtureResult {
+  file: string;
+  kind: string;
+  pass: boolean;
+  /** Relative error of each group; for exact kinds the share of wrong values. */
+  errors: Record<string, number>;
+}
+
+/** `mpn verify`: fixtures against this adapter. */
+export function register(program: Command): void {
+  program
+    .command("verify")
+    .description("check this adapter against fixtures: relative error of every group, exit code 1 beyond the bounds")
+    .argument("<fixtures...>", "safetensors files of kind mpn, prior or metrics")
+    .action(
+      run(async (shell, files: string[]) => {
+        const { readSafetensors } = await import("../formats/safetensors.js");
+        const { Device: Gpu } = await import("../gpu/device.js");
+        const read = await Promise.all(files.map(async (file) => ({ file, content: await readSafetensors(file) })));
+        // Fixtures decide whether a kernel is right, so they run with the driver's index clamps.
+        const device = await Gpu.open({ robust: true });
+        try {
+          const fixtures: FixtureResult[] = [];
+          for (const { file, content } of read) fixtures.push(await check(shell, device, file, content));
+          const failed = fixtures.filter((f) => !f.pass).length;
+          shell.print(`${fixtures.length - failed} of ${fixtures.length} fixtures pass on ${device.profile.name}`);
+          if (failed > 0) process.exitCode = 1;
+          return { fixtures };
+        } finally {
+          device.close();
+        }
+      }),
+    );
+}
+
+async function check(shell: Shell, device: Device, file: string, content: SafetensorsFile): Promise<FixtureResult> {
+  const kind = content.metadata.kind ?? "";
+  const { errors, bounds } = await errorsOf(device, file, kind, content);
+  const pass = Object.entries(errors).every(([group, error]) => error <= bounds(group));
+  const listed = Object.entries(errors).map(([group, error]) => `${group} ${error.toExponential(1)}${error > bounds(group) ? " (!)" : ""}`);
+  shell.print(`${pass ? "pass" : "FAIL"}  ${file}  ${listed.join("  ")}`);
+  return { file, kind, pass, errors };
+}
+
+async function errorsOf(device: Device, file: string, kind: string, content: SafetensorsFile) {
+  if (kind === "mpn") {
+    const { MODEL_BOUNDS, verifyModel } = await import("../training/verify-model.js");
+    return { errors: await verifyModel(device, content, file), bounds: (group: string) => MODEL_BOUNDS[group] };
+  }
+  const { verifyMetrics, verifyPrior } = await import("./verify-exact.js");
+  if (kind === "prior") return { errors: verifyPrior(content, file), bounds: () => 0 };
+  if (kind === "metrics") return { errors: await verifyMetrics(content, file), bounds: (group: string) => (group === "counts" ? 0 : 1e-5) };
+  throw new UserError(`${file} is no fixture: its metadata says kind ${JSON.stringify(kind)}; expected mpn, prior or metrics.`);
+}

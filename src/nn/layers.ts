@@ -1,0 +1,105 @@
+/** Layers: ops with parameters. A `Build` is one walk through a model, in training or evaluation mode. */
+import { scope, type Tensor } from "../graph/tensor.js";
+import { batchNorm } from "../ops/batch-norm.js";
+import { conv2d } from "../ops/conv2d.js";
+import { constantValues, heFanOut, type Initializer, uniformFanIn } from "./init.js";
+import type { ParameterStore } from "./parameters.js";
+
+export interface BatchNormActivation {
+  readonly relu?: boolean;
+  readonly residual?: Tensor;
+}
+
+export interface PartsInit {
+  readonly weight: Initializer;
+  readonly bias: Initializer;
+  /** Whether the weight on disk is a linear layer's [out, in] instead of [out, in, 1, 1]. */
+  readonly linear: boolean;
+}
+
+export class Build {
+  /** Running statistics as moved so far: a layer that runs twice moves them twice, in order. */
+  private readonly moved = new Map<Tensor, Tensor>();
+
+  constructor(
+    readonly store: ParameterStore,
+    readonly training: boolean,
+  ) {}
+
+  /** What `Program.compile` must keep as updates: the final running statistics of this walk. */
+  get updates(): Tensor[] {
+    return [...this.moved.values()];
+  }
+
+  /** Batch norm named `name`, or one over the columns of several parts side by side. */
+  batchNorm(names: string | readonly string[], x: Tensor, activation: BatchNormActivation = {}): Tensor {
+    const list = typeof names === "string" ? [names] : names;
+    const channels = x.shape[x.shape.length - 1];
+    const vector = (suffix: string, value: number) => ({
+      names: list.map((n) => `${n}.${suffix}`),
+      shape: [channels],
+      diskShape: [channels / list.length],
+      init: constantValues(value),
+    });
+    const gamma = this.store.parameter(vector("weight", 1));
+    const beta = this.store.parameter(vector("bias", 0));
+    const mean = this.store.statistic(vector("running_mean", 0));
+    const variance = this.store.statistic(vector("running_var", 1));
+    const now = (t: Tensor) => this.moved.get(t) ?? t;
+    const v = { gamma, beta, runningMean: now(mean), runningVar: now(variance) };
+    const out = scope(list[0], () => batchNorm(x, v, { training: this.training, ...activation }));
+    if (this.training) {
+      this.moved.set(mean, out.runningMean);
+      this.moved.set(variance, out.runningVar);
+    }
+    return out.y;
+  }
+
+  /** Backbone convolution: no bias, "same" padding of k / 2, He initialisation. */
+  conv(name: string, x: Tensor, filters: number, kernel: number, stride = 1): Tensor {
+    const channels = x.shape[3];
+    const w = this.store.parameter({
+      names: [`${name}.weight`],
+      shape: [kernel, kernel, channels, filters],
+      diskShape: [filters, channels, kernel, kernel],
+      init: heFanOut,
+    });
+    return scope(name, () => conv2d(x, w, { stride, padding: Math.floor(kernel / 2) }));
+  }
+
+  /**
+   * 1x1 convolution with bias of several parts at once.
+   * @param x [N, H, W, C]: `split` says what part k sees: everything ("all"), stripe k of the rows ("rows"), or its own
+   * share of the channels ("channels")
+   * @returns [N, H', W, parts * filters]
+   */
+  partsConv(
+    names: readonly string[],
+    x: Tensor,
+    filters: number,
+    split: "all" | "rows" | "channels",
+    init?: PartsInit,
+  ): Tensor {
+    const channels = split === "channels" ? x.shape[3] / names.length : x.shape[3];
+    const [w, bias] = this.partsParameters(names, channels, filters, init);
+    const groups = split === "all" ? {} : { groups: names.length, split };
+    return scope(names[0], () => conv2d(x, w, { ...groups, bias }));
+  }
+
+  /** Weight and bias of `partsConv`, side by side: [1, 1, channels, parts * filters] and [parts * filters]. */
+  partsParameters(names: readonly string[], channels: number, filters: number, init?: PartsInit): [weight: Tensor, bias: Tensor] {
+    const weight = this.store.parameter({
+      names: names.map((n) => `${n}.weight`),
+      shape: [1, 1, channels, names.length * filters],
+      diskShape: init?.linear ? [filters, channels] : [filters, channels, 1, 1],
+      init: init?.weight ?? uniformFanIn(channels),
+    });
+    const bias = this.store.parameter({
+      names: names.map((n) => `${n}.bias`),
+      shape: [names.length * filters],
+      diskShape: [filters],
+      init: init?.bias ?? uniformFanIn(channels),
+    });
+    return [weight, bias];
+  }
+}

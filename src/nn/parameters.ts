@@ -1,0 +1,224 @@
+/**
+ * Parameters and running statistics: engine layout on the device, torch's names and layout on disk.
+ *
+ * All parameters lie in one flat buffer, their momenta in a second one laid out alike, so that a step of SGD is one
+ * dispatch. The K parts' layers of one kind are one engine tensor, part k in columns [k C, (k + 1) C), so that they run
+ * as one product; on disk each part has its own tensor.
+ */
+import { UserError } from "../errors.js";
+import type { Device } from "../gpu/device.js";
+import { Block, type Shape, type Tensor, variable } from "../graph/tensor.js";
+import type { Initializer } from "./init.js";
+
+/** How one engine tensor appears in a checkpoint. */
+interface Entry {
+  readonly tensor: Tensor;
+  /** Names on disk, one for each block of columns. */
+  readonly names: readonly string[];
+  /** Shape on disk of one of them: OIHW, [out, in] or [C]. */
+  readonly diskShape: readonly number[];
+  readonly init: Initializer;
+}
+
+export interface Declaration {
+  readonly names: readonly string[];
+  /** Engine shape: [kh, kw, in, out of all names] or [C of all names]. */
+  readonly shape: Shape;
+  readonly diskShape: readonly number[];
+  readonly init: Initializer;
+}
+
+export interface NamedArray {
+  readonly shape: readonly number[];
+  readonly data: Float32Array;
+}
+
+const ALIGN = 256;
+const BUFFER_USAGE = 0x80 | 0x4 | 0x8;
+
+export class ParameterStore {
+  private readonly entries = new Map<string, Entry>();
+  private readonly weights = new Block("parameters");
+  private readonly momenta = new Block("momenta");
+  private readonly statistics = new Block("running statistics");
+
+  /** The trained tensor of this declaration, made at the first call. */
+  parameter(declaration: Declaration): Tensor {
+    return this.declare(declaration, this.weights);
+  }
+
+  /** A running statistic: saved with the weights, moved by batch norm, not trained. */
+  statistic(declaration: Declaration): Tensor {
+    return this.declare(declaration, this.statistics);
+  }
+
+  private declare(d: Declaration, block: Block): Tensor {
+    const key = d.names[0];
+    const known = this.entries.get(key);
+    if (known) {
+      if (known.tensor.shape.join() !== d.shape.join()) throw new Error(`${key} was [${known.tensor.shape}] before, now [${d.shape}]`);
+      return known.tensor;
+    }
+    if (block.buffer) throw new Error(`${key} was declared after the store had been allocated`);
+    const tensor = variable(key, d.shape, block, block.bytes);
+    block.bytes += Math.ceil(tensor.bytes / ALIGN) * ALIGN;
+    this.entries.set(key, { tensor, ...d });
+    return tensor;
+  }
+
+  /** The trained tensors, in the order in which they lie in the flat buffer. */
+  get trained(): { tensor: Tensor; byteOffset: number; names: readonly string[] }[] {
+    return this.inBlock(this.weights).map((e) => ({ tensor: e.tensor, byteOffset: offsetOf(e.tensor), names: e.names }));
+  }
+
+  /** All parameters and all momenta as flat tensors. */
+  get flat(): { weights: Tensor; momenta: Tensor } {
+    this.momenta.bytes = this.weights.bytes;
+    const shape = [this.weights.bytes / 4];
+    return { weights: variable("parameters", shape, this.weights, 0), momenta: variable("momenta", shape, this.momenta, 0) };
+  }
+
+  /** Numbers of trained parameters, without and with running statistics; names that `leaveOut` matches do not count. */
+  count(leaveOut?: RegExp): { parameters: number; withStatistics: number } {
+    const size = (e: Entry) => (leaveOut && e.names.some((n) => leaveOut.test(n)) ? 0 : e.tensor.size);
+    const parameters = this.inBlock(this.weights).reduce((sum, e) => sum + size(e), 0);
+    return { parameters, withStatistics: parameters + this.inBlock(this.statistics).reduce((sum, e) => sum + size(e), 0) };
+  }
+
+  private inBlock(block: Block): Entry[] {
+    return [...this.entries.values()].filter((e) => e.tensor.leaf?.kind === "variable" && e.tensor.leaf.block === block);
+  }
+
+  /** Gives the blocks memory and the parameters their initial values. Call once, after the model was built. */
+  allocate(device: Device, seed: number): void {
+    for (const block of [this.weights, this.momenta, this.statistics]) {
+      block.buffer ??= device.buffer(block.label, Math.max(block.bytes, ALIGN), BUFFER_USAGE);
+    }
+    let index = 0;
+    for (const entry of this.entries.values()) {
+      const values = new Map<string, Float32Array>();
+      for (const name of entry.names) values.set(name, entry.init(seed, index++, entry.diskShape));
+      this.upload(device, entry, (name) => values.get(name)!);
+    }
+    device.gpu.queue.submit([]);
+  }
+
+  /**
+   * Loads values by their names on disk.
+   * @returns the names that the model has and `values` lacks, and those that the model does not know
+   * @throws UserError when a shape differs
+   */
+  load(device: Device, values: ReadonlyMap<string, NamedArray>, source: string): { missing: string[]; unknown: string[] } {
+    const missing: string[] = [];
+    const known = new Set<string>();
+    for (const entry of this.entries.values()) {
+      for (const name of entry.names) known.add(name);
+      const absent = entry.names.filter((name) => !values.has(name));
+      missing.push(...absent);
+      if (absent.length > 0) continue;
+      this.upload(device, entry, (name) => {
+        const { shape, data } = values.get(name)!;
+        if (shape.join() !== entry.diskShape.join()) {
+          throw new UserError(`${source}: ${name} is [${shape.join(", ")}], this model's is [${entry.diskShape.join(", ")}].`);
+        }
+        return data;
+      });
+    }
+    return { missing, unknown: [...values.keys()].filter((name) => !known.has(name)) };
+  }
+
+  /** Loads momenta; the counterpart of `readMomenta`. */
+  loadMomenta(device: Device, values: ReadonlyMap<string, NamedArray>): void {
+    for (const entry of this.inBlock(this.weights)) {
+      if (entry.names.every((n) => values.has(n))) this.upload(device, entry, (name) => values.get(name)!.data, this.momenta);
+    }
+  }
+
+  private upload(device: Device, entry: Entry, valueOf: (name: string) => Float32Array, block?: Block): void {
+    const engine = toEngine(entry, entry.names.map(valueOf));
+    const leaf = entry.tensor.leaf;
+    if (leaf?.kind !== "variable") throw new Error(`${entry.tensor} is no variable`);
+    const buffer = (block ?? leaf.block).buffer;
+    if (!buffer) throw new Error("the store has no memory yet: allocate it first");
+    device.gpu.queue.writeBuffer(buffer, leaf.byteOffset, engine);
+  }
+
+  /** Reads parameters and running statistics back, by their names on disk. */
+  async read(device: Device): Promise<Map<string, NamedArray>> {
+    const result = new Map<string, NamedArray>();
+    for (const block of [this.weights, this.statistics]) await this.readBlock(device, this.inBlock(block), block, result);
+    return result;
+  }
+
+  /** Values in engine layout, one array for each trained tensor in order, by their names on disk. */
+  toDisk(values: readonly Float32Array[]): Map<string, Float32Array> {
+    return new Map(this.inBlock(this.weights).flatMap((entry, i) => [...fromEngine(entry, values[i])]));
+  }
+
+  async readMomenta(device: Device): Promise<Map<string, NamedArray>> {
+    const result = new Map<string, NamedArray>();
+    await this.readBlock(device, this.inBlock(this.weights), this.momenta, result);
+    return result;
+  }
+
+  private async readBlock(device: Device, entries: readonly Entry[], block: Block, result: Map<string, NamedArray>): Promise<void> {
+    if (!block.buffer || block.bytes === 0) return;
+    const staging = device.buffer("readback", block.bytes, 0x1 | 0x8);
+    const encoder = device.gpu.createCommandEncoder();
+    encoder.copyBufferToBuffer(block.buffer, 0, staging, 0, block.bytes);
+    device.gpu.queue.submit([encoder.finish()]);
+    await device.wait(staging.mapAsync(0x1));
+    const all = new Float32Array(staging.getMappedRange());
+    for (const entry of entries) {
+      const start = offsetOf(entry.tensor) / 4;
+      for (const [name, data] of fromEngine(entry, all.subarray(start, start + entry.tensor.size))) {
+        result.set(name, { shape: entry.diskShape, data });
+      }
+    }
+    staging.unmap();
+    device.release(staging);
+    device.check("reading parameters back");
+  }
+
+  destroy(device: Device): void {
+    for (const block of [this.weights, this.momenta, this.statistics]) {
+      if (block.buffer) device.release(block.buffer);
+      block.buffer = null;
+    }
+  }
+}
+
+function offsetOf(t: Tensor): number {
+  return t.leaf?.kind === "variable" ? t.leaf.byteOffset : 0;
+}
+
+/** Visits every value: (index on disk, column block, index in the engine). */
+function eachValue(entry: Entry, visit: (disk: number, block: number, engine: number) => void): void {
+  const blocks = entry.names.length;
+  const [out, inner = 1, kh = 1, kw = 1] = entry.diskShape;
+  const columns = out * blocks;
+  for (let k = 0; k < blocks; k++) {
+    let disk = 0;
+    for (let o = 0; o < out; o++) {
+      for (let i = 0; i < inner; i++) {
+        for (let tap = 0; tap < kh * kw; tap++) visit(disk++, k, (tap * inner + i) * columns + k * out + o);
+      }
+    }
+  }
+}
+
+function toEngine(entry: Entry, values: readonly Float32Array[]): Float32Array<ArrayBuffer> {
+  const engine = new Float32Array(entry.tensor.size);
+  eachValue(entry, (disk, block, at) => {
+    engine[at] = values[block][disk];
+  });
+  return engine;
+}
+
+function fromEngine(entry: Entry, engine: Float32Array): Map<string, Float32Array> {
+  const values = entry.names.map(() => new Float32Array(entry.tensor.size / entry.names.length));
+  eachValue(entry, (disk, block, at) => {
+    values[block][disk] = engine[at];
+  });
+  return new Map(entry.names.map((name, k) => [name, values[k]]));
+}

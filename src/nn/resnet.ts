@@ -1,0 +1,36 @@
+import { scope, type Tensor } from "../graph/tensor.js";
+import { maxPool } from "../ops/index.js";
+import type { Build } from "./layers.js";
+
+export interface ResNetConfig {
+  /** Bottleneck blocks of the four stages; ResNet-50 has [3, 4, 6, 3]. */
+  readonly layers: readonly number[];
+  /** Channels of the stem; stage i outputs 4 * width * 2^i. */
+  readonly width: number;
+}
+
+/**
+ * ResNet with bottlenecks, the stride in the 3x3 convolution, and without the last spatial down-sampling (Sec. 3.3).
+ * @param images [N, H, W, 3], normalised
+ * @returns F [N, H / 16, W / 16, 32 * width] (sizes rounded up)
+ */
+export function resnet(b: Build, name: string, images: Tensor, config: ResNetConfig): Tensor {
+  let x = b.batchNorm(`${name}.bn1`, b.conv(`${name}.conv1`, images, config.width, 7, 2), { relu: true });
+  x = scope(name, () => maxPool(x));
+  const strides = [1, 2, 2, 1];
+  config.layers.forEach((blocks, i) => {
+    const planes = config.width * 2 ** i;
+    for (let j = 0; j < blocks; j++) x = bottleneck(b, `${name}.layer${i + 1}.${j}`, x, planes, j === 0 ? strides[i] : 1);
+  });
+  return x;
+}
+
+/** 1x1 -> 3x3 (with the stride) -> 1x1, each with batch norm; ReLU after the first two and after the sum. */
+function bottleneck(b: Build, name: string, x: Tensor, planes: number, stride: number): Tensor {
+  let y = b.batchNorm(`${name}.bn1`, b.conv(`${name}.conv1`, x, planes, 1), { relu: true });
+  y = b.batchNorm(`${name}.bn2`, b.conv(`${name}.conv2`, y, planes, 3, stride), { relu: true });
+  y = b.conv(`${name}.conv3`, y, planes * 4, 1);
+  const keeps = stride === 1 && x.shape[3] === planes * 4;
+  const residual = keeps ? x : b.batchNorm(`${name}.downsample.1`, b.conv(`${name}.downsample.0`, x, planes * 4, 1, stride));
+  return b.batchNorm(`${name}.bn3`, y, { relu: true, residual });
+}

@@ -1,0 +1,19 @@
+/** Every operation, by its public name. */
+export { add, addScaled, maskMultiply, mul, sub, sumSquaredDifference, weightedSum } from "./arithmetic.js";
+export { batchNorm, type BatchNormOptions, type BatchNormVectors } from "./batch-norm.js";
+export { classAlignment, classMeans, classWeights } from "./class-means.js";
+export { type Conv2dOptions, conv2d } from "./conv2d.js";
+export { cosineDistance, cosineDistanceMatrix, normalizeRows } from "./cosine.js";
+export { cropResize } from "./crop-resize.js";
+export { softmaxCrossEntropy, softmaxCrossEntropyRows } from "./cross-entropy.js";
+export { dropout } from "./dropout.js";
+export { addScalar, leakyRelu, relu, scale, sigmoid } from "./elementwise.js";
+export { globalMaxPool } from "./global-max-pool.js";
+export { gradients } from "./gradients.js";
+export { concat, reshape, slice, split } from "./layout.js";
+export { type MatmulOptions, matmul } from "./matmul.js";
+export { type MaxPoolOptions, maxPool } from "./max-pool.js";
+export { broadcastTo, globalAveragePool, max, mean, type ReduceOptions, sum } from "./reduce.js";
+export { IMAGE_TABLE_COLUMNS, prepareImages } from "./prepare-images.js";
+export { pack, sgd } from "./sgd.js";
+export { batchHardTriplet } from "./triplet.js";

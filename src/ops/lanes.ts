@@ -1,0 +1,34 @@
+/** Shared by ops whose invocations take one element, or one vec4 of elements, each (shaders/elem.wgsl). */
+import { grid } from "../graph/lowering.js";
+
+/** Invocations per workgroup of every flat kernel. */
+const WORKGROUP = 64;
+
+/** Elements per invocation: 4 where all these counts are whole numbers of vec4, else 1. */
+export function elemOf(...counts: readonly number[]): 1 | 4 {
+  return counts.every((n) => n % 4 === 0) ? 4 : 1;
+}
+
+/** The grid of a flat kernel with this many invocations. */
+export function flat(invocations: number): [number, number] {
+  return grid(Math.ceil(invocations / WORKGROUP));
+}
+
+/** How an axis, or neighbouring axes `first` to `last`, divide a shape: elements before, along and after them. */
+export function aroundAxes(shape: readonly number[], first: number, last = first) {
+  const product = (part: readonly number[]) => part.reduce((a, b) => a * b, 1);
+  return {
+    outer: product(shape.slice(0, first)),
+    count: product(shape.slice(first, last + 1)),
+    inner: product(shape.slice(last + 1)),
+  };
+}
+
+/** An axis counted from the end when negative. Throws where the rank has no such axis. */
+export function axisOf(rank: number, axis: number): number {
+  const at = axis < 0 ? rank + axis : axis;
+  if (!Number.isInteger(at) || at < 0 || at >= rank) {
+    throw new Error(`axis ${axis} does not exist: the rank is ${rank}, axes run from ${-rank} to ${rank - 1}`);
+  }
+  return at;
+}

@@ -1,0 +1,112 @@
+/**
+ * Checkpoints: weights and running statistics by their torch names, momenta as `momentum.<name>`, and in the metadata
+ * everything else that a run needs to go on exactly where it was. Written aside and renamed.
+ */
+import type { PkSamplerState } from "../data/sampler.js";
+import { UserError } from "../errors.js";
+import { readSafetensors, type StoredTensor, writeSafetensors } from "../formats/safetensors.js";
+import type { Device } from "../gpu/device.js";
+import type { NamedArray, ParameterStore } from "../nn/parameters.js";
+import { configDigest, digestDifferences, parseTrainConfig, type TrainConfig } from "./config.js";
+
+const FORMAT = "mpn-webgpu checkpoint 1";
+const MOMENTUM = "momentum.";
+
+export interface CheckpointState {
+  readonly config: TrainConfig;
+  /** Person of each class, so that the classifiers keep their meaning. */
+  readonly pids: readonly number[];
+  /** Steps done. */
+  readonly step: number;
+  /** Where the sampler goes on; absent in weights published without it. */
+  readonly sampler: PkSamplerState | null;
+}
+
+export interface Checkpoint extends CheckpointState {
+  readonly path: string;
+  readonly weights: ReadonlyMap<string, NamedArray>;
+  readonly momenta: ReadonlyMap<string, NamedArray>;
+}
+
+/** @param momenta whether the run is to be resumed; weights for use alone leave them out */
+export async function writeCheckpoint(
+  path: string,
+  device: Device,
+  store: ParameterStore,
+  state: CheckpointState,
+  momenta = true,
+): Promise<void> {
+  const tensors: [string, StoredTensor][] = [];
+  const collect = (prefix: string, values: ReadonlyMap<string, NamedArray>) => {
+    for (const [name, { shape, data }] of values) tensors.push([prefix + name, { dtype: "F32", shape: [...shape], data }]);
+  };
+  collect("", await store.read(device));
+  if (momenta) collect(MOMENTUM, await store.readMomenta(device));
+  await writeSafetensors(path, tensors, {
+    format: FORMAT,
+    config: JSON.stringify(state.config),
+    pids: JSON.stringify(state.pids),
+    step: String(state.step),
+    ...(state.sampler && { sampler: JSON.stringify(state.sampler) }),
+  });
+}
+
+/** @throws UserError when the file is no checkpoint of this project, or damaged */
+export async function readCheckpoint(path: string): Promise<Checkpoint> {
+  const { metadata, tensors } = await readSafetensors(path);
+  if (metadata.format !== FORMAT) {
+    throw new UserError(
+      `${path} is a safetensors file, but no checkpoint of mpn-webgpu (its metadata says format ${JSON.stringify(metadata.format ?? null)}, ` +
+        `expected "${FORMAT}").`,
+    );
+  }
+  const weights = new Map<string, NamedArray>();
+  const momenta = new Map<string, NamedArray>();
+  for (const [name, tensor] of tensors) {
+    if (tensor.dtype !== "F32") throw new UserError(`${path}: ${name} is ${tensor.dtype}; checkpoints hold F32.`);
+    const isMomentum = name.startsWith(MOMENTUM);
+    (isMomentum ? momenta : weights).set(isMomentum ? name.slice(MOMENTUM.length) : name, tensor);
+  }
+  const field = (key: string): unknown => {
+    try {
+      return JSON.parse(metadata[key]);
+    } catch (cause) {
+      throw new UserError(`${path}: the metadata field ${key} is missing or damaged; the checkpoint cannot be used.`, { cause });
+    }
+  };
+  return {
+    path,
+    config: parseTrainConfig(field("config"), path),
+    pids: field("pids") as number[],
+    step: field("step") as number,
+    sampler: metadata.sampler === undefined ? null : (field("sampler") as PkSamplerState),
+    weights,
+    momenta,
+  };
+}
+
+/** Loads all values or none: a checkpoint of another model is refused whole. */
+export function restore(device: Device, store: ParameterStore, checkpoint: Checkpoint, options: { momenta: boolean }): void {
+  const { missing, unknown } = store.load(device, checkpoint.weights, checkpoint.path);
+  const few = (names: string[]) => `${names.slice(0, 3).join(", ")}${names.length > 3 ? ` and ${names.length - 3} more` : ""}`;
+  if (missing.length > 0) throw new UserError(`${checkpoint.path} lacks ${few(missing)}; it is a checkpoint of another configuration.`);
+  if (unknown.length > 0) throw new UserError(`${checkpoint.path} has ${few(unknown)}, which this model does not know; it is a checkpoint of another configuration.`);
+  if (options.momenta) store.loadMomenta(device, checkpoint.momenta);
+}
+
+/** @throws UserError naming every setting that differs and would change the weights a resumed run reaches */
+export function checkResumable(checkpoint: Checkpoint, config: TrainConfig, pids: readonly number[]): void {
+  const differences = digestDifferences(configDigest(config), configDigest(checkpoint.config));
+  if (differences.length > 0) {
+    throw new UserError(`${checkpoint.path} is a checkpoint of another configuration: ${differences.join("; ")}. Resume with its settings, or train into another folder.`);
+  }
+  if (checkpoint.pids.join() !== pids.join()) {
+    throw new UserError(
+      `${checkpoint.path} was trained on ${checkpoint.pids.length} people, not the same as the ${pids.length} of this dataset. ` +
+        "Resume with the same dataset, or train into another folder.",
+    );
+  }
+  if (!checkpoint.sampler || checkpoint.momenta.size === 0) {
+    throw new UserError(`${checkpoint.path} holds weights alone (no momenta, no sampler state); it cannot be resumed.`);
+  }
+}
