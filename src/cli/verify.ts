@@ -10,6 +10,8 @@ interface FixtureResult {
   pass: boolean;
   /** Relative error of each group; for exact kinds the share of wrong values. */
   errors: Record<string, number>;
+  /** Why it could not be checked. */
+  error?: string;
 }
 
 /** `mpn verify`: fixtures against this adapter. */
@@ -27,7 +29,16 @@ export function register(program: Command): void {
         const device = await Gpu.open({ robust: true });
         try {
           const fixtures: FixtureResult[] = [];
-          for (const { file, content } of read) fixtures.push(await check(shell, device, file, content));
+          for (const { file, content } of read) {
+            try {
+              fixtures.push(await check(shell, device, file, content));
+            } catch (error) {
+              // One fixture that cannot be run says so and fails; the others are still checked.
+              if (!(error instanceof UserError)) throw error;
+              shell.print(`FAIL  ${file}  ${error.message}`);
+              fixtures.push({ file, kind: content.metadata.kind ?? "", pass: false, errors: {}, error: error.message });
+            }
+          }
           const failed = fixtures.filter((f) => !f.pass).length;
           shell.print(`${fixtures.length - failed} of ${fixtures.length} fixtures pass on ${device.profile.name}`);
           if (failed > 0) process.exitCode = 1;

@@ -71,7 +71,8 @@ export class Lowering {
 
   /** Lets `child` be made inside `parent`; false where it already lives elsewhere and must be copied. */
   place(child: Tensor, parent: Tensor, byteOffset: number): boolean {
-    if (child.node === null || this.placed.has(child)) return false;
+    const made = child.node !== null || child.leaf?.kind === "scratch";
+    if (!made || this.placed.has(child)) return false;
     this.placed.set(child, { parent, byteOffset });
     return true;
   }
