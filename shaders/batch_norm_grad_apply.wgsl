@@ -10,8 +10,7 @@ override LY: u32 = 8;
 @group(0) @binding(0) var<storage, read> x: array<T>;
 @group(0) @binding(1) var<storage, read> stats: array<T>;
 @group(0) @binding(2) var<storage, read> gamma: array<T>;
-@group(0) @binding(3) var<storage, read> dgamma: array<T>;
-@group(0) @binding(4) var<storage, read> dbeta: array<T>;
+@group(0) @binding(3) var<storage, read> sums: array<T>;  // [2, channels] = dbeta, dgamma
 @group(0) @binding(5) var<storage, read> dy: array<T>;
 @group(0) @binding(6) var<storage, read_write> dx: array<T>;
 @group(0) @binding(7) var<uniform> params: Params;
@@ -29,8 +28,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let mean = stats[c];
   let inverse = stats[params.channels + c];
   let scale = inverse * gamma[c];
-  let offset = dbeta[c] * params.inverseRows;
-  let slope = dgamma[c] * params.inverseRows * inverse;
+  let offset = sums[c] * params.inverseRows;
+  let slope = sums[params.channels + c] * params.inverseRows * inverse;
   let end = min((id.y + 1u) * params.run, params.rows);
   for (var r = id.y * params.run; r < end; r++) {
     let i = r * params.channels + c;

@@ -13,7 +13,8 @@ function values(file: SafetensorsFile, path: string, name: string): { shape: num
 /** @returns the share of wrong values of mask, roi and reliable */
 export function verifyPrior(file: SafetensorsFile, path: string): Record<string, number> {
   const { rows, cols, labels } = file.metadata;
-  if (!(labels in LABEL_SETS)) throw new UserError(`${path}: unknown label set ${labels}; known are ${Object.keys(LABEL_SETS).join(", ")}.`);
+  if (!(labels in LABEL_SETS))
+    throw new UserError(`${path}: unknown label set ${labels}; known are ${Object.keys(LABEL_SETS).join(", ")}.`);
   const parsing = values(file, path, "input.parsing");
   const segmentation = values(file, path, "input.segmentation");
   const [n, height, width] = parsing.shape;
@@ -25,7 +26,11 @@ export function verifyPrior(file: SafetensorsFile, path: string): Record<string,
   });
   const grid = { rows: Number(rows), cols: Number(cols) };
   const cells = grid.rows * grid.cols;
-  const expected = { mask: values(file, path, "expect.mask"), roi: values(file, path, "expect.roi"), reliable: values(file, path, "expect.reliable") };
+  const expected = {
+    mask: values(file, path, "expect.mask"),
+    roi: values(file, path, "expect.roi"),
+    reliable: values(file, path, "expect.reliable"),
+  };
   for (let i = 0; i < n; i++) {
     const prior = coarsePrior(cut(parsing, i), cut(segmentation, i), { ...grid, labels: labels as LabelSet });
     for (let p = 0; p < cells; p++) wrong.mask += Number(prior.mask[p] !== expected.mask.data[i * cells + p]);
@@ -53,6 +58,7 @@ export async function verifyMetrics(file: SafetensorsFile, path: string): Promis
     cmc: Math.max(...Array.from({ length: cmc.length }, (_, k) => Math.abs(cmc[k] - result.cmc[k]))),
     mAP: Math.abs(of("expect.mAP").data[0] - result.mAP),
     mAPTrapezoid: Math.abs(of("expect.mAP.trapezoid").data[0] - result.mAPTrapezoid),
-    counts: Math.abs(of("expect.valid").data[0] - result.queries) + Math.abs(of("expect.skipped").data[0] - result.skipped),
+    counts:
+      Math.abs(of("expect.valid").data[0] - result.queries) + Math.abs(of("expect.skipped").data[0] - result.skipped),
   };
 }

@@ -54,7 +54,9 @@ async function check(shell: Shell, device: Device, file: string, content: Safete
   const kind = content.metadata.kind ?? "";
   const { errors, bounds } = await errorsOf(device, file, kind, content);
   const pass = Object.entries(errors).every(([group, error]) => error <= bounds(group));
-  const listed = Object.entries(errors).map(([group, error]) => `${group} ${error.toExponential(1)}${error > bounds(group) ? " (!)" : ""}`);
+  const listed = Object.entries(errors).map(
+    ([group, error]) => `${group} ${error.toExponential(1)}${error > bounds(group) ? " (!)" : ""}`,
+  );
   shell.print(`${pass ? "pass" : "FAIL"}  ${file}  ${listed.join("  ")}`);
   return { file, kind, pass, errors };
 }
@@ -66,6 +68,9 @@ async function errorsOf(device: Device, file: string, kind: string, content: Saf
   }
   const { verifyMetrics, verifyPrior } = await import("./verify-exact.js");
   if (kind === "prior") return { errors: verifyPrior(content, file), bounds: () => 0 };
-  if (kind === "metrics") return { errors: await verifyMetrics(content, file), bounds: (group: string) => (group === "counts" ? 0 : 1e-5) };
-  throw new UserError(`${file} is no fixture: its metadata says kind ${JSON.stringify(kind)}; expected mpn, prior or metrics.`);
+  if (kind === "metrics")
+    return { errors: await verifyMetrics(content, file), bounds: (group: string) => (group === "counts" ? 0 : 1e-5) };
+  throw new UserError(
+    `${file} is no fixture: its metadata says kind ${JSON.stringify(kind)}; expected mpn, prior or metrics.`,
+  );
 }

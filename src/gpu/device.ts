@@ -111,7 +111,9 @@ export class Device {
     if (first !== undefined) {
       this.errors.length = 0;
       if (/out of memory/i.test(first)) {
-        throw new UserError(`The adapter ${this.profile.name} ran out of memory while ${doing}; use a smaller batch. (${first})`);
+        throw new UserError(
+          `The adapter ${this.profile.name} ran out of memory while ${doing}; use a smaller batch. (${first})`,
+        );
       }
       throw new Error(`WebGPU error while ${doing}: ${first}`);
     }
@@ -121,7 +123,9 @@ export class Device {
   buffer(label: string, bytes: number, usage: GPUBufferUsageFlags): GPUBuffer {
     const size = Math.max(16, Math.ceil(bytes / 16) * 16);
     if (size > this.profile.maxBufferBytes) {
-      throw new UserError(`${label} takes ${size} bytes; a buffer of ${this.profile.name} holds ${this.profile.maxBufferBytes}.`);
+      throw new UserError(
+        `${label} takes ${size} bytes; a buffer of ${this.profile.name} holds ${this.profile.maxBufferBytes}.`,
+      );
     }
     this.objectsMade++;
     this.bufferBytes += size;

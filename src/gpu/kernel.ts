@@ -21,7 +21,10 @@ export interface Kernel {
 /** The pipelines of one device. Modules and layouts are shared between pipelines of the same text. */
 export class KernelCache {
   private readonly kernels = new Map<string, Promise<Kernel>>();
-  private readonly modules = new Map<string, { reflected: ShaderModule; module: GPUShaderModule; layout: GPUBindGroupLayout }>();
+  private readonly modules = new Map<
+    string,
+    { reflected: ShaderModule; module: GPUShaderModule; layout: GPUBindGroupLayout }
+  >();
   /** Milliseconds spent until pipelines were ready, compilation included. */
   compileMs = 0;
 
@@ -73,8 +76,12 @@ export class KernelCache {
       return { key, spec, module: shared.reflected, layout: shared.layout, pipeline };
     } catch (error) {
       const messages = (await shared.module.getCompilationInfo()).messages;
-      const where = messages.map((m) => `  line ${m.lineNum}: ${m.message}  | ${text.split("\n")[m.lineNum - 1] ?? ""}`);
-      throw new Error(`shaders/${spec.shader}.wgsl does not compile with ${key}: ${String(error)}\n${where.join("\n")}`);
+      const where = messages.map(
+        (m) => `  line ${m.lineNum}: ${m.message}  | ${text.split("\n")[m.lineNum - 1] ?? ""}`,
+      );
+      throw new Error(
+        `shaders/${spec.shader}.wgsl does not compile with ${key}: ${String(error)}\n${where.join("\n")}`,
+      );
     }
   }
 }

@@ -43,7 +43,7 @@ export function preprocess(name: ShaderName, defines: Defines): string {
         continue;
       }
       const [, word, rest] = directive;
-      if (word === "if") active.push(holds(rest, defines, file));
+      if (word === "if") active.push(active.every(Boolean) && holds(rest, defines, file));
       else if (word === "else") active.push(!active.pop());
       else if (word === "endif") active.pop();
       else if (word === "include") {
@@ -55,7 +55,8 @@ export function preprocess(name: ShaderName, defines: Defines): string {
         if (!m) throw new Error(`${file}.wgsl: cannot read #for ${rest}`);
         const count = Number(defines[m[2]] ?? m[2]);
         const body = lines.slice(at + 1, end);
-        if (active.every(Boolean)) for (let i = 0; i < count; i++) expand(body, file, { ...defines, [m[1]]: i, PREV: i - 1 });
+        if (active.every(Boolean))
+          for (let i = 0; i < count; i++) expand(body, file, { ...defines, [m[1]]: i, PREV: i - 1 });
         at = end;
       } else throw new Error(`${file}.wgsl: unknown directive #${word}`);
     }
@@ -119,8 +120,13 @@ function paramsLayout(struct: StructInfo, name: string): ParamsLayout {
   for (const member of struct.members) {
     const spelled = member.type.getTypeName();
     const m = /^(?:vec([234])(?:<(?=.*>$)|(?=[uif]$)))?([uif])(?:32)?>?$/.exec(spelled);
-    if (!m) throw new Error(`${name}: params.${member.name} is ${spelled}; only u32, i32, f32 and their vectors are packed`);
-    members.set(member.name, { offset: member.offset, type: `${m[2] as "u" | "i" | "f"}32`, count: m[1] ? Number(m[1]) : 1 });
+    if (!m)
+      throw new Error(`${name}: params.${member.name} is ${spelled}; only u32, i32, f32 and their vectors are packed`);
+    members.set(member.name, {
+      offset: member.offset,
+      type: `${m[2] as "u" | "i" | "f"}32`,
+      count: m[1] ? Number(m[1]) : 1,
+    });
   }
   return { size: Math.ceil(struct.size / 16) * 16, members };
 }
@@ -138,7 +144,8 @@ export function packParams(layout: ParamsLayout, values: ParamValues, name: stri
     const value = values[key];
     if (value === undefined) throw new Error(`${name}: params.${key} was not given`);
     const list = typeof value === "number" ? [value] : value;
-    if (list.length !== member.count) throw new Error(`${name}: params.${key} takes ${member.count} values, got ${list.length}`);
+    if (list.length !== member.count)
+      throw new Error(`${name}: params.${key} takes ${member.count} values, got ${list.length}`);
     list.forEach((v, i) => {
       const at = member.offset + 4 * i;
       if (member.type === "f32") view.setFloat32(at, v, true);

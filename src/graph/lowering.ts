@@ -57,7 +57,9 @@ export class Lowering {
     const node = this.current!;
     const [x, y = 1, z = 1] = launch.workgroups;
     if (Math.max(x, y, z) > MAX_GRID) {
-      throw new Error(`${node.op.name} in ${node.scope}: grid ${x} x ${y} x ${z} exceeds ${MAX_GRID} workgroups a dimension`);
+      throw new Error(
+        `${node.op.name} in ${node.scope}: grid ${x} x ${y} x ${z} exceeds ${MAX_GRID} workgroups a dimension`,
+      );
     }
     const bindings: Record<string, Tensor> = {};
     for (const [name, t] of Object.entries(launch.bindings)) if (t) bindings[name] = t;

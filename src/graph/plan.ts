@@ -2,8 +2,9 @@
  * The memory plan: every intermediate gets a slot, reused once its last reader has run. A slot is a buffer of its
  * own, so that no dispatch binds one buffer for reading and writing, and shaders may declare inputs read-only.
  */
-import type { DeviceProfile } from "../gpu/device.js";
+
 import { UserError } from "../errors.js";
+import type { DeviceProfile } from "../gpu/device.js";
 import type { Lowering } from "./lowering.js";
 import type { Tensor } from "./tensor.js";
 

@@ -60,7 +60,10 @@ export class Profile {
 
   /** Time and work summed by shader, longest first. */
   byShader(): (ProfileRow & { count: number })[] {
-    const sums = new Map<string, { label: string; shader: string; ms: number; flops: number; bytes: number; count: number }>();
+    const sums = new Map<
+      string,
+      { label: string; shader: string; ms: number; flops: number; bytes: number; count: number }
+    >();
     for (const row of this.rows) {
       const sum = sums.get(row.shader);
       if (!sum) sums.set(row.shader, { ...row, label: row.shader, count: 1 });

@@ -107,7 +107,8 @@ export class Program {
   feed(values: Readonly<Record<string, Typed>>): void {
     for (const [name, data] of Object.entries(values)) {
       const t = this.inputs.get(name);
-      if (!t) throw new Error(`The program has no input ${name}; it has ${[...this.inputs.keys()].join(", ") || "none"}`);
+      if (!t)
+        throw new Error(`The program has no input ${name}; it has ${[...this.inputs.keys()].join(", ") || "none"}`);
       if (data.byteLength > t.bytes || (data.byteLength < t.bytes && !(data instanceof Uint8Array))) {
         throw new Error(`Input ${t} takes ${t.bytes} bytes, got ${data.byteLength}`);
       }
@@ -139,7 +140,10 @@ export class Program {
   }
 
   /** Feeds, runs and, where `read` names outputs, resolves to their values once the GPU is done; do not wait on it to go on. */
-  run<K extends string = never>(feeds: Readonly<Record<string, Typed>> = {}, read: readonly K[] = []): Promise<Record<K, Values>> {
+  run<K extends string = never>(
+    feeds: Readonly<Record<string, Typed>> = {},
+    read: readonly K[] = [],
+  ): Promise<Record<K, Values>> {
     this.feed(feeds);
     const encoder = this.device.gpu.createCommandEncoder();
     this.encode(encoder);
@@ -171,7 +175,8 @@ export class Program {
     parts.forEach((p, i) => {
       const bytes = all.slice(at, at + p.tensor.bytes);
       const { dtype } = p.tensor;
-      result[read[i]] = dtype === "f32" ? new Float32Array(bytes) : dtype === "u32" ? new Uint32Array(bytes) : new Int32Array(bytes);
+      result[read[i]] =
+        dtype === "f32" ? new Float32Array(bytes) : dtype === "u32" ? new Uint32Array(bytes) : new Int32Array(bytes);
       at += p.copyBytes;
     });
     staging.buffer.unmap();
@@ -214,7 +219,12 @@ export class Program {
     this.owned.length = 0;
   }
 
-  private allocate(plan: Plan, nodes: readonly Node[], roots: readonly Tensor[], theirs: ReadonlyMap<Tensor, GPUBuffer>): void {
+  private allocate(
+    plan: Plan,
+    nodes: readonly Node[],
+    roots: readonly Tensor[],
+    theirs: ReadonlyMap<Tensor, GPUBuffer>,
+  ): void {
     const own = (label: string, bytes: number, extra = 0) => {
       const buffer = this.device.buffer(label, bytes, STORAGE | COPY_SRC | COPY_DST | extra);
       this.owned.push(buffer);
@@ -225,7 +235,8 @@ export class Program {
       const buffer = theirs.get(t);
       const placement = plan.placement.get(t);
       if (!buffer) continue;
-      if (!placement || placement.root !== t) throw new Error(`Output ${t} shares memory; it cannot be written to a caller's buffer`);
+      if (!placement || placement.root !== t)
+        throw new Error(`Output ${t} shares memory; it cannot be written to a caller's buffer`);
       outputRoots.set(t, buffer);
     }
     const leaves = new Set([...nodes.flatMap((n) => n.inputs), ...roots].filter((t) => t.leaf));
@@ -299,15 +310,24 @@ export class Program {
           return { binding: b.index, resource: { buffer: uniforms, offset: offsets[i].offset, size: offsets[i].size } };
         }
         const t = launch.bindings[b.name];
-        if (!t) throw new Error(`${launch.label}: ${launch.kernel.shader}.wgsl binds ${b.name}, which the launcher does not give`);
+        if (!t)
+          throw new Error(
+            `${launch.label}: ${launch.kernel.shader}.wgsl binds ${b.name}, which the launcher does not give`,
+          );
         given.delete(b.name);
         const { buffer, byteOffset } = this.range(t);
         return { binding: b.index, resource: { buffer, offset: byteOffset, size: Math.ceil(t.bytes / 16) * 16 } };
       });
-      if (given.size > 0) throw new Error(`${launch.label}: ${launch.kernel.shader}.wgsl does not bind ${[...given].join(", ")}`);
+      if (given.size > 0)
+        throw new Error(`${launch.label}: ${launch.kernel.shader}.wgsl does not bind ${[...given].join(", ")}`);
       const group = device.bindGroup({ label: launch.label, layout: kernel.layout, entries });
       const [x, y = 1, z = 1] = launch.workgroups;
-      (once.has(launch.node) ? this.once : this.body).push({ pipeline: kernel.pipeline, group, grid: [x, y, z], launch });
+      (once.has(launch.node) ? this.once : this.body).push({
+        pipeline: kernel.pipeline,
+        group,
+        grid: [x, y, z],
+        launch,
+      });
     });
   }
 }

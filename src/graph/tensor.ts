@@ -41,7 +41,8 @@ export class Tensor {
     readonly leaf: Leaf | null,
   ) {
     for (const d of shape) {
-      if (!Number.isInteger(d) || d < 1) throw new ShapeError(name, `dimensions must be positive integers, got [${shape}]`);
+      if (!Number.isInteger(d) || d < 1)
+        throw new ShapeError(name, `dimensions must be positive integers, got [${shape}]`);
     }
     this.size = shape.reduce((a, b) => a * b, 1);
   }

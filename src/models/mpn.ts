@@ -3,6 +3,9 @@
  * The K parts run side by side: one engine tensor holds all parts' weights of a kind, and features are [N, K * partDim].
  */
 import { scope, type Tensor } from "../graph/tensor.js";
+import { constantValues, normal } from "../nn/init.js";
+import type { Build } from "../nn/layers.js";
+import { resnet } from "../nn/resnet.js";
 import {
   add,
   batchHardTriplet,
@@ -19,9 +22,6 @@ import {
   sumSquaredDifference,
   weightedSum,
 } from "../ops/index.js";
-import { constantValues, normal } from "../nn/init.js";
-import type { Build } from "../nn/layers.js";
-import { resnet } from "../nn/resnet.js";
 import type { ModelConfig } from "./config.js";
 
 type Task = "main" | "aux";
@@ -60,7 +60,11 @@ export function represent(b: Build, c: ModelConfig, images: Tensor): Tensor {
 }
 
 /** Training forward pass and losses. */
-export function mpnLosses(b: Build, c: ModelConfig, batch: MpnBatch): { losses: MpnLosses; main: Tensor | null; aux: Tensor | null } {
+export function mpnLosses(
+  b: Build,
+  c: ModelConfig,
+  batch: MpnBatch,
+): { losses: MpnLosses; main: Tensor | null; aux: Tensor | null } {
   const f = featureMap(b, c, batch.images);
   // The order is the reference's: a shared batch norm moves its running statistics by MT's batch, then by AT's.
   const main = c.tasks === "aux" ? null : partFeatures(b, c, f, "main");
@@ -93,7 +97,11 @@ export function mpnLosses(b: Build, c: ModelConfig, batch: MpnBatch): { losses: 
     terms.map(([t]) => t),
     terms.map(([, weight]) => weight),
   );
-  return { losses: { id, triplet, alignment: alignment ?? undefined, softShare: softShare ?? undefined, total }, main, aux };
+  return {
+    losses: { id, triplet, alignment: alignment ?? undefined, softShare: softShare ?? undefined, total },
+    main,
+    aux,
+  };
 }
 
 const partNames = (c: ModelConfig, layer: string) => Array.from({ length: c.parts }, (_, k) => `parts.${k}.${layer}`);

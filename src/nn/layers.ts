@@ -87,7 +87,12 @@ export class Build {
   }
 
   /** Weight and bias of `partsConv`, side by side: [1, 1, channels, parts * filters] and [parts * filters]. */
-  partsParameters(names: readonly string[], channels: number, filters: number, init?: PartsInit): [weight: Tensor, bias: Tensor] {
+  partsParameters(
+    names: readonly string[],
+    channels: number,
+    filters: number,
+    init?: PartsInit,
+  ): [weight: Tensor, bias: Tensor] {
     const weight = this.store.parameter({
       names: names.map((n) => `${n}.weight`),
       shape: [1, 1, channels, names.length * filters],

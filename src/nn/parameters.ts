@@ -56,7 +56,8 @@ export class ParameterStore {
     const key = d.names[0];
     const known = this.entries.get(key);
     if (known) {
-      if (known.tensor.shape.join() !== d.shape.join()) throw new Error(`${key} was [${known.tensor.shape}] before, now [${d.shape}]`);
+      if (known.tensor.shape.join() !== d.shape.join())
+        throw new Error(`${key} was [${known.tensor.shape}] before, now [${d.shape}]`);
       return known.tensor;
     }
     if (block.buffer) throw new Error(`${key} was declared after the store had been allocated`);
@@ -68,25 +69,37 @@ export class ParameterStore {
 
   /** The trained tensors, in the order in which they lie in the flat buffer. */
   get trained(): { tensor: Tensor; byteOffset: number; names: readonly string[] }[] {
-    return this.inBlock(this.weights).map((e) => ({ tensor: e.tensor, byteOffset: offsetOf(e.tensor), names: e.names }));
+    return this.inBlock(this.weights).map((e) => ({
+      tensor: e.tensor,
+      byteOffset: offsetOf(e.tensor),
+      names: e.names,
+    }));
   }
 
   /** All parameters and all momenta as flat tensors. */
   get flat(): { weights: Tensor; momenta: Tensor } {
     this.momenta.bytes = this.weights.bytes;
     const shape = [this.weights.bytes / 4];
-    return { weights: variable("parameters", shape, this.weights, 0), momenta: variable("momenta", shape, this.momenta, 0) };
+    return {
+      weights: variable("parameters", shape, this.weights, 0),
+      momenta: variable("momenta", shape, this.momenta, 0),
+    };
   }
 
   /** Numbers of trained parameters, without and with running statistics; names that `leaveOut` matches do not count. */
   count(leaveOut?: RegExp): { parameters: number; withStatistics: number } {
     const size = (e: Entry) => (leaveOut && e.names.some((n) => leaveOut.test(n)) ? 0 : e.tensor.size);
     const parameters = this.inBlock(this.weights).reduce((sum, e) => sum + size(e), 0);
-    return { parameters, withStatistics: parameters + this.inBlock(this.statistics).reduce((sum, e) => sum + size(e), 0) };
+    return {
+      parameters,
+      withStatistics: parameters + this.inBlock(this.statistics).reduce((sum, e) => sum + size(e), 0),
+    };
   }
 
   private inBlock(block: Block): Entry[] {
-    return [...this.entries.values()].filter((e) => e.tensor.leaf?.kind === "variable" && e.tensor.leaf.block === block);
+    return [...this.entries.values()].filter(
+      (e) => e.tensor.leaf?.kind === "variable" && e.tensor.leaf.block === block,
+    );
   }
 
   /** Gives the blocks memory and the parameters their initial values. Call once, after the model was built. */
@@ -108,7 +121,11 @@ export class ParameterStore {
    * @returns the names that the model has and `values` lacks, and those that the model does not know
    * @throws UserError when a shape differs
    */
-  load(device: Device, values: ReadonlyMap<string, NamedArray>, source: string): { missing: string[]; unknown: string[] } {
+  load(
+    device: Device,
+    values: ReadonlyMap<string, NamedArray>,
+    source: string,
+  ): { missing: string[]; unknown: string[] } {
     const missing: string[] = [];
     const known = new Set<string>();
     for (const entry of this.entries.values()) {
@@ -119,7 +136,9 @@ export class ParameterStore {
       this.upload(device, entry, (name) => {
         const { shape, data } = values.get(name)!;
         if (shape.join() !== entry.diskShape.join()) {
-          throw new UserError(`${source}: ${name} is [${shape.join(", ")}], this model's is [${entry.diskShape.join(", ")}].`);
+          throw new UserError(
+            `${source}: ${name} is [${shape.join(", ")}], this model's is [${entry.diskShape.join(", ")}].`,
+          );
         }
         return data;
       });
@@ -130,7 +149,8 @@ export class ParameterStore {
   /** Loads momenta; the counterpart of `readMomenta`. */
   loadMomenta(device: Device, values: ReadonlyMap<string, NamedArray>): void {
     for (const entry of this.inBlock(this.weights)) {
-      if (entry.names.every((n) => values.has(n))) this.upload(device, entry, (name) => values.get(name)!.data, this.momenta);
+      if (entry.names.every((n) => values.has(n)))
+        this.upload(device, entry, (name) => values.get(name)!.data, this.momenta);
     }
   }
 
@@ -146,7 +166,8 @@ export class ParameterStore {
   /** Reads parameters and running statistics back, by their names on disk. */
   async read(device: Device): Promise<Map<string, NamedArray>> {
     const result = new Map<string, NamedArray>();
-    for (const block of [this.weights, this.statistics]) await this.readBlock(device, this.inBlock(block), block, result);
+    for (const block of [this.weights, this.statistics])
+      await this.readBlock(device, this.inBlock(block), block, result);
     return result;
   }
 
@@ -161,7 +182,12 @@ export class ParameterStore {
     return result;
   }
 
-  private async readBlock(device: Device, entries: readonly Entry[], block: Block, result: Map<string, NamedArray>): Promise<void> {
+  private async readBlock(
+    device: Device,
+    entries: readonly Entry[],
+    block: Block,
+    result: Map<string, NamedArray>,
+  ): Promise<void> {
     if (!block.buffer || block.bytes === 0) return;
     const staging = device.buffer("readback", block.bytes, 0x1 | 0x8);
     const encoder = device.gpu.createCommandEncoder();

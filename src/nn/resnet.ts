@@ -20,7 +20,8 @@ export function resnet(b: Build, name: string, images: Tensor, config: ResNetCon
   const strides = [1, 2, 2, 1];
   config.layers.forEach((blocks, i) => {
     const planes = config.width * 2 ** i;
-    for (let j = 0; j < blocks; j++) x = bottleneck(b, `${name}.layer${i + 1}.${j}`, x, planes, j === 0 ? strides[i] : 1);
+    for (let j = 0; j < blocks; j++)
+      x = bottleneck(b, `${name}.layer${i + 1}.${j}`, x, planes, j === 0 ? strides[i] : 1);
   });
   return x;
 }
@@ -31,6 +32,8 @@ function bottleneck(b: Build, name: string, x: Tensor, planes: number, stride: n
   y = b.batchNorm(`${name}.bn2`, b.conv(`${name}.conv2`, y, planes, 3, stride), { relu: true });
   y = b.conv(`${name}.conv3`, y, planes * 4, 1);
   const keeps = stride === 1 && x.shape[3] === planes * 4;
-  const residual = keeps ? x : b.batchNorm(`${name}.downsample.1`, b.conv(`${name}.downsample.0`, x, planes * 4, 1, stride));
+  const residual = keeps
+    ? x
+    : b.batchNorm(`${name}.downsample.1`, b.conv(`${name}.downsample.0`, x, planes * 4, 1, stride));
   return b.batchNorm(`${name}.bn3`, y, { relu: true, residual });
 }

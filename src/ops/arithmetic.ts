@@ -8,12 +8,14 @@ import { reshape } from "./layout.js";
 import { broadcastTo, sum, sumTo } from "./reduce.js";
 
 /** The shape that two shapes broadcast to, by numpy's rule. Throws where they do not. */
-export function broadcastShape(a: Shape, b: Shape): Shape {
+function broadcastShape(a: Shape, b: Shape): Shape {
   const rank = Math.max(a.length, b.length);
   return Array.from({ length: rank }, (_, i) => {
     const [p, q] = [a[i - rank + a.length] ?? 1, b[i - rank + b.length] ?? 1];
     if (p !== q && p !== 1 && q !== 1) {
-      throw new Error(`axis ${i - rank} has ${p} positions in [${a}] and ${q} in [${b}]: they must be equal, or one of them 1`);
+      throw new Error(
+        `axis ${i - rank} has ${p} positions in [${a}] and ${q} in [${b}]: they must be equal, or one of them 1`,
+      );
     }
     return Math.max(p, q);
   });
@@ -47,7 +49,12 @@ interface Factors {
   readonly kb: number;
 }
 
-function lowerBinary(kind: "add" | "mul", inputs: readonly [Tensor, Tensor, Tensor], { ka, kb }: Factors, to: Lowering): void {
+function lowerBinary(
+  kind: "add" | "mul",
+  inputs: readonly [Tensor, Tensor, Tensor],
+  { ka, kb }: Factors,
+  to: Lowering,
+): void {
   const [a, b, y] = inputs;
   const groups = groupsOf(y.shape, a.shape, b.shape);
   const inner = groups[groups.length - 1];
@@ -165,7 +172,10 @@ export function maskMultiply(x: Tensor, mask: Tensor): Tensor {
  */
 export function weightedSum(terms: readonly Tensor[], weights: readonly number[]): Tensor {
   if (terms.length === 0 || terms.length !== weights.length) {
-    throw new ShapeError(scopeName("weightedSum"), `needs terms and as many weights, got ${terms.length} and ${weights.length}`);
+    throw new ShapeError(
+      scopeName("weightedSum"),
+      `needs terms and as many weights, got ${terms.length} and ${weights.length}`,
+    );
   }
   const [first, ...rest] = terms;
   if (rest.length === 0) return scaled(first, weights[0]);

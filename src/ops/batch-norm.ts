@@ -77,7 +77,11 @@ const batchNormOp: Op<BatchNormAttrs> = {
     }
     const run = rowsPerRun(rows);
     to.dispatch({
-      kernel: { shader: "batch_norm_apply", defines: { ELEM: elem, RESIDUAL: residual !== undefined }, overrides: LANES },
+      kernel: {
+        shader: "batch_norm_apply",
+        defines: { ELEM: elem, RESIDUAL: residual !== undefined },
+        overrides: LANES,
+      },
       bindings: { x, stats, gamma, beta, y, residual },
       params: { rows, channels: channels / elem, run, relu: Number(attrs.relu) },
       workgroups: lanes(channels / elem, Math.ceil(rows / run)),
@@ -103,9 +107,10 @@ const batchNormGradOp: Op<BatchNormAttrs> = {
       workgroups: lanes(channels / elem, chunks),
       bytes: (y ? 3 : 2) * x.bytes,
     });
+    const sums = to.scratch("sums", [2, channels]);
     to.dispatch({
       kernel: { shader: "batch_norm_grad_finalize" },
-      bindings: { partial, dgamma, dbeta },
+      bindings: { partial, dgamma, dbeta, sums },
       params: { channels, chunks },
       workgroups: [Math.ceil(channels / 64)],
       bytes: partial.bytes,
@@ -114,7 +119,7 @@ const batchNormGradOp: Op<BatchNormAttrs> = {
     const defines = { ELEM: elem, RELU: attrs.relu, RESIDUAL: dresidual !== undefined };
     to.dispatch({
       kernel: { shader: "batch_norm_grad_apply", defines, overrides: LANES },
-      bindings: { x, stats, gamma, dgamma, dbeta, dy, dx, y, dresidual },
+      bindings: { x, stats, gamma, sums, dy, dx, y, dresidual },
       params: { rows, channels: channels / elem, run, inverseRows: attrs.training ? 1 / rows : 0 },
       workgroups: lanes(channels / elem, Math.ceil(rows / run)),
       bytes: (3 + (y ? 1 : 0) + (dresidual ? 1 : 0)) * x.bytes,
@@ -182,9 +187,15 @@ export interface BatchNormVectors {
  * @param v vectors [C]
  * @returns y, and in training the updated running statistics (unbiased variance), which overwrite the given ones
  */
-export function batchNorm(x: Tensor, v: BatchNormVectors, options: BatchNormOptions): { y: Tensor; runningMean: Tensor; runningVar: Tensor } {
+export function batchNorm(
+  x: Tensor,
+  v: BatchNormVectors,
+  options: BatchNormOptions,
+): { y: Tensor; runningMean: Tensor; runningVar: Tensor } {
   const { training, relu = false, residual, eps = 1e-5, momentum = 0.1 } = options;
   const inputs = [x, v.gamma, v.beta, v.runningMean, v.runningVar, ...(residual ? [residual] : [])];
   const outputs = apply(batchNormOp, inputs, { training, relu, residual: residual !== undefined, eps, momentum });
-  return training ? { y: outputs[0], runningMean: outputs[2], runningVar: outputs[3] } : { y: outputs[0], runningMean: v.runningMean, runningVar: v.runningVar };
+  return training
+    ? { y: outputs[0], runningMean: outputs[2], runningVar: outputs[3] }
+    : { y: outputs[0], runningMean: v.runningMean, runningVar: v.runningVar };
 }

@@ -67,7 +67,10 @@ export function convFlops(g: ConvGeometry): number {
 }
 
 /** Strides of an NHWC map in floats, with what one group adds. */
-export function mapStrides(g: ConvGeometry, side: "input" | "output"): { image: number; row: number; pixel: number; group: number } {
+export function mapStrides(
+  g: ConvGeometry,
+  side: "input" | "output",
+): { image: number; row: number; pixel: number; group: number } {
   if (side === "output") {
     const row = g.outWidth * g.filters;
     return { image: g.outHeight * row, row, pixel: g.filters, group: g.groupFilters };
@@ -104,7 +107,8 @@ export function chooseTile(profile: DeviceProfile, rows: number, cols: number, m
   const aligned = (n: number) => cols % n === 0 && multiple % n === 0;
   const elem = aligned(4) && cols >= 4 * lanesX ? 4 : aligned(2) && cols >= 2 * lanesX ? 2 : 1;
   const wanted = Math.ceil(cols / (lanesX * elem));
-  const tv = elem === 4 ? Math.min(2, wanted) : elem === 2 ? Math.min(2, wanted) : wanted >= 4 ? 4 : wanted >= 2 ? 2 : 1;
+  const tv =
+    elem === 4 ? Math.min(2, wanted) : elem === 2 ? Math.min(2, wanted) : wanted >= 4 ? 4 : wanted >= 2 ? 2 : 1;
   const tallest = profile.software ? 16 : 8;
   const tm = rows >= tallest ? tallest : rows >= 8 ? 8 : rows >= 4 ? 4 : 1;
   return { elem, tv, tm, lanesX, lanesY };

@@ -1,7 +1,7 @@
 import { grid, type Lowering } from "../graph/lowering.js";
 import type { Tensor } from "../graph/tensor.js";
-import { tileDefines } from "./conv2d.js";
 import { type ConvGeometry, chooseTile, convFlops, mapStrides } from "./conv-geometry.js";
+import { tileDefines } from "./conv2d.js";
 
 /** How many workgroups keep an adapter busy: the reduction is split until there are as many. */
 const wantedWorkgroups = (software: boolean) => (software ? 16 : 1024);
@@ -24,7 +24,12 @@ export function lowerConvWeightGrad(
     ? { image: source.height * source.width * g.channels, row: source.width * g.channels, pixel: g.channels, group: 0 }
     : mapStrides(g, "input");
   const ds = mapStrides(g, "output");
-  const tile = chooseTile(to.profile, inner, g.groupFilters, Math.min(g.filters % 4 === 0 ? 4 : g.filters % 2 === 0 ? 2 : 1));
+  const tile = chooseTile(
+    to.profile,
+    inner,
+    g.groupFilters,
+    Math.min(g.filters % 4 === 0 ? 4 : g.filters % 2 === 0 ? 2 : 1),
+  );
   const t = (floats: number) => floats / tile.elem;
 
   const innerTiles = Math.ceil(inner / tile.tm);
@@ -32,7 +37,8 @@ export function lowerConvWeightGrad(
   const colTiles = Math.ceil(t(g.groupFilters) / (tile.lanesX * tile.tv));
   const tiles = Math.ceil(units / tile.lanesY) * colTiles;
 
-  const pointwise = kh === 1 && kw === 1 && g.stride.every((s) => s === 1) && g.padding.every((p) => p === 0) && g.split === "channels";
+  const pointwise =
+    kh === 1 && kw === 1 && g.stride.every((s) => s === 1) && g.padding.every((p) => p === 0) && g.split === "channels";
   const pixels = g.images * g.outHeight * g.outWidth;
   const allLines = pointwise ? Math.ceil(pixels / 64) : g.images * g.outHeight;
   const wanted = Math.ceil(wantedWorkgroups(to.profile.software) / (tiles * g.groups));

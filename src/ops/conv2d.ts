@@ -2,7 +2,16 @@
 import { grid, type Lowering } from "../graph/lowering.js";
 import { apply, type Op, type Tensor } from "../graph/tensor.js";
 import { expectShape } from "./check.js";
-import { type ConvAttrs, type ConvGeometry, chooseTile, convFlops, convGeometry, foldsTaps, mapStrides, type Tile } from "./conv-geometry.js";
+import {
+  type ConvAttrs,
+  type ConvGeometry,
+  chooseTile,
+  convFlops,
+  convGeometry,
+  foldsTaps,
+  mapStrides,
+  type Tile,
+} from "./conv-geometry.js";
 import { lowerConvWeightGrad } from "./conv-weight-grad.js";
 import { sum } from "./reduce.js";
 
@@ -34,7 +43,8 @@ export const conv2dOp: Op<Conv2dAttrs> = {
   },
   gradient({ inputs: [x, w, bias], attrs }, [dy]) {
     const { affine, residual, relu } = attrs.epilogue;
-    if (affine || residual || relu) throw new Error("conv2d with a fused epilogue is for inference and has no gradient");
+    if (affine || residual || relu)
+      throw new Error("conv2d with a fused epilogue is for inference and has no gradient");
     if (!dy) return [null, null];
     const dx = apply(convInputGradOp, [dy, w], { ...attrs, shape: x.shape })[0];
     const dw = apply(convWeightGradOp, [x, dy], { ...attrs, shape: w.shape })[0];
@@ -60,7 +70,14 @@ export const conv2dOp: Op<Conv2dAttrs> = {
       add: source ? [0, 0] : [-g.padding[0], -g.padding[1]],
       step: [1, 1],
       inside: source !== null || g.padding.every((p) => p === 0),
-      aStrides: source ? { image: source.height * source.width * g.channels, row: source.width * g.channels, pixel: g.channels, group: 0 } : strides,
+      aStrides: source
+        ? {
+            image: source.height * source.width * g.channels,
+            row: source.width * g.channels,
+            pixel: g.channels,
+            group: 0,
+          }
+        : strides,
       bTap: [kw * tapStride, tapStride],
       bStart: 0,
       bStride: g.filters,
@@ -156,7 +173,16 @@ function padded(x: Tensor, g: ConvGeometry, to: Lowering): { map: Tensor; height
   to.dispatch({
     kernel: { shader: "pad" },
     bindings: { x, y: map },
-    params: { size: map.size, height: g.height, width: g.width, channels: g.channels, outHeight: height, outWidth: width, top, left },
+    params: {
+      size: map.size,
+      height: g.height,
+      width: g.width,
+      channels: g.channels,
+      outHeight: height,
+      outWidth: width,
+      top,
+      left,
+    },
     workgroups: grid(Math.ceil(map.size / 64)),
     bytes: x.bytes + map.bytes,
   });

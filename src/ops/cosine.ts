@@ -32,7 +32,10 @@ export function cosineDistanceMatrix(a: Tensor, b: Tensor): Tensor {
  */
 export function cosineDistance(a: Tensor, b: Tensor): Tensor {
   if (a.shape.join() !== b.shape.join()) {
-    throw new ShapeError(scopeName("cosineDistance"), `rows are compared pair by pair, so shapes must be equal; got ${a} and ${b}`);
+    throw new ShapeError(
+      scopeName("cosineDistance"),
+      `rows are compared pair by pair, so shapes must be equal; got ${a} and ${b}`,
+    );
   }
   return addScalar(scale(sum(mul(normalizeRows(a), normalizeRows(b)), [-1]), -1), 1);
 }

@@ -1,6 +1,6 @@
 /** Every operation, by its public name. */
 export { add, addScaled, maskMultiply, mul, sub, sumSquaredDifference, weightedSum } from "./arithmetic.js";
-export { batchNorm, type BatchNormOptions, type BatchNormVectors } from "./batch-norm.js";
+export { type BatchNormOptions, type BatchNormVectors, batchNorm } from "./batch-norm.js";
 export { classAlignment, classMeans, classWeights } from "./class-means.js";
 export { type Conv2dOptions, conv2d } from "./conv2d.js";
 export { cosineDistance, cosineDistanceMatrix, normalizeRows } from "./cosine.js";
@@ -13,7 +13,7 @@ export { gradients } from "./gradients.js";
 export { concat, reshape, slice, split } from "./layout.js";
 export { type MatmulOptions, matmul } from "./matmul.js";
 export { type MaxPoolOptions, maxPool } from "./max-pool.js";
-export { broadcastTo, globalAveragePool, max, mean, type ReduceOptions, sum } from "./reduce.js";
 export { IMAGE_TABLE_COLUMNS, prepareImages } from "./prepare-images.js";
+export { broadcastTo, globalAveragePool, max, mean, type ReduceOptions, sum } from "./reduce.js";
 export { pack, sgd } from "./sgd.js";
 export { batchHardTriplet } from "./triplet.js";

@@ -1,5 +1,6 @@
 /** Shared by ops whose invocations take one element, or one vec4 of elements, each (shaders/elem.wgsl). */
 import { grid } from "../graph/lowering.js";
+import { ShapeError, type Tensor } from "../graph/tensor.js";
 
 /** Invocations per workgroup of every flat kernel. */
 const WORKGROUP = 64;
@@ -24,11 +25,12 @@ export function aroundAxes(shape: readonly number[], first: number, last = first
   };
 }
 
-/** An axis counted from the end when negative. Throws where the rank has no such axis. */
-export function axisOf(rank: number, axis: number): number {
+/** An axis counted from the end when negative. Throws ShapeError where x has no such axis. */
+export function axisOf(x: Tensor, axis: number): number {
+  const rank = x.shape.length;
   const at = axis < 0 ? rank + axis : axis;
   if (!Number.isInteger(at) || at < 0 || at >= rank) {
-    throw new Error(`axis ${axis} does not exist: the rank is ${rank}, axes run from ${-rank} to ${rank - 1}`);
+    throw new ShapeError(String(x), `axis ${axis} does not exist: axes run from ${-rank} to ${rank - 1}`);
   }
   return at;
 }

@@ -82,7 +82,12 @@ const splitOp: Op<SplitAttrs> = {
     return Array.from({ length: parts }, () => ({ shape: x.shape.with(axis, size / parts), dtype: x.dtype }));
   },
   gradient({ outputs, attrs }, grads) {
-    return [concat(grads.map((g, i) => g ?? zerosLike(outputs[i])), attrs.axis)];
+    return [
+      concat(
+        grads.map((g, i) => g ?? zerosLike(outputs[i])),
+        attrs.axis,
+      ),
+    ];
   },
   lower({ inputs: [x], outputs, attrs: { axis } }, to) {
     const { outer, count, inner } = aroundAxes(x.shape, axis);
@@ -168,7 +173,7 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
  * @param axis counted from the end when negative
  */
 export function slice(x: Tensor, axis: number, start: number, end: number): Tensor {
-  const attrs = { axis: axisOf(x.shape.length, axis), start, end };
+  const attrs = { axis: axisOf(x, axis), start, end };
   const { outer, inner } = aroundAxes(x.shape, attrs.axis);
   const view = outer === 1 && (4 * start * inner) % BINDING_ALIGNMENT === 0;
   return apply(view ? sliceViewOp : sliceOp, [x], attrs)[0];
@@ -181,7 +186,7 @@ export function slice(x: Tensor, axis: number, start: number, end: number): Tens
  * @param axis counted from the end when negative; its size must be a multiple of `parts`
  */
 export function split(x: Tensor, axis: number, parts: number): Tensor[] {
-  return apply(splitOp, [x], { axis: axisOf(x.shape.length, axis), parts });
+  return apply(splitOp, [x], { axis: axisOf(x, axis), parts });
 }
 
 /**
@@ -191,5 +196,5 @@ export function split(x: Tensor, axis: number, parts: number): Tensor[] {
  */
 export function concat(parts: readonly Tensor[], axis: number): Tensor {
   if (parts.length === 0) throw new RangeError("concat of no tensors");
-  return apply(concatOp, parts, axisOf(parts[0].shape.length, axis))[0];
+  return apply(concatOp, parts, axisOf(parts[0], axis))[0];
 }

@@ -12,19 +12,37 @@ interface MaxPoolAttrs {
 /** What both kernels are told, in elements of their type. */
 function geometry(map: Shape, pooled: Shape, { kernel, stride, padding }: MaxPoolAttrs, elem: number) {
   const [, height, width, channels] = map;
-  return { channels: channels / elem, height, width, outHeight: pooled[1], outWidth: pooled[2], k: kernel, stride, pad: padding };
+  return {
+    channels: channels / elem,
+    height,
+    width,
+    outHeight: pooled[1],
+    outWidth: pooled[2],
+    k: kernel,
+    stride,
+    pad: padding,
+  };
 }
 
 const maxPoolOp: Op<MaxPoolAttrs> = {
   name: "maxPool",
   outputs([x], { kernel, stride, padding }) {
     expectRank(x, 4, "an NHWC map");
-    if (![kernel, stride, padding].every(Number.isInteger) || kernel < 1 || stride < 1 || padding < 0 || 2 * padding > kernel) {
-      throw new Error(`needs whole numbers kernel >= 1, stride >= 1, 0 <= padding <= kernel / 2; got ${kernel}, ${stride}, ${padding}`);
+    if (
+      ![kernel, stride, padding].every(Number.isInteger) ||
+      kernel < 1 ||
+      stride < 1 ||
+      padding < 0 ||
+      2 * padding > kernel
+    ) {
+      throw new Error(
+        `needs whole numbers kernel >= 1, stride >= 1, 0 <= padding <= kernel / 2; got ${kernel}, ${stride}, ${padding}`,
+      );
     }
     const [images, height, width, channels] = x.shape;
     const [h, w] = [height, width].map((size) => Math.floor((size + 2 * padding - kernel) / stride) + 1);
-    if (h < 1 || w < 1) throw new Error(`a window of ${kernel} x ${kernel} does not fit ${height} x ${width} with padding ${padding}`);
+    if (h < 1 || w < 1)
+      throw new Error(`a window of ${kernel} x ${kernel} does not fit ${height} x ${width} with padding ${padding}`);
     const shape = [images, h, w, channels];
     return [{ shape }, { shape, dtype: "u32" }];
   },

@@ -44,6 +44,12 @@ const prepareImagesOp: Op<PrepareAttrs> = {
  * @param fill normalised value of erased and uncovered pixels; 0 is the mean colour
  * @returns [N, height, width, 3]
  */
-export function prepareImages(bytes: Tensor, table: Tensor, height: number, width: number, fill: readonly [number, number, number] = [0, 0, 0]): Tensor {
+export function prepareImages(
+  bytes: Tensor,
+  table: Tensor,
+  height: number,
+  width: number,
+  fill: readonly [number, number, number] = [0, 0, 0],
+): Tensor {
   return apply(prepareImagesOp, [bytes, table], { height, width, fill })[0];
 }

@@ -1,7 +1,6 @@
 /** Sums, means and maxima over axes, and the expansion that undoes a sum (shaders/reduce_*.wgsl, expand.wgsl). */
 import type { Lowering } from "../graph/lowering.js";
-import { apply, type Op, type Shape, type Tensor } from "../graph/tensor.js";
-import { expectRank } from "./check.js";
+import { apply, type Op, type Shape, ShapeError, scopeName, type Tensor } from "../graph/tensor.js";
 import { aroundAxes, axisOf, elemOf, flat } from "./lanes.js";
 import { reshape } from "./layout.js";
 
@@ -19,7 +18,8 @@ interface SumAttrs extends AxesAttrs {
   readonly k: number;
 }
 
-const withOnes = (shape: Shape, { first, last }: AxesAttrs): Shape => shape.map((d, i) => (i < first || i > last ? d : 1));
+const withOnes = (shape: Shape, { first, last }: AxesAttrs): Shape =>
+  shape.map((d, i) => (i < first || i > last ? d : 1));
 
 /** How many partial results to make of `count` elements; 1 where they are few enough to finish. */
 const splitsOf = (count: number) => (count <= LONGEST_RUN ? 1 : Math.ceil(Math.sqrt(count)));
@@ -91,7 +91,9 @@ function reduceMax(to: Lowering, x: Tensor, index: Tensor | null, result: MaxAnd
   const splits = splitsOf(count);
   const shape = [outer, splits, inner];
   const into =
-    splits === 1 ? result : { y: to.scratch(`partial${count}`, shape), argmax: to.scratch(`index${count}`, shape, "u32") };
+    splits === 1
+      ? result
+      : { y: to.scratch(`partial${count}`, shape), argmax: to.scratch(`index${count}`, shape, "u32") };
   const total = outer * splits * inner;
   to.dispatch({
     kernel: { shader: "reduce_max", defines: { INDEXED: index !== null } },
@@ -138,11 +140,11 @@ function reduceAxes(
   x: Tensor,
   axes: readonly number[] | undefined,
   options: ReduceOptions,
-  step: (x: Tensor, run: AxesAttrs, isLast: boolean) => Tensor,
+  step: (x: Tensor, run: AxesAttrs) => Tensor,
 ): Tensor {
-  const list = [...new Set((axes ?? x.shape.map((_, i) => i)).map((axis) => axisOf(x.shape.length, axis)))];
+  const list = [...new Set((axes ?? x.shape.map((_, i) => i)).map((axis) => axisOf(x, axis)))];
   const runs = runsOf(x.shape, list);
-  const reduced = runs.reduce((t, run, i) => step(t, run, i === runs.length - 1), x);
+  const reduced = runs.reduce((t, run) => step(t, run), x);
   if (options.keepDims) return reduced;
   const shape = x.shape.filter((_, i) => !list.includes(i));
   return reshape(reduced, shape.length > 0 ? shape : [1]);
@@ -176,7 +178,7 @@ export function max(x: Tensor, axes?: readonly number[], options: ReduceOptions 
  * @returns [N, C]
  */
 export function globalAveragePool(x: Tensor): Tensor {
-  expectRank(x, 4, "an NHWC map");
+  if (x.shape.length !== 4) throw new ShapeError(scopeName("globalAveragePool"), `expected an NHWC map, got ${x}`);
   return mean(x, [1, 2]);
 }
 
@@ -194,12 +196,19 @@ export function sumTo(g: Tensor, shape: Shape): Tensor {
 export function broadcastTo(x: Tensor, shape: Shape): Tensor {
   const lead = shape.length - x.shape.length;
   if (lead < 0 || x.shape.some((d, i) => d !== 1 && d !== shape[i + lead])) {
-    throw new Error(`${x} does not broadcast to [${shape}]: its axes, counted from the last, must be equal or 1`);
+    const where = scopeName("broadcastTo");
+    throw new ShapeError(
+      where,
+      `${x} does not broadcast to [${shape}]: axes, counted from the last, must be equal or 1`,
+    );
   }
   const from = [...new Array<number>(lead).fill(1), ...x.shape];
   const grown = shape.map((_, i) => i).filter((i) => from[i] < shape[i]);
-  return runsOf(shape, grown).reduce((t, { first, last }) => {
-    const next = t.shape.map((d, i) => (i < first || i > last ? d : shape[i]));
-    return apply(expandOp, [t], { first, last, k: 1, shape: next })[0];
-  }, lead === 0 ? x : reshape(x, from));
+  return runsOf(shape, grown).reduce(
+    (t, { first, last }) => {
+      const next = t.shape.map((d, i) => (i < first || i > last ? d : shape[i]));
+      return apply(expandOp, [t], { first, last, k: 1, shape: next })[0];
+    },
+    lead === 0 ? x : reshape(x, from),
+  );
 }

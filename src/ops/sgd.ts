@@ -25,7 +25,8 @@ const packOp: Op<{ readonly byteOffsets: readonly number[]; readonly size: numbe
 const sgdOp: Op<null> = {
   name: "sgd",
   outputs([weights, momenta, grads]) {
-    if (weights.size !== momenta.size || weights.size !== grads.size) throw new Error("flat buffers of different sizes");
+    if (weights.size !== momenta.size || weights.size !== grads.size)
+      throw new Error("flat buffers of different sizes");
     return [{ shape: weights.shape }, { shape: momenta.shape }];
   },
   updates: () =>

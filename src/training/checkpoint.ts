@@ -38,7 +38,8 @@ export async function writeCheckpoint(
 ): Promise<void> {
   const tensors: [string, StoredTensor][] = [];
   const collect = (prefix: string, values: ReadonlyMap<string, NamedArray>) => {
-    for (const [name, { shape, data }] of values) tensors.push([prefix + name, { dtype: "F32", shape: [...shape], data }]);
+    for (const [name, { shape, data }] of values)
+      tensors.push([prefix + name, { dtype: "F32", shape: [...shape], data }]);
   };
   collect("", await store.read(device));
   if (momenta) collect(MOMENTUM, await store.readMomenta(device));
@@ -71,7 +72,9 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
     try {
       return JSON.parse(metadata[key]);
     } catch (cause) {
-      throw new UserError(`${path}: the metadata field ${key} is missing or damaged; the checkpoint cannot be used.`, { cause });
+      throw new UserError(`${path}: the metadata field ${key} is missing or damaged; the checkpoint cannot be used.`, {
+        cause,
+      });
     }
   };
   return {
@@ -86,11 +89,21 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
 }
 
 /** Loads all values or none: a checkpoint of another model is refused whole. */
-export function restore(device: Device, store: ParameterStore, checkpoint: Checkpoint, options: { momenta: boolean }): void {
+export function restore(
+  device: Device,
+  store: ParameterStore,
+  checkpoint: Checkpoint,
+  options: { momenta: boolean },
+): void {
   const { missing, unknown } = store.load(device, checkpoint.weights, checkpoint.path);
-  const few = (names: string[]) => `${names.slice(0, 3).join(", ")}${names.length > 3 ? ` and ${names.length - 3} more` : ""}`;
-  if (missing.length > 0) throw new UserError(`${checkpoint.path} lacks ${few(missing)}; it is a checkpoint of another configuration.`);
-  if (unknown.length > 0) throw new UserError(`${checkpoint.path} has ${few(unknown)}, which this model does not know; it is a checkpoint of another configuration.`);
+  const few = (names: string[]) =>
+    `${names.slice(0, 3).join(", ")}${names.length > 3 ? ` and ${names.length - 3} more` : ""}`;
+  if (missing.length > 0)
+    throw new UserError(`${checkpoint.path} lacks ${few(missing)}; it is a checkpoint of another configuration.`);
+  if (unknown.length > 0)
+    throw new UserError(
+      `${checkpoint.path} has ${few(unknown)}, which this model does not know; it is a checkpoint of another configuration.`,
+    );
   if (options.momenta) store.loadMomenta(device, checkpoint.momenta);
 }
 
@@ -98,7 +111,9 @@ export function restore(device: Device, store: ParameterStore, checkpoint: Check
 export function checkResumable(checkpoint: Checkpoint, config: TrainConfig, pids: readonly number[]): void {
   const differences = digestDifferences(configDigest(config), configDigest(checkpoint.config));
   if (differences.length > 0) {
-    throw new UserError(`${checkpoint.path} is a checkpoint of another configuration: ${differences.join("; ")}. Resume with its settings, or train into another folder.`);
+    throw new UserError(
+      `${checkpoint.path} is a checkpoint of another configuration: ${differences.join("; ")}. Resume with its settings, or train into another folder.`,
+    );
   }
   if (checkpoint.pids.join() !== pids.join()) {
     throw new UserError(

@@ -1,6 +1,12 @@
 /** The training loop (Sec. 5.1): batches decoded ahead, one GPU program a step, losses read back late. */
 import { join } from "node:path";
-import { type Augmentation, type AugmentationOptions, augmentBatch, DEFAULT_AUGMENTATION, type Size } from "../data/augment.js";
+import {
+  type Augmentation,
+  type AugmentationOptions,
+  augmentBatch,
+  DEFAULT_AUGMENTATION,
+  type Size,
+} from "../data/augment.js";
 import type { Sample } from "../data/dataset.js";
 import { DecodePool } from "../data/decode-pool.js";
 import { maxPicturePixels, packImages } from "../data/image-batch.js";
@@ -85,12 +91,20 @@ export class Trainer {
     const sampler =
       from?.resume && from.checkpoint.sampler
         ? PkSampler.fromState(options.labels, from.checkpoint.sampler)
-        : new PkSampler(options.labels, { subjects: config.subjects, images: config.imagesPerSubject, seed: config.seed });
+        : new PkSampler(options.labels, {
+            subjects: config.subjects,
+            images: config.imagesPerSubject,
+            seed: config.seed,
+          });
 
     const store = new ParameterStore();
     const bytes = input("bytes", [Math.ceil((n * maxPicturePixels(config.imageSize) * 3) / 4)], "u32");
     const table = input("table", [n, IMAGE_TABLE_COLUMNS], "i32");
-    const step = trainingStep(store, modelConfigOf(config, options.pids.length), prepareImages(bytes, table, height, width));
+    const step = trainingStep(
+      store,
+      modelConfigOf(config, options.pids.length),
+      prepareImages(bytes, table, height, width),
+    );
     store.allocate(device, config.seed);
     if (from) restore(device, store, from.checkpoint, { momenta: from.resume });
     const outputs = namedLosses(step.losses);
@@ -118,7 +132,10 @@ export class Trainer {
    */
   async run(each: (latest: StepReport | null) => boolean | Promise<boolean>): Promise<void> {
     const { config, samples, onUnreadable } = this.options;
-    const pool = new DecodePool({ workers: config.workers ?? undefined, maxPixels: maxPicturePixels(config.imageSize) });
+    const pool = new DecodePool({
+      workers: config.workers ?? undefined,
+      maxPixels: maxPicturePixels(config.imageSize),
+    });
     const batches = trainBatches({ samples, sampler: this.sampler, pool, depth: config.batchesAhead, onUnreadable });
     this.lastReport = performance.now();
     try {
@@ -162,7 +179,11 @@ export class Trainer {
     this.pending.push({ step: this.step, lr, losses: this.program.run(wanted, this.lossNames) });
   }
 
-  private priorFeeds(indices: readonly number[], plans: readonly Augmentation[], size: Size): Record<string, Float32Array> {
+  private priorFeeds(
+    indices: readonly number[],
+    plans: readonly Augmentation[],
+    size: Size,
+  ): Record<string, Float32Array> {
     const { priors, config } = this.options;
     if (!priors) return {};
     const [rows, cols] = featureSize(config.imageSize);
@@ -209,7 +230,12 @@ export class Trainer {
   async save(): Promise<void> {
     await this.flush();
     const { device, config, pids } = this.options;
-    await writeCheckpoint(this.checkpointPath, device, this.store, { config, pids, step: this.step, sampler: this.samplerState });
+    await writeCheckpoint(this.checkpointPath, device, this.store, {
+      config,
+      pids,
+      step: this.step,
+      sampler: this.samplerState,
+    });
     this.lastReport = performance.now();
   }
 

@@ -36,7 +36,8 @@ class GroupError {
   private expected = 0;
 
   add(expected: ArrayLike<number>, actual: ArrayLike<number>): void {
-    if (expected.length !== actual.length) throw new Error(`${expected.length} values expected, ${actual.length} computed`);
+    if (expected.length !== actual.length)
+      throw new Error(`${expected.length} values expected, ${actual.length} computed`);
     for (let i = 0; i < expected.length; i++) {
       this.difference += (expected[i] - actual[i]) ** 2;
       this.expected += expected[i] ** 2;
@@ -70,7 +71,8 @@ class Fixture {
 
   private text(key: string): string {
     const value = this.file.metadata[key];
-    if (value === undefined) throw new UserError(`${this.path}: the metadata has no ${key}; is it a fixture of kind mpn?`);
+    if (value === undefined)
+      throw new UserError(`${this.path}: the metadata has no ${key}; is it a fixture of kind mpn?`);
     return value;
   }
 
@@ -95,7 +97,12 @@ class Fixture {
     const source = this.floats("input.images");
     const data = new Float32Array(source.length);
     for (let i = 0; i < data.length; i++) {
-      const [x, y, c, image] = [i % w, Math.floor(i / w) % h, Math.floor(i / (w * h)) % channels, Math.floor(i / (w * h * channels))];
+      const [x, y, c, image] = [
+        i % w,
+        Math.floor(i / w) % h,
+        Math.floor(i / (w * h)) % channels,
+        Math.floor(i / (w * h * channels)),
+      ];
       data[((image * h + y) * w + x) * channels + c] = source[i];
     }
     return { shape: [n, h, w, channels], data };
@@ -105,7 +112,10 @@ class Fixture {
     const labels = Int32Array.from(this.tensor("input.labels").data as Int32Array);
     const [, , columns] = this.tensor("input.mask").shape;
     const rows = this.tensor("input.roi").data as Int32Array;
-    const roi = Float32Array.from({ length: labels.length * 4 }, (_, i) => [rows[(i >> 2) * 2], 0, rows[(i >> 2) * 2 + 1], columns][i & 3]);
+    const roi = Float32Array.from(
+      { length: labels.length * 4 },
+      (_, i) => [rows[(i >> 2) * 2], 0, rows[(i >> 2) * 2 + 1], columns][i & 3],
+    );
     const { lr, momentum, decay, nesterov } = this.optimizer;
     return {
       images,
@@ -119,7 +129,11 @@ class Fixture {
 }
 
 /** @returns relative error by group; groups that the fixture does not ask for are absent */
-export async function verifyModel(device: Device, file: SafetensorsFile, path: string): Promise<Record<string, number>> {
+export async function verifyModel(
+  device: Device,
+  file: SafetensorsFile,
+  path: string,
+): Promise<Record<string, number>> {
   const fixture = new Fixture(file, path);
   const { shape, data } = fixture.images();
   const images = input("images", shape);
@@ -129,7 +143,9 @@ export async function verifyModel(device: Device, file: SafetensorsFile, path: s
   try {
     const { missing, unknown } = store.load(device, fixture.weights, path);
     if (missing.length + unknown.length > 0) {
-      throw new UserError(`${path}: weights do not fit the model: ${missing.length} missing (${missing[0] ?? "-"}), ${unknown.length} unknown (${unknown[0] ?? "-"}).`);
+      throw new UserError(
+        `${path}: weights do not fit the model: ${missing.length} missing (${missing[0] ?? "-"}), ${unknown.length} unknown (${unknown[0] ?? "-"}).`,
+      );
     }
     const evaluation = await verifyEvaluation(device, store, fixture, images, data);
     const training = await verifyTraining(device, store, fixture, step, data);
@@ -139,7 +155,13 @@ export async function verifyModel(device: Device, file: SafetensorsFile, path: s
   }
 }
 
-async function verifyEvaluation(device: Device, store: ParameterStore, fixture: Fixture, images: Tensor, data: Float32Array) {
+async function verifyEvaluation(
+  device: Device,
+  store: ParameterStore,
+  fixture: Fixture,
+  images: Tensor,
+  data: Float32Array,
+) {
   const build = new Build(store, false);
   const [features, map] = fuse([represent(build, fixture.config, images), featureMap(build, fixture.config, images)]);
   const program = await Program.compile(device, { outputs: { features, map }, hoist: true });
@@ -151,7 +173,13 @@ async function verifyEvaluation(device: Device, store: ParameterStore, fixture: 
   return { features: errors.features.value, map: errors.map.value };
 }
 
-async function verifyTraining(device: Device, store: ParameterStore, fixture: Fixture, step: TrainingStep, data: Float32Array) {
+async function verifyTraining(
+  device: Device,
+  store: ParameterStore,
+  fixture: Fixture,
+  step: TrainingStep,
+  data: Float32Array,
+) {
   const errors = new Map<string, GroupError>();
   const group = (name: string) => {
     let error = errors.get(name);
@@ -174,13 +202,17 @@ async function verifyTraining(device: Device, store: ParameterStore, fixture: Fi
       for (const task of ["main", "aux"] as const) {
         // The Baseline's h comes from its ATs; the fixture calls it main all the same.
         const computed = values[task] ?? (task === "main" ? values.aux : undefined);
-        if (fixture.has(`expect.train.${task}`) && computed) group(task).add(fixture.floats(`expect.train.${task}`), computed);
+        if (fixture.has(`expect.train.${task}`) && computed)
+          group(task).add(fixture.floats(`expect.train.${task}`), computed);
       }
-      for (const [name, gradient] of store.toDisk(step.gradients.map((_, k) => values[`gradient ${k}`] as Float32Array))) {
+      for (const [name, gradient] of store.toDisk(
+        step.gradients.map((_, k) => values[`gradient ${k}`] as Float32Array),
+      )) {
         if (fixture.has(`expect.grad.${name}`)) group("gradients").add(fixture.floats(`expect.grad.${name}`), gradient);
       }
       for (const [name, { data: running }] of await store.read(device)) {
-        if (fixture.has(`expect.running.${name}`)) group("running").add(fixture.floats(`expect.running.${name}`), running);
+        if (fixture.has(`expect.running.${name}`))
+          group("running").add(fixture.floats(`expect.running.${name}`), running);
       }
     }
     if (fixture.steps > 1) {
@@ -199,7 +231,12 @@ async function verifyTraining(device: Device, store: ParameterStore, fixture: Fi
 
 function toNchw(values: ArrayLike<number>, [n, h, w, c]: readonly number[]): Float32Array {
   return Float32Array.from({ length: n * h * w * c }, (_, i) => {
-    const [x, y, channel, image] = [i % w, Math.floor(i / w) % h, Math.floor(i / (w * h)) % c, Math.floor(i / (w * h * c))];
+    const [x, y, channel, image] = [
+      i % w,
+      Math.floor(i / w) % h,
+      Math.floor(i / (w * h)) % c,
+      Math.floor(i / (w * h * c)),
+    ];
     return values[((image * h + y) * w + x) * c + channel];
   });
 }

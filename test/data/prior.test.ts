@@ -10,8 +10,8 @@ import {
   priorMove,
   wholePrior,
 } from "#src/data/prior.js";
-import { integer, type RandomGenerator, seededRng } from "#src/random.js";
 import { readSafetensors } from "#src/formats/safetensors.js";
+import { integer, type RandomGenerator, seededRng } from "#src/random.js";
 
 const FIXTURE = new URL("../fixtures/prior.safetensors", import.meta.url).pathname;
 

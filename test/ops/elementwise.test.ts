@@ -9,7 +9,12 @@ const shapes = [[1], [1, 1], [7], [3, 5, 7], [2, 3, 4, 8]];
 for (const shape of shapes) {
   const kinked = { x: { shape, draw: "off-zero" } } as const;
   test(`activations of [${shape}]`, async () => {
-    await checkOp({ name: "relu", inputs: kinked, build: ({ x }) => relu(x), reference: ({ x }) => x.map((v) => Math.max(v, 0)) });
+    await checkOp({
+      name: "relu",
+      inputs: kinked,
+      build: ({ x }) => relu(x),
+      reference: ({ x }) => x.map((v) => Math.max(v, 0)),
+    });
     await checkOp({
       name: "leakyRelu",
       inputs: kinked,

@@ -3,11 +3,11 @@
  * middle of a graph, and that the same inputs give the same bits.
  */
 import * as assert from "uvu/assert";
-import { seededRng, uniform } from "#src/random.js";
 import { Device } from "#src/gpu/device.js";
 import { Program, type Values } from "#src/graph/program.js";
 import { type DType, input, type Shape, type Tensor } from "#src/graph/tensor.js";
 import { add, gradients, mul, scale, sum } from "#src/ops/index.js";
+import { seededRng, uniform } from "#src/random.js";
 
 let opened: Promise<Device> | null = null;
 
@@ -135,14 +135,19 @@ export async function checkOp(check: OpCase): Promise<void> {
   const fed: Record<string, Tensor> = {};
   names.forEach((name, i) => {
     const spec = check.inputs[name];
-    values[name] = spec.values ? Float64Array.from(spec.values) : draw(size(spec.shape), spec.draw ?? "uniform", seed + 97 * i);
+    values[name] = spec.values
+      ? Float64Array.from(spec.values)
+      : draw(size(spec.shape), spec.draw ?? "uniform", seed + 97 * i);
     feeds[name] = typed(values[name], spec.dtype);
     leaves[name] = input(name, spec.shape, spec.dtype);
     fed[name] = varies(spec) ? scale(leaves[name], COEFFICIENT) : leaves[name];
   });
   const y = check.build(fed);
   const reference = (at: Arrays) => {
-    const scaled = names.map((name) => [name, varies(check.inputs[name]) ? at[name].map((v) => COEFFICIENT * v) : at[name]]);
+    const scaled = names.map((name) => [
+      name,
+      varies(check.inputs[name]) ? at[name].map((v) => COEFFICIENT * v) : at[name],
+    ]);
     return check.reference(Object.fromEntries(scaled));
   };
   const expected = reference(values);
@@ -151,7 +156,9 @@ export async function checkOp(check: OpCase): Promise<void> {
   const outputs: Record<string, Tensor> = { y };
   const differentiated = samples > 0 ? names.filter((name) => varies(check.inputs[name])) : [];
   const weights = draw(y.size, "uniform", seed + 1001);
-  const others = Object.fromEntries(differentiated.map((name, i) => [name, draw(values[name].length, "uniform", seed + 2003 + i)]));
+  const others = Object.fromEntries(
+    differentiated.map((name, i) => [name, draw(values[name].length, "uniform", seed + 2003 + i)]),
+  );
   if (differentiated.length > 0) {
     let loss = sum(mul(input("weights", y.shape), y));
     feeds.weights = typed(weights);

@@ -49,8 +49,9 @@ export function concat(parts: readonly { values: Values; shape: Shape }[], axis:
   const total = parts.reduce((sum, p) => sum + p.shape[axis], 0);
   return mapIndex(parts[0].shape.with(axis, total), (index) => {
     let at = index[axis];
-    const part = parts.find((p) => at < p.shape[axis] || ((at -= p.shape[axis]), false))!;
-    return part.values[ravel(index.with(axis, at), part.shape)];
+    let part = 0;
+    while (at >= parts[part].shape[axis]) at -= parts[part++].shape[axis];
+    return parts[part].values[ravel(index.with(axis, at), parts[part].shape)];
   });
 }
 

@@ -34,7 +34,8 @@ export function batchHardTriplet(h: readonly number[][], labels: Values, margin:
   return hinges.reduce((a, b) => a + b, 0) / Math.max(hinges.filter((v) => v > 0).length, 1);
 }
 
-const meanOf = (list: readonly number[][]) => list[0].map((_, d) => list.reduce((s, row) => s + row[d], 0) / list.length);
+const meanOf = (list: readonly number[][]) =>
+  list[0].map((_, d) => list.reduce((s, row) => s + row[d], 0) / list.length);
 
 export function classMeans(h: readonly number[][], labels: Values): number[][] {
   return h.map((_, i) => meanOf(h.filter((_, j) => labels[j] === labels[i])));

@@ -2,11 +2,22 @@
 type Values = ArrayLike<number>;
 type MapShape = readonly [images: number, height: number, width: number, channels: number];
 
-export function maxPool(x: Values, [n, h, w, c]: MapShape, kernel: number, stride: number, padding: number): Float64Array {
+export function maxPool(
+  x: Values,
+  [n, h, w, c]: MapShape,
+  kernel: number,
+  stride: number,
+  padding: number,
+): Float64Array {
   const [oh, ow] = [h, w].map((size) => Math.floor((size + 2 * padding - kernel) / stride) + 1);
   const y = new Float64Array(n * oh * ow * c).fill(Number.NEGATIVE_INFINITY);
   for (let at = 0; at < y.length; at++) {
-    const [channel, column, row, image] = [at % c, Math.floor(at / c) % ow, Math.floor(at / c / ow) % oh, Math.floor(at / c / ow / oh)];
+    const [channel, column, row, image] = [
+      at % c,
+      Math.floor(at / c) % ow,
+      Math.floor(at / c / ow) % oh,
+      Math.floor(at / c / ow / oh),
+    ];
     for (let u = 0; u < kernel; u++) {
       for (let v = 0; v < kernel; v++) {
         const [i, j] = [row * stride - padding + u, column * stride - padding + v];
@@ -39,7 +50,8 @@ export function cropResize(x: Values, [n, h, w, c]: MapShape, boxes: Values, oh:
           for (let j = 0; j < w; j++) {
             const share = hat(v, i) * hat(u, j);
             if (share === 0) continue;
-            for (let k = 0; k < c; k++) y[((image * oh + row) * ow + column) * c + k] += share * x[((image * h + i) * w + j) * c + k];
+            for (let k = 0; k < c; k++)
+              y[((image * oh + row) * ow + column) * c + k] += share * x[((image * h + i) * w + j) * c + k];
           }
         }
       }

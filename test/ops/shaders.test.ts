@@ -1,0 +1,43 @@
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { shaderTexts } from "#src/generated/shaders.js";
+import { Device } from "#src/gpu/device.js";
+import { kernelSpecs } from "../support/variants.js";
+
+const specs = kernelSpecs();
+
+test("every variant of every shader compiles, by Dawn's null backend", async () => {
+  const device = await Device.open({ backend: "null" });
+  const failures: string[] = [];
+  for (const spec of specs) {
+    try {
+      await device.kernels.get(spec);
+      device.check(`compiling ${JSON.stringify(spec)}`);
+    } catch (error) {
+      failures.push((error as Error).message);
+    }
+  }
+  assert.is(failures.length, 0, failures.join("\n"));
+  device.close();
+});
+
+test("every shader file is used", () => {
+  const used = new Set<string>(specs.map((spec) => spec.shader));
+  for (const text of Object.values(shaderTexts)) {
+    for (const [, name] of text.matchAll(/^\s*#include (\w+)/gm)) used.add(name);
+  }
+  assert.equal(
+    Object.keys(shaderTexts).filter((name) => !used.has(name)),
+    [],
+  );
+});
+
+test("every shader opens with what it computes, its layout or bytes, and its grid", () => {
+  for (const [name, text] of Object.entries(shaderTexts)) {
+    assert.match(text, /^\/\/ /, `${name}.wgsl has no header`);
+    if (/@compute/.test(text))
+      assert.match(text.split("struct Params")[0], /Grid: |Tile: /, `${name}.wgsl does not describe its grid`);
+  }
+});
+
+test.run();

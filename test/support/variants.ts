@@ -1,0 +1,163 @@
+/** Every variant of every shader that the ops use, found by lowering representative graphs; needs no GPU. */
+import type { DeviceProfile } from "#src/gpu/device.js";
+import { KernelCache, type KernelSpec } from "#src/gpu/kernel.js";
+import { Lowering } from "#src/graph/lowering.js";
+import { fuse } from "#src/graph/passes.js";
+import { input, reachable, type Shape, type Tensor } from "#src/graph/tensor.js";
+import * as ops from "#src/ops/index.js";
+
+const profile = (software: boolean): DeviceProfile => ({
+  name: "any",
+  vendor: "",
+  architecture: "",
+  description: "",
+  software,
+  features: [],
+  maxBindingBytes: 2 ** 31,
+  maxBufferBytes: 2 ** 31,
+});
+
+let count = 0;
+const tensor = (shape: Shape, dtype: Tensor["dtype"] = "f32") => input(`t${count++}`, shape, dtype);
+
+/** The tensors, and the gradients of their sums by every float input. */
+function differentiated(outputs: readonly Tensor[]): Tensor[] {
+  const leaves = new Set(reachable(outputs).flatMap((node) => node.inputs.filter((t) => !t.node && t.dtype === "f32")));
+  const loss = outputs.map((y) => ops.sum(ops.mul(y, y))).reduce((a, b) => ops.add(a, b));
+  return [...outputs, ...ops.gradients(loss, [...leaves]).filter((g) => g !== null)];
+}
+
+/** Channel counts that are whole numbers of vec4, and that are not. */
+const CHANNELS = [8, 3];
+
+function elementwiseGraphs(): Tensor[] {
+  const x = tensor([2, 3, 8]);
+  const odd = tensor([2, 3, 5]);
+  return [
+    ops.relu(x),
+    ops.leakyRelu(x, 0.1),
+    ops.sigmoid(x),
+    ops.scale(x, 2),
+    ops.dropout(x, 0.5, tensor([1], "u32")),
+    ops.add(x, x),
+    ops.add(tensor([2, 3, 1]), x),
+    ops.mul(tensor([2, 3, 1]), x),
+    ops.mul(x, tensor([2, 3, 1])),
+    ops.mul(odd, tensor([2, 1, 1])),
+    ops.mul(tensor([2, 1, 5]), odd),
+    ops.add(odd, tensor([2, 3, 1])),
+    ops.sum(x, [1]),
+    ops.sum(odd, [1]),
+    ops.sum(x, [2]),
+    ops.max(x, [1]),
+    ops.max(tensor([2, 100])),
+    ops.broadcastTo(tensor([2, 1]), [2, 8]),
+    ops.broadcastTo(tensor([2, 1]), [2, 5]),
+  ];
+}
+
+function mapGraphs(channels: number): Tensor[] {
+  const x = tensor([2, 6, 6, channels]);
+  return [
+    ops.maxPool(x),
+    ops.globalMaxPool(x),
+    ops.globalAveragePool(x),
+    ops.cropResize(x, tensor([2, 4]), { height: 3, width: 3 }),
+    ops.maskMultiply(x, tensor([2, 6, 6])),
+    ops.slice(x, 1, 1, 3),
+    ops.concat([x, x], 3),
+    ...ops.split(x, 1, 3),
+  ];
+}
+
+function lossGraphs(width: number): Tensor[] {
+  const labels = tensor([4], "i32");
+  const h = tensor([4, width]);
+  return [
+    ops.softmaxCrossEntropy(tensor([2, 4, width]), labels),
+    ops.batchHardTriplet(h, labels, 0.2),
+    ops.classAlignment(h, tensor([4, width]), labels),
+    ops.matmul(h, tensor([width, 9])),
+    ops.matmul(h, tensor([width, 300])),
+  ];
+}
+
+/** Convolutions of all tile sizes: of wide and narrow outputs, many and few rows, every alignment. */
+function convGraphs(): Tensor[] {
+  const graphs: Tensor[] = [];
+  for (const filters of [1, 3, 6, 10, 24, 30, 40, 66, 128, 256]) {
+    for (const [height, width] of [
+      [1, 1],
+      [2, 2],
+      [2, 4],
+      [8, 8],
+    ]) {
+      for (const channels of [3, 6, 64]) {
+        const x = tensor([1, height, width, channels]);
+        const bias = tensor([filters]);
+        graphs.push(ops.conv2d(x, tensor([1, 1, channels, filters]), { bias }));
+        graphs.push(ops.conv2d(x, tensor([3, 3, channels, filters]), { padding: 1 }));
+      }
+    }
+  }
+  const x = tensor([2, 12, 8, 16]);
+  graphs.push(ops.conv2d(x, tensor([1, 1, 16, 24]), { groups: 3, split: "rows", bias: tensor([24]) }));
+  graphs.push(ops.conv2d(x, tensor([3, 3, 8, 24]), { groups: 2, stride: 2, padding: 1 }));
+  graphs.push(ops.conv2d(tensor([1, 21, 21, 3]), tensor([7, 7, 3, 64]), { stride: 2, padding: 3 }));
+  return graphs;
+}
+
+function normalized(x: Tensor, training: boolean, residual?: Tensor): Tensor[] {
+  const vector = () => tensor([x.shape[3]]);
+  const vectors = { gamma: vector(), beta: vector(), runningMean: vector(), runningVar: vector() };
+  const { y, runningMean, runningVar } = ops.batchNorm(x, vectors, {
+    training,
+    relu: residual !== undefined,
+    residual,
+  });
+  return training ? [y, runningMean, runningVar] : [y];
+}
+
+/** Training graphs, with their gradients. */
+function trainingGraphs(): Tensor[][] {
+  const graphs = [elementwiseGraphs(), ...CHANNELS.flatMap((c) => [mapGraphs(c), lossGraphs(c)]), convGraphs()].flat();
+  const lists = graphs.map((y) => differentiated([y]));
+  for (const channels of CHANNELS) {
+    for (const training of [true, false]) {
+      for (const residual of [undefined, tensor([2, 6, 6, channels])]) {
+        const [y, ...updates] = normalized(tensor([2, 6, 6, channels]), training, residual);
+        lists.push([...differentiated([y]), ...updates]);
+      }
+    }
+  }
+  const packed = ops.pack([tensor([8]), tensor([8])], [0, 256], 128);
+  lists.push(ops.sgd(tensor([128]), tensor([128]), packed, tensor([4])));
+  lists.push([ops.prepareImages(tensor([30], "u32"), tensor([2, ops.IMAGE_TABLE_COLUMNS], "i32"), 4, 4)]);
+  return lists;
+}
+
+/** Inference graphs, with batch norm folded into convolutions where that is possible. */
+function inferenceGraphs(): Tensor[][] {
+  return [8, 64, 256, 30, 3].flatMap((channels) =>
+    [false, true].flatMap((withResidual) =>
+      [1, 3].map((kernel) => {
+        const x = tensor([1, 8, 8, channels]);
+        const bias = kernel === 1 ? tensor([channels]) : undefined;
+        const y = ops.conv2d(x, tensor([kernel, kernel, channels, channels]), { padding: kernel >> 1, bias });
+        return fuse(normalized(y, false, withResidual ? x : undefined));
+      }),
+    ),
+  );
+}
+
+/** Distinct kernel specs of all ops, on software adapters and on others. */
+export function kernelSpecs(): KernelSpec[] {
+  const specs = new Map<string, KernelSpec>();
+  const graphs = [...trainingGraphs(), ...inferenceGraphs()];
+  for (const software of [true, false]) {
+    const lowering = new Lowering(profile(software));
+    for (const outputs of graphs) lowering.lower(reachable(outputs));
+    for (const { kernel } of lowering.launches) specs.set(KernelCache.key(kernel), kernel);
+  }
+  return [...specs.values()];
+}
