@@ -1,10 +1,13 @@
 #!/usr/bin/env node
+import { register as bench } from "./bench.js";
+import { register as doctor } from "./doctor.js";
 import { register as prior } from "./prior.js";
 import { main } from "./shell.js";
 import { register as synth } from "./synth.js";
+import { register as train } from "./train.js";
 import { register as verify } from "./verify.js";
 
 /** In the order in which `mpn --help` lists them. */
-const commands = [synth, prior, verify];
+const commands = [doctor, synth, prior, train, verify, bench];
 
 process.exitCode = await main(process.argv, commands);

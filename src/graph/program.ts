@@ -299,7 +299,9 @@ export class Program {
     const uniforms = device.buffer("params", Math.max(1, chunks.length) * SLOT, UNIFORM | COPY_DST);
     this.owned.push(uniforms);
     const all = new Uint8Array(chunks.length * SLOT);
-    chunks.forEach((c, i) => all.set(c, i * SLOT));
+    chunks.forEach((c, i) => {
+      all.set(c, i * SLOT);
+    });
     if (all.length > 0) device.gpu.queue.writeBuffer(uniforms, 0, all);
 
     lowering.launches.forEach((launch, i) => {

@@ -154,8 +154,8 @@ export class ParameterStore {
     }
   }
 
-  private upload(device: Device, entry: Entry, valueOf: (name: string) => Float32Array, block?: Block): void {
-    const engine = toEngine(entry, entry.names.map(valueOf));
+  private upload(device: Device, entry: Entry, valuesOf: (name: string) => Float32Array, block?: Block): void {
+    const engine = toEngine(entry, entry.names.map(valuesOf));
     const leaf = entry.tensor.leaf;
     if (leaf?.kind !== "variable") throw new Error(`${entry.tensor} is no variable`);
     const buffer = (block ?? leaf.block).buffer;

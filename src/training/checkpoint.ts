@@ -88,22 +88,24 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
   };
 }
 
-/** Loads all values or none: a checkpoint of another model is refused whole. */
+/**
+ * Loads a checkpoint's values; one of another model is refused.
+ * @param unused names that the checkpoint may have although this part of the model does not, such as the classifiers
+ */
 export function restore(
   device: Device,
   store: ParameterStore,
   checkpoint: Checkpoint,
-  options: { momenta: boolean },
+  options: { momenta: boolean; unused?: RegExp },
 ): void {
   const { missing, unknown } = store.load(device, checkpoint.weights, checkpoint.path);
-  const few = (names: string[]) =>
-    `${names.slice(0, 3).join(", ")}${names.length > 3 ? ` and ${names.length - 3} more` : ""}`;
-  if (missing.length > 0)
-    throw new UserError(`${checkpoint.path} lacks ${few(missing)}; it is a checkpoint of another configuration.`);
-  if (unknown.length > 0)
-    throw new UserError(
-      `${checkpoint.path} has ${few(unknown)}, which this model does not know; it is a checkpoint of another configuration.`,
-    );
+  const extra = unknown.filter((name) => !options.unused?.test(name));
+  const few = (names: string[]) => `${names.slice(0, 3).join(", ")}${names.length > 3 ? ` and ${names.length - 3} more` : ""}`;
+  const refuse = (problem: string) => {
+    throw new UserError(`${checkpoint.path} ${problem}; it is a checkpoint of another configuration.`);
+  };
+  if (missing.length > 0) refuse(`lacks ${few(missing)}`);
+  if (extra.length > 0) refuse(`has ${few(extra)}, which this model does not know`);
   if (options.momenta) store.loadMomenta(device, checkpoint.momenta);
 }
 

@@ -68,6 +68,7 @@ export class Trainer {
   private samplerState: PkSamplerState;
   private readonly pending: Pending[] = [];
   private lastReport = performance.now();
+  private source: { pool: DecodePool; batches: AsyncGenerator<TrainBatch, void> } | null = null;
 
   private constructor(
     private readonly options: TrainerOptions,
@@ -126,31 +127,30 @@ export class Trainer {
   }
 
   /**
-   * Trains until the end, or until `each` returns false after a step; then everything in flight has been read and checked.
+   * Trains until the end, or until `each` returns false after a step; then everything in flight has been read and checked,
+   * and the next call goes on.
    * @param each called after every step with the latest losses that are known (null for the first few)
    * @throws UserError when a loss is not finite; the last checkpoint stays as it was
    */
   async run(each: (latest: StepReport | null) => boolean | Promise<boolean>): Promise<void> {
-    const { config, samples, onUnreadable } = this.options;
-    const pool = new DecodePool({
-      workers: config.workers ?? undefined,
-      maxPixels: maxPicturePixels(config.imageSize),
-    });
-    const batches = trainBatches({ samples, sampler: this.sampler, pool, depth: config.batchesAhead, onUnreadable });
     this.lastReport = performance.now();
-    try {
-      while (this.step < this.totalSteps) {
-        const { value: batch, done } = await batches.next();
-        if (done || !batch) break;
-        this.submit(batch);
-        const latest = this.pending.length > IN_FLIGHT ? await this.settle() : null;
-        if (!(await each(latest))) break;
-      }
-      await this.flush();
-    } finally {
-      await batches.return();
-      await pool.close();
+    this.source ??= this.open();
+    while (this.step < this.totalSteps) {
+      const { value: batch, done } = await this.source.batches.next();
+      if (done || !batch) break;
+      this.submit(batch);
+      const latest = this.pending.length > IN_FLIGHT ? await this.settle() : null;
+      if (!(await each(latest))) break;
     }
+    await this.flush();
+  }
+
+  /** Decoded ahead from here on; the state to resume from is that of the last batch used, not of the sampler. */
+  private open(): NonNullable<Trainer["source"]> {
+    const { config, samples, onUnreadable } = this.options;
+    const pool = new DecodePool({ workers: config.workers ?? undefined, maxPixels: maxPicturePixels(config.imageSize) });
+    const batches = trainBatches({ samples, sampler: this.sampler, pool, depth: config.batchesAhead, onUnreadable });
+    return { pool, batches };
   }
 
   private submit(batch: TrainBatch): void {
@@ -239,7 +239,9 @@ export class Trainer {
     this.lastReport = performance.now();
   }
 
-  destroy(): void {
+  async close(): Promise<void> {
+    await this.source?.batches.return();
+    await this.source?.pool.close();
     this.program.destroy();
     this.store.destroy(this.options.device);
   }

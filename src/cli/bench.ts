@@ -1,0 +1,230 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { ModelConfig } from "../models/config.js";
+import type { PresetName } from "../training/config.js";
+import type { KernelCase, KernelFigures } from "./bench/kernels.js";
+import type { Mode, ModelFigures } from "./bench/model.js";
+import type { Peak } from "./bench/peak.js";
+import { mebibytes, milliseconds, percent, table } from "./bench/timing.js";
+import { run, type Shell, wholeNumber } from "./shell.js";
+
+interface ModelChoice {
+  model: "mpn" | "mpn0";
+  preset: PresetName;
+  size?: [number, number];
+  runs?: number;
+}
+
+interface ModelOptions extends ModelChoice {
+  mode?: Mode;
+  batch?: number;
+  profile?: boolean;
+}
+
+interface KernelOptions extends ModelChoice {
+  batch: number;
+  filter?: string;
+}
+
+/** Batches that are measured where none is asked for. */
+const BATCHES: Record<Mode, readonly number[]> = { infer: [1, 4], train: [4] };
+
+/** `mpn bench`: how fast kernels and models are on this adapter, and what share of its peak that is. */
+export function register(program: Command): void {
+  const bench = program.command("bench").description("measure kernels and models: time, GFLOP/s, share of the peak");
+  withModel(bench.command("model", { isDefault: true }))
+    .description("time an inference and a whole training step, and compare GPU memory with the plan")
+    .addOption(new Option("--mode <mode>", "one of the two instead of both").choices(["infer", "train"]))
+    .option("--batch <n>", "images of a batch (default: 1 and 4 for infer, 4 for train)", wholeNumber(1))
+    .option("--profile", "where the time goes, by shader")
+    .action(run(benchModels));
+  withModel(bench.command("kernels"))
+    .description("time every distinct operation of a training step by itself")
+    .option("--batch <n>", "images of a batch", wholeNumber(1), 4)
+    .option("--filter <text>", "only operations whose name contains this, such as conv2d")
+    .action(run(benchKernels));
+}
+
+function withModel(command: Command): Command {
+  return command
+    .addOption(
+      new Option("--model <name>", "mpn with channel attention, mpn0 without").choices(["mpn", "mpn0"]).default("mpn0"),
+    )
+    .addOption(
+      new Option("--preset <name>", "whose backbone and size are measured")
+        .choices(["paper", "small"])
+        .default("paper"),
+    )
+    .option("--size <HxW>", "height and width of the images (default: the preset's)", heightByWidth)
+    .option("--runs <n>", "runs after the first (default: 3 on a software adapter, 20 on others)", wholeNumber(1));
+}
+
+async function configOf({ model, preset, size }: ModelChoice): Promise<ModelConfig> {
+  const { loadConfig, modelConfigOf } = await import("../training/config.js");
+  const { checkModelSettings } = await import("../models/config.js");
+  const config = { ...modelConfigOf(loadConfig({ preset }), 751), channelAttention: model === "mpn" };
+  if (size) config.imageSize = size;
+  checkModelSettings(config, "mpn bench");
+  return config;
+}
+
+async function benchModels(shell: Shell, options: ModelOptions) {
+  const [{ Device }, { benchModel }, { better, measurePeak }] = await Promise.all([
+    import("../gpu/device.js"),
+    import("./bench/model.js"),
+    import("./bench/peak.js"),
+  ]);
+  const config = await configOf(options);
+  const device = await Device.open();
+  const { name, software } = device.profile;
+  try {
+    const runs = options.runs ?? defaultRuns(software);
+    let peak = await measurePeak(device);
+    const modes: readonly Mode[] = options.mode ? [options.mode] : ["infer", "train"];
+    const measured: { mode: Mode; batch: number; figures: ModelFigures }[] = [];
+    for (const mode of modes) {
+      for (const batch of options.batch ? [options.batch] : BATCHES[mode]) {
+        shell.note(`${mode}, batch ${batch}: ${runs} runs and a first one`);
+        const figures = await benchModel({ config, mode, batch }, runs, options.profile ?? false);
+        measured.push({ mode, batch, figures });
+      }
+    }
+    // Whatever else the machine did may have stopped meanwhile.
+    peak = better(peak, await measurePeak(device));
+    const cases = measured.map(({ mode, batch, figures: { flops, profile, ...figures } }) => {
+      const gflops = flops / figures.medianMs / 1e6;
+      return {
+        model: options.model,
+        preset: options.preset,
+        mode,
+        batch,
+        size: config.imageSize,
+        ...figures,
+        msPerImage: figures.medianMs / batch,
+        gflops,
+        peakShare: gflops / peak.gflops,
+        gflopPerImage: flops / batch / 1e9,
+        ...(profile && { profile }),
+      };
+    });
+    printPeak(shell, name, software, peak);
+    shell.print(`${options.model} (${options.preset}), images of ${config.imageSize.join("x")}, ${runs} runs`);
+    const head = ["", "first ms", "median ms", "min", "max", "ms/image", "GFLOP/image", "GFLOP/s", "of peak"];
+    const rows = cases.map((c) => [
+      `${c.mode} batch ${c.batch}`,
+      ...[c.firstMs, c.medianMs, c.minMs, c.maxMs, c.msPerImage].map(milliseconds),
+      c.gflopPerImage.toFixed(2),
+      c.gflops.toFixed(2),
+      percent(c.peakShare),
+    ]);
+    for (const line of table([head, ...rows])) shell.print(line);
+    shell.print();
+    const memory = cases.map((c) => [
+      `${c.mode} batch ${c.batch}`,
+      ...[c.gpuBytes, c.plannedBytes, c.intermediateBytes, c.liveBytes].map(mebibytes),
+      String(c.dispatches),
+      String(c.pipelines),
+    ]);
+    const memoryHead = ["", "GPU memory", "planned", "slots", "live at worst", "dispatches", "pipelines"];
+    for (const line of table([memoryHead, ...memory])) shell.print(line);
+    for (const c of cases) if (c.profile) printProfile(shell, `${c.mode} batch ${c.batch}`, c.profile, peak);
+    return { adapter: name, software, peakGflops: peak.gflops, copyGbps: peak.copyGbps, cases };
+  } finally {
+    device.close();
+  }
+}
+
+function printProfile(shell: Shell, title: string, rows: NonNullable<ModelFigures["profile"]>, peak: Peak): void {
+  const total = rows.reduce((sum, row) => sum + row.ms, 0);
+  shell.print(`\n${title}, ${milliseconds(total)} ms of dispatches by shader`);
+  const lines = rows.map((row) => [
+    row.shader,
+    String(row.count),
+    milliseconds(row.ms),
+    percent(total > 0 ? row.ms / total : 0),
+    ...rates(row, row.ms, peak),
+  ]);
+  for (const line of table([["", "dispatches", "ms", "of time", ...RATES], ...lines])) shell.print(line);
+}
+
+const RATES = ["GFLOP/s", "of peak", "GB/s"];
+
+/** What a time means for the work counted; a dash where nothing was counted. */
+function rates({ flops, bytes }: { flops: number; bytes: number }, ms: number, peak: Peak): string[] {
+  const gflops = flops / ms / 1e6;
+  const counted = flops > 0 && ms > 0;
+  return [
+    counted ? gflops.toFixed(2) : "-",
+    counted ? percent(gflops / peak.gflops) : "-",
+    bytes > 0 && ms > 0 ? (bytes / ms / 1e6).toFixed(2) : "-",
+  ];
+}
+
+async function benchKernels(shell: Shell, options: KernelOptions) {
+  const [{ Device }, { benchKernel, kernelCases }, { measurePeak }, { hasTimestamps }] = await Promise.all([
+    import("../gpu/device.js"),
+    import("./bench/kernels.js"),
+    import("./bench/peak.js"),
+    import("./bench/timing.js"),
+  ]);
+  const config = await configOf(options);
+  const device = await Device.open();
+  const { name, software } = device.profile;
+  try {
+    const runs = options.runs ?? defaultRuns(software);
+    const peak = await measurePeak(device);
+    printPeak(shell, name, software, peak);
+    const timestamps = hasTimestamps(device);
+    if (!timestamps) shell.warn("the adapter has no timestamps: times are the clock's, submission included");
+    const chosen = kernelCases(device, config, options.batch).filter((k) => k.op.includes(options.filter ?? ""));
+    const progress = shell.progress("kernels", chosen.length);
+    const measured: (KernelCase & { figures: KernelFigures })[] = [];
+    for (const [i, kernel] of chosen.entries()) {
+      const figures = await benchKernel(device, kernel, runs);
+      if (figures) measured.push({ ...kernel, figures });
+      progress.update(i + 1, kernel.op);
+    }
+    progress.stop();
+    measured.sort((a, b) => a.op.localeCompare(b.op) || b.count * b.figures.medianMs - a.count * a.figures.medianMs);
+    const lines = measured.map(({ op, shapes, count, figures }) => [
+      op,
+      shapes,
+      String(count),
+      milliseconds(figures.medianMs),
+      milliseconds(count * figures.medianMs),
+      ...rates(figures, figures.medianMs, peak),
+    ]);
+    shell.print(`${options.model} (${options.preset}), ${options.batch} images of ${config.imageSize.join("x")}`);
+    for (const line of table([["", "inputs", "times", "median ms", "in all ms", ...RATES], ...lines], 2))
+      shell.print(line);
+    const kernels = measured.map(({ op, shapes, count, figures: { flops, bytes, ...times } }) => ({
+      op,
+      shapes,
+      count,
+      ...times,
+      gflops: flops / times.medianMs / 1e6,
+      peakShare: flops / times.medianMs / 1e6 / peak.gflops,
+      gbps: bytes / times.medianMs / 1e6,
+    }));
+    const { gflops: peakGflops, copyGbps } = peak;
+    return { adapter: name, software, timestamps, peakGflops, copyGbps, kernels };
+  } finally {
+    device.close();
+  }
+}
+
+function printPeak(shell: Shell, adapter: string, software: boolean, peak: Peak): void {
+  if (software)
+    shell.warn(`${adapter} is a software adapter: the CPU does the work, and these are not a GPU's figures`);
+  shell.print(
+    `${adapter}: peak ${peak.gflops.toFixed(1)} GFLOP/s of multiply-adds, copy ${peak.copyGbps.toFixed(1)} GB/s`,
+  );
+}
+
+/** Enough for a median; a training step of ResNet-50 takes some ten seconds in software. */
+const defaultRuns = (software: boolean) => (software ? 3 : 20);
+
+function heightByWidth(text: string): [number, number] {
+  const [, height, width] = /^([1-9]\d*)x([1-9]\d*)$/.exec(text) ?? [];
+  if (width === undefined) throw new InvalidArgumentError("Expected height x width, such as 384x128.");
+  return [Number(height), Number(width)];
+}

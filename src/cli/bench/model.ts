@@ -1,0 +1,121 @@
+/** One model, one batch: time of an inference or of a whole training step, work done, memory against the plan. */
+import { Device } from "../../gpu/device.js";
+import { fuse } from "../../graph/passes.js";
+import type { ProfileRow } from "../../graph/profile.js";
+import { Program, type Values } from "../../graph/program.js";
+import { input } from "../../graph/tensor.js";
+import { featureSize, type ModelConfig } from "../../models/config.js";
+import { represent } from "../../models/mpn.js";
+import { Build } from "../../nn/layers.js";
+import { ParameterStore } from "../../nn/parameters.js";
+import { seededRng, uniform } from "../../random.js";
+import { namedLosses, partLabels, trainingStep } from "../../training/step.js";
+import { summarize, type Times } from "./timing.js";
+
+export type Mode = "infer" | "train";
+
+export interface ModelCase {
+  readonly config: ModelConfig;
+  readonly mode: Mode;
+  readonly batch: number;
+}
+
+export interface ModelFigures extends Times {
+  /** From the empty device to the first result: compilation, memory and the first run. */
+  readonly firstMs: number;
+  readonly runs: number;
+  /** Multiplications and additions of a run that the ops count: convolutions, products, crop-resize. */
+  readonly flops: number;
+  readonly dispatches: number;
+  readonly pipelines: number;
+  /** The most bytes of GPU buffers that were alive at once. */
+  readonly gpuBytes: number;
+  /** What the plan predicts: parameters, momenta and statistics, inputs, constants, intermediates. */
+  readonly plannedBytes: number;
+  readonly intermediateBytes: number;
+  /** Intermediates alive at the worst moment: no plan can need less. */
+  readonly liveBytes: number;
+  /** Time by shader, longest first, where a profile was asked for. */
+  readonly profile?: readonly (ProfileRow & { readonly count: number })[];
+}
+
+/** Runs a case on a device of its own, so that nothing compiled or allocated for another one counts. */
+export async function benchModel({ config, mode, batch }: ModelCase, runs: number, profile: boolean) {
+  const device = await Device.open();
+  const store = new ParameterStore();
+  try {
+    const { graph, feeds } = mode === "infer" ? inference(store, config, batch) : training(store, config, batch);
+    store.allocate(device, 0);
+    await device.idle();
+    const started = performance.now();
+    const program = await Program.compile(device, { ...graph, batch });
+    await runOnce(program, feeds, graph.outputs);
+    const firstMs = performance.now() - started;
+    const times: number[] = [];
+    for (let i = 0; i < runs; i++) {
+      const before = performance.now();
+      await runOnce(program, feeds, graph.outputs);
+      times.push(performance.now() - before);
+    }
+    const gpuBytes = device.peakBufferBytes;
+    const { intermediates, live, inputs, constants, variables } = program.memory;
+    const figures: ModelFigures = {
+      firstMs,
+      ...summarize(times),
+      runs,
+      flops: program.flops,
+      dispatches: program.dispatches,
+      pipelines: program.pipelines,
+      gpuBytes,
+      plannedBytes: intermediates + inputs + constants + variables,
+      intermediateBytes: intermediates,
+      liveBytes: live,
+      ...(profile && { profile: (await program.profile(feeds)).byShader() }),
+    };
+    program.destroy();
+    return figures;
+  } finally {
+    store.destroy(device);
+    device.close();
+  }
+}
+
+/** Feeds, runs and reads the results back, as whoever uses the model does. */
+async function runOnce(program: Program, feeds: Readonly<Record<string, Values>>, outputs: object): Promise<void> {
+  const values = await program.run(feeds, Object.keys(outputs));
+  for (const [name, value] of Object.entries(values)) {
+    if (!Number.isFinite(value[0])) throw new Error(`${name} is ${value[0]}: these figures would mean nothing`);
+  }
+}
+
+/** The features of one pass, batch norm folded into the convolutions. */
+function inference(store: ParameterStore, config: ModelConfig, batch: number) {
+  const images = input("images", [batch, ...config.imageSize, 3]);
+  const [features] = fuse([represent(new Build(store, false), config, images)]);
+  return { graph: { outputs: { features }, hoist: true }, feeds: { images: noise(images.size) } };
+}
+
+/** The whole step: forward, losses, backward, SGD. Pairs of images show the same person. */
+function training(store: ParameterStore, config: ModelConfig, batch: number) {
+  const images = input("images", [batch, ...config.imageSize, 3]);
+  const step = trainingStep(store, config, images);
+  const [rows, columns] = featureSize(config.imageSize);
+  const labels = Int32Array.from({ length: batch }, (_, i) => (i >> 1) % config.identities);
+  const [top, bottom] = rows > 2 ? [1, rows - 1] : [0, rows];
+  const roi = Float32Array.from(Array.from({ length: batch }, () => [top, 0, bottom, columns]).flat());
+  const feeds: Record<string, Values> = {
+    images: noise(images.size),
+    mask: new Float32Array(batch * rows * columns).fill(1),
+    roi,
+    labels,
+    partLabels: partLabels(labels, config.parts),
+    hyper: Float32Array.of(0.001, 0.9, 5e-4, 0),
+  };
+  return { graph: { outputs: namedLosses(step.losses), updates: step.updates }, feeds };
+}
+
+/** Uniform in [-1, 1), as normalised images are in size. */
+export function noise(count: number): Float32Array {
+  const rng = seededRng(0);
+  return Float32Array.from({ length: count }, () => uniform(rng, -1, 1));
+}

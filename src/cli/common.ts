@@ -1,0 +1,100 @@
+/** What several commands do: open the adapter and say which, load a network, read a dataset, print an evaluation. */
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { Dataset } from "../data/dataset.js";
+import { DecodePool } from "../data/decode-pool.js";
+import { maxPicturePixels } from "../data/image-batch.js";
+import type { OnUnreadable } from "../data/loader.js";
+import { UserError } from "../errors.js";
+import { Device } from "../gpu/device.js";
+import type { ModelConfig } from "../models/config.js";
+import { ParameterStore } from "../nn/parameters.js";
+import { Extractor, extractionBatch } from "../retrieval/extractor.js";
+import type { RankingResult } from "../retrieval/metrics.js";
+import { type Checkpoint, readCheckpoint, restore } from "../training/checkpoint.js";
+import { modelConfigOf } from "../training/config.js";
+import type { Shell } from "./shell.js";
+
+/** The network that ships: trained on synthetic people (weights/README.md). */
+export const SHIPPED_WEIGHTS = fileURLToPath(new URL("../../weights/small.safetensors", import.meta.url));
+
+export async function openDevice(shell: Shell): Promise<Device> {
+  const device = await Device.open();
+  const { name, description, software } = device.profile;
+  shell.note(`adapter: ${name}${description && description !== name ? ` (${description})` : ""}`);
+  if (software) shell.note("This is a SOFTWARE adapter: the processor plays the GPU, and everything is slow.");
+  return device;
+}
+
+export interface LoadedNetwork {
+  readonly checkpoint: Checkpoint;
+  readonly config: ModelConfig;
+  readonly store: ParameterStore;
+  readonly extractor: Extractor;
+  readonly pool: DecodePool;
+  close(): Promise<void>;
+}
+
+/** A network ready to represent images. @param weights a checkpoint; by default the one that ships */
+export async function loadNetwork(device: Device, weights: string | undefined, flip: boolean): Promise<LoadedNetwork> {
+  const path = weights ?? SHIPPED_WEIGHTS;
+  if (!existsSync(path)) {
+    throw new UserError(
+      weights === undefined
+        ? `The weights that ship are missing: looked for ${path}. Name a checkpoint with --weights.`
+        : `There is no checkpoint ${path}. Training writes one as checkpoint.safetensors into its --out folder.`,
+    );
+  }
+  const checkpoint = await readCheckpoint(path);
+  const config = modelConfigOf(checkpoint.config, checkpoint.pids.length);
+  const store = new ParameterStore();
+  Extractor.declare(store, config);
+  store.allocate(device, 0);
+  restore(device, store, checkpoint, { momenta: false, unused: /classifier|^momentum\.|aux_/ });
+  const extractor = await Extractor.create(device, store, config, { flip, batch: extractionBatch(config, device.profile, flip) });
+  const pool = new DecodePool({ maxPixels: maxPicturePixels(config.imageSize) });
+  const close = async () => {
+    await pool.close();
+    extractor.destroy();
+    store.destroy(device);
+  };
+  return { checkpoint, config, store, extractor, pool, close };
+}
+
+/** Warns of each image that cannot be read, and counts them. */
+export function countUnreadable(shell: Shell): { onUnreadable: OnUnreadable; readonly count: number } {
+  let count = 0;
+  return {
+    onUnreadable: (_sample, error) => {
+      count++;
+      shell.warn(`${error.message} It is skipped.`);
+    },
+    get count() {
+      return count;
+    },
+  };
+}
+
+const percent = (fraction: number) => `${(100 * fraction).toFixed(1)}%`.padStart(7);
+
+/** A table with a row for each evaluation. */
+export function printEvaluations(shell: Shell, rows: readonly { label: string; result: RankingResult }[]): void {
+  const width = Math.max(...rows.map((r) => r.label.length), 8);
+  shell.print(`${"".padEnd(width)}   Rank-1  Rank-5 Rank-10 Rank-20     mAP  mAP (trapezoid)`);
+  for (const { label, result } of rows) {
+    const { rank1, rank5, rank10, rank20, mAP, mAPTrapezoid } = result;
+    shell.print(`${label.padEnd(width)}  ${[rank1, rank5, rank10, rank20, mAP, mAPTrapezoid].map(percent).join(" ")}`);
+  }
+  const { queries, skipped } = rows[rows.length - 1].result;
+  shell.print(`${queries} queries${skipped > 0 ? `, ${skipped} without a right gallery image left out` : ""}`);
+}
+
+/** The fields that scripts rely on. */
+export function evaluationFields(result: RankingResult) {
+  const { rank1, rank5, rank10, rank20, mAP, mAPTrapezoid, queries, skipped } = result;
+  return { rank1, rank5, rank10, rank20, mAP, mAPTrapezoid, queries, skipped };
+}
+
+export function canEvaluate(dataset: Dataset): boolean {
+  return dataset.query.length > 0 && dataset.gallery.length > 0;
+}

@@ -1,0 +1,64 @@
+/** The report of a run, from what the run knows. */
+import { join } from "node:path";
+import type { Dataset, datasetTable } from "../data/dataset.js";
+import type { Device } from "../gpu/device.js";
+import type { RankedListData, Timing } from "../report/data.js";
+import { writeReport } from "../report/report.js";
+import type { DatasetEvaluation } from "../retrieval/evaluate.js";
+import type { RankingResult } from "../retrieval/metrics.js";
+import { rankedList } from "../retrieval/ranked-list.js";
+import type { TrainConfig } from "../training/config.js";
+import type { MetricsRow } from "../training/metrics-log.js";
+
+export const REPORT_FILE = "report.html";
+
+/** Ranked lists of `count` queries spread evenly over the query set. */
+export async function rankedLists(dataset: Dataset, evaluation: DatasetEvaluation, count: number, topK = 10): Promise<RankedListData[]> {
+  const { query, gallery, ranking } = evaluation;
+  const total = query.indices.length;
+  const lists: RankedListData[] = [];
+  for (let i = 0; i < Math.min(count, total); i++) {
+    const row = Math.floor((i * total) / Math.min(count, total));
+    const sample = dataset.query[query.indices[row]];
+    const matches = await rankedList(ranking, row, topK);
+    lists.push({
+      query: { image: sample.path, label: sample.name },
+      matches: matches.map(({ index, similarity, right }) => {
+        const found = dataset.gallery[gallery.indices[index]];
+        return { image: found.path, label: found.name, similarity, right };
+      }),
+    });
+  }
+  return lists;
+}
+
+export interface RunReport {
+  readonly folder: string;
+  readonly title: string;
+  readonly device: Device;
+  readonly config: TrainConfig;
+  readonly dataset: { readonly name: string; readonly rows: ReturnType<typeof datasetTable> };
+  readonly evaluations: readonly { label: string; result: RankingResult }[];
+  readonly metrics: readonly MetricsRow[];
+  readonly rankedLists: readonly RankedListData[];
+  readonly timings: readonly Timing[];
+}
+
+/** @returns the page's path */
+export async function writeRunReport(run: RunReport): Promise<string> {
+  const path = join(run.folder, REPORT_FILE);
+  await writeReport(path, {
+    title: run.title,
+    adapter: { name: run.device.profile.name, software: run.device.profile.software },
+    configuration: run.config,
+    dataset: {
+      name: run.dataset.name,
+      subsets: run.dataset.rows.map(({ subset, ids, images, cameras }) => ({ subset, people: ids, images, cameras })),
+    },
+    evaluations: run.evaluations.map(({ label, result }) => ({ label, ...result })),
+    metrics: run.metrics.filter((row) => row.loss !== undefined),
+    rankedLists: [...run.rankedLists],
+    timings: [...run.timings],
+  });
+  return path;
+}

@@ -1,0 +1,216 @@
+/** A training run from dataset to report; `mpn train` and `mpn demo` differ in where the dataset comes from. */
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { stringify } from "yaml";
+import { type Dataset, datasetTable, formatDatasetTable, trainIdentities } from "../data/dataset.js";
+import { DecodePool } from "../data/decode-pool.js";
+import { maxPicturePixels } from "../data/image-batch.js";
+import { loadPriors } from "../data/prior-cache.js";
+import type { Prior } from "../data/prior.js";
+import { UserError } from "../errors.js";
+import type { Device } from "../gpu/device.js";
+import { featureSize } from "../models/config.js";
+import type { Timing } from "../report/data.js";
+import { type DatasetEvaluation, evaluateDataset } from "../retrieval/evaluate.js";
+import { Extractor, extractionBatch } from "../retrieval/extractor.js";
+import { readCheckpoint, checkResumable, type Checkpoint } from "../training/checkpoint.js";
+import { modelConfigOf, type TrainConfig } from "../training/config.js";
+import { CHECKPOINT_FILE, type StepReport, Trainer } from "../training/trainer.js";
+import { canEvaluate, countUnreadable, evaluationFields, printEvaluations } from "./common.js";
+import { rankedLists, writeRunReport } from "./run-report.js";
+import type { Shell } from "./shell.js";
+
+export const CONFIG_FILE = "config.yaml";
+
+export interface TrainRunOptions {
+  readonly device: Device;
+  readonly dataset: Dataset;
+  readonly config: TrainConfig;
+  /** Folder of the run: checkpoint, metrics, configuration and report. */
+  readonly folder: string;
+  readonly resume: boolean;
+  /** A checkpoint whose weights training starts from. */
+  readonly init?: string;
+  readonly evaluate: boolean;
+  readonly title: string;
+  /** Timings of what came before, for the report. */
+  readonly timings?: readonly Timing[];
+}
+
+export interface TrainRunResult {
+  steps: number;
+  epochs: number;
+  interrupted: boolean;
+  checkpoint: string;
+  report: string;
+  skippedImages: number;
+  trainSeconds: number;
+  before?: ReturnType<typeof evaluationFields>;
+  after?: ReturnType<typeof evaluationFields>;
+}
+
+export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<TrainRunResult> {
+  const { device, dataset, config, folder } = options;
+  shell.print(formatDatasetTable(dataset));
+  const { pids, labels } = trainIdentities(dataset.train);
+  const from = await startingPoint(options, pids);
+  const priors = await priorsFor(shell, dataset, config);
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, CONFIG_FILE), stringify(config));
+
+  const unreadable = countUnreadable(shell);
+  const timings: Timing[] = [...(options.timings ?? [])];
+  const time = async <T>(name: string, note: string | undefined, work: () => Promise<T>): Promise<T> => {
+    const started = performance.now();
+    const result = await work();
+    timings.push({ name, milliseconds: performance.now() - started, ...(note && { note }) });
+    return result;
+  };
+  const { onUnreadable } = unreadable;
+  const trainer = await time("Preparing the training step", "shaders compiled or taken from the driver's cache", () =>
+    Trainer.create({ device, config, samples: dataset.train, labels, pids, priors, folder, from, onUnreadable }),
+  );
+  const evaluator = options.evaluate && canEvaluate(dataset) ? await Evaluator.create(shell, options, trainer, onUnreadable) : null;
+  try {
+    const before = evaluator && (await time("Evaluation before training", undefined, () => evaluator.run("evaluating the untrained network")));
+    const interrupted = await time("Training", `${trainer.totalSteps - trainer.step} steps`, () => trainLoop(shell, config, trainer, evaluator));
+    const after = evaluator && (await time("Evaluation after training", undefined, () => evaluator.run("evaluating")));
+    const evaluations = [
+      ...(before ? [{ label: from?.resume ? "when resumed" : "before training", result: before.result }] : []),
+      ...(after ? [{ label: `after ${trainer.step} steps`, result: after.result }] : []),
+    ];
+    if (evaluations.length > 0) printEvaluations(shell, evaluations);
+    const report = await writeRunReport({
+      folder,
+      title: options.title,
+      device,
+      config,
+      dataset: { name: dataset.name, rows: datasetTable(dataset) },
+      evaluations,
+      metrics: trainer.metrics.read(),
+      rankedLists: after ? await rankedLists(dataset, after, 4) : [],
+      timings,
+    });
+    for (const e of [before, after]) e?.release();
+    if (unreadable.count > 0) shell.warn(`${unreadable.count} images could not be read and were skipped.`);
+    shell.print(`checkpoint: ${trainer.checkpointPath}`);
+    shell.print(`report:     ${report}`);
+    const training = timings.find((t) => t.name === "Training");
+    return {
+      steps: trainer.step,
+      epochs: trainer.epoch,
+      interrupted,
+      checkpoint: trainer.checkpointPath,
+      report,
+      skippedImages: unreadable.count,
+      trainSeconds: (training?.milliseconds ?? 0) / 1000,
+      ...(before && { before: evaluationFields(before.result) }),
+      ...(after && { after: evaluationFields(after.result) }),
+    };
+  } finally {
+    await evaluator?.close();
+    await trainer.close();
+  }
+}
+
+/** @returns whether the user stopped it */
+async function trainLoop(shell: Shell, config: TrainConfig, trainer: Trainer, evaluator: Evaluator | null): Promise<boolean> {
+  if (trainer.step >= trainer.totalSteps) {
+    shell.note(`All ${config.epochs} epochs are done already; set more with --set epochs=N.`);
+    return false;
+  }
+  let stop = false;
+  const release = shell.onInterrupt(() => {
+    stop = true;
+    shell.note("Stopping after this step and saving ...");
+  });
+  const progress = shell.progress("training", trainer.totalSteps);
+  let last: StepReport | null = null;
+  let savedAt = -1;
+  const atEpochEnd = (every: number) => every > 0 && trainer.step % (trainer.stepsPerEpoch * every) === 0;
+  try {
+    while (!stop && trainer.step < trainer.totalSteps) {
+      let due = false;
+      await trainer.run((latest) => {
+        last = latest ?? last;
+        const note = last ? `epoch ${last.epoch + 1}/${config.epochs}  loss ${last.loss.total.toFixed(3)}  lr ${last.lr.toPrecision(2)}  ${last.imagesPerSecond.toFixed(1)} images/s` : "";
+        progress.update(trainer.step, note);
+        due = atEpochEnd(config.checkpointEvery) || atEpochEnd(config.evaluateEvery);
+        return !stop && !due;
+      });
+      if (atEpochEnd(config.checkpointEvery)) {
+        await trainer.save();
+        savedAt = trainer.step;
+      }
+      const final = trainer.step >= trainer.totalSteps;
+      if (evaluator && !final && !stop && atEpochEnd(config.evaluateEvery)) {
+        const { result, release: free } = await evaluator.run(null);
+        free();
+        trainer.metrics.append({ step: trainer.step, epoch: trainer.epoch, evaluation: evaluationFields(result) });
+        shell.note(`epoch ${trainer.epoch}: Rank-1 ${(100 * result.rank1).toFixed(1)}%, mAP ${(100 * result.mAP).toFixed(1)}%`);
+      }
+    }
+    if (savedAt !== trainer.step) await trainer.save();
+    return stop;
+  } finally {
+    progress.stop();
+    release();
+  }
+}
+
+/** Evaluates the weights in training, on the same device memory. */
+class Evaluator {
+  private constructor(
+    private readonly shell: Shell,
+    private readonly options: TrainRunOptions,
+    private readonly extractor: Extractor,
+    private readonly pool: DecodePool,
+    private readonly onUnreadable: ReturnType<typeof countUnreadable>["onUnreadable"],
+  ) {}
+
+  static async create(shell: Shell, options: TrainRunOptions, trainer: Trainer, onUnreadable: Evaluator["onUnreadable"]): Promise<Evaluator> {
+    const { device, config } = options;
+    const model = modelConfigOf(config, 1);
+    const batch = extractionBatch(model, device.profile, config.flipTest);
+    const extractor = await Extractor.create(device, trainer.store, model, { flip: config.flipTest, batch });
+    const pool = new DecodePool({ workers: config.workers ?? undefined, maxPixels: maxPicturePixels(config.imageSize) });
+    return new Evaluator(shell, options, extractor, pool, onUnreadable);
+  }
+
+  async run(title: string | null): Promise<DatasetEvaluation> {
+    const { device, dataset } = this.options;
+    this.extractor.refresh();
+    const onProgress = title === null ? undefined : this.shell.onProgress(title);
+    return evaluateDataset(device, this.extractor, dataset, this.pool, { onProgress, onUnreadable: this.onUnreadable });
+  }
+
+  async close(): Promise<void> {
+    await this.pool.close();
+    this.extractor.destroy();
+  }
+}
+
+async function startingPoint(options: TrainRunOptions, pids: readonly number[]): Promise<{ checkpoint: Checkpoint; resume: boolean } | undefined> {
+  const { folder, resume, init, config } = options;
+  const path = join(folder, CHECKPOINT_FILE);
+  if (resume) {
+    if (!existsSync(path)) throw new UserError(`Nothing to resume: there is no ${path}. Train without --resume first.`);
+    const checkpoint = await readCheckpoint(path);
+    checkResumable(checkpoint, config, pids);
+    return { checkpoint, resume: true };
+  }
+  if (existsSync(path)) {
+    throw new UserError(`${folder} already holds a trained network (${CHECKPOINT_FILE}). Go on with --resume, or choose another folder with --out.`);
+  }
+  return init === undefined ? undefined : { checkpoint: await readCheckpoint(init), resume: false };
+}
+
+async function priorsFor(shell: Shell, dataset: Dataset, config: TrainConfig): Promise<Prior[] | undefined> {
+  if (config.tasks !== "main+aux" || config.prior === "uniform") return undefined;
+  const [rows, cols] = featureSize(config.imageSize);
+  const { priors, counts } = await loadPriors(dataset, { rows, cols, labels: config.labels }, { onProgress: shell.onProgress("coarse priors") });
+  shell.note(
+    `coarse priors: ${counts.reliable} reliable, ${counts.unreliable} not (head or legs not seen), ${counts.missing} without maps (uniform division)`,
+  );
+  return [...priors];
+}

@@ -1,0 +1,42 @@
+/** Re-identification: data, models, training, retrieval and reports. The engine below is `mpn-webgpu/engine`. */
+
+// The device and what holds a model's weights, which nearly everything here takes.
+export { Device, type DeviceProfile, type OpenOptions, ParameterStore, UserError } from "./engine.js";
+
+// Data
+export { type Dataset, datasetTable, formatDatasetTable, loadDataset, type Sample, type Subset } from "./data/dataset.js";
+export { trainIdentities } from "./data/dataset.js";
+export { DecodePool, type DecodePoolOptions } from "./data/decode-pool.js";
+export { type DecodeOptions, decodeImage, ImageError, type RgbImage } from "./data/image.js";
+export { decodeLabelMap, type LabelMap, readLabelMap } from "./data/label-map.js";
+export { coarsePrior, LABEL_SETS, type LabelSet, type Prior, wholePrior } from "./data/prior.js";
+export { buildPriors, loadPriors, type PriorSet, type PriorSettings } from "./data/prior-cache.js";
+export { PkSampler, type PkSamplerOptions, type PkSamplerState } from "./data/sampler.js";
+export { type SynthOptions, type SynthSummary, writeSyntheticDataset } from "./data/synth/dataset.js";
+
+// Models
+export { featureSize, type ModelConfig, parseModelConfig } from "./models/config.js";
+export { featureMap, type MpnBatch, type MpnLosses, mpnLosses, represent } from "./models/mpn.js";
+
+// Training
+export {
+  type Checkpoint,
+  type CheckpointState,
+  readCheckpoint,
+  restore,
+  writeCheckpoint,
+} from "./training/checkpoint.js";
+export { type ConfigSources, loadConfig, modelConfigOf, presets, type TrainConfig } from "./training/config.js";
+export { type TrainingStep, trainingStep } from "./training/step.js";
+export { type StepReport, Trainer, type TrainerOptions } from "./training/trainer.js";
+
+// Retrieval
+export { evaluateRanking, type Labels, type RankingInput, type RankingResult } from "./retrieval/metrics.js";
+export { bestMatches, type LabelledMatch, type Match, rankedList } from "./retrieval/ranked-list.js";
+export { cosineSimilarity, type Features, type SimilarityTiles } from "./retrieval/similarity.js";
+
+// Reports and files
+export { readSafetensors, type SafetensorsFile, type StoredTensor, writeSafetensors } from "./formats/safetensors.js";
+export type { Evaluation, RankedListData, ReportData } from "./report/data.js";
+export { rankedListPicture } from "./report/pictures.js";
+export { renderReport, writeReport } from "./report/report.js";

@@ -1,0 +1,121 @@
+/** Representations of images (eq. 2): the network in evaluation mode, batch norm folded, flipped copies averaged. */
+import type { Sample } from "../data/dataset.js";
+import type { DecodePool } from "../data/decode-pool.js";
+import { packImages, maxPicturePixels } from "../data/image-batch.js";
+import type { RgbImage } from "../data/image.js";
+import { imageBatches, type OnUnreadable } from "../data/loader.js";
+import type { Device, DeviceProfile } from "../gpu/device.js";
+import { fuse } from "../graph/passes.js";
+import { Program } from "../graph/program.js";
+import { input } from "../graph/tensor.js";
+import type { ModelConfig } from "../models/config.js";
+import { represent } from "../models/mpn.js";
+import { Build } from "../nn/layers.js";
+import type { ParameterStore } from "../nn/parameters.js";
+import { addScaled, IMAGE_TABLE_COLUMNS, prepareImages, slice } from "../ops/index.js";
+
+export interface ExtractorOptions {
+  /** Average the features of an image with those of its mirror image. */
+  readonly flip: boolean;
+  /** Images of a batch. */
+  readonly batch: number;
+}
+
+export interface Extraction {
+  /** [images read, dim], row after row. */
+  readonly features: Float32Array;
+  readonly dim: number;
+  /** Place in the list of samples of each row. */
+  readonly indices: Int32Array;
+}
+
+/** The largest batch up to 32 whose widest feature map the adapter can bind. */
+export function extractionBatch(config: ModelConfig, profile: DeviceProfile, flip: boolean): number {
+  const [height, width] = config.imageSize;
+  // The stem's output and the first stage's are the largest: a quarter of the pixels in `width` channels.
+  const bytes = height * width * config.width * (flip ? 2 : 1);
+  return Math.max(1, Math.min(32, Math.floor(profile.maxBindingBytes / bytes)));
+}
+
+export class Extractor {
+  private constructor(
+    readonly program: Program,
+    readonly dim: number,
+    private readonly options: ExtractorOptions,
+  ) {}
+
+  /** @param store declared and loaded, or declared here and loaded before the first extraction */
+  static async create(device: Device, store: ParameterStore, config: ModelConfig, options: ExtractorOptions): Promise<Extractor> {
+    const [height, width] = config.imageSize;
+    const { flip, batch } = options;
+    const slots = flip ? 2 * batch : batch;
+    const bytes = input("bytes", [Math.ceil((batch * maxPicturePixels(config.imageSize) * 3) / 4)], "u32");
+    const table = input("table", [slots, IMAGE_TABLE_COLUMNS], "i32");
+    const rows = represent(new Build(store, false), config, prepareImages(bytes, table, height, width));
+    const averaged = flip ? addScaled(slice(rows, 0, 0, batch), slice(rows, 0, batch, slots), 0.5, 0.5) : rows;
+    const [features] = fuse([averaged]);
+    const program = await Program.compile(device, { outputs: { features }, hoist: true, batch });
+    return new Extractor(program, features.shape[1], options);
+  }
+
+  /** Declares the parameters of the network in evaluation mode, so that a store can be allocated and loaded. */
+  static declare(store: ParameterStore, config: ModelConfig): void {
+    const [height, width] = config.imageSize;
+    represent(new Build(store, false), config, input("images", [1, height, width, 3]));
+  }
+
+  /** The weights changed: folded statistics are computed again. */
+  refresh(): void {
+    this.program.refresh();
+  }
+
+  /**
+   * @returns features [images, dim], not normalised
+   */
+  async ofImages(images: readonly RgbImage[]): Promise<Float32Array> {
+    const { flip, batch } = this.options;
+    if (images.length > batch) throw new Error(`${images.length} images do not fit a batch of ${batch}`);
+    // Slots without a picture show the first one; their rows are dropped.
+    const once = Array.from({ length: batch }, (_, i) => ({ image: i < images.length ? i : 0 }));
+    const mirrored = flip ? once.map((slot) => ({ ...slot, augmentation: { flip: true } })) : [];
+    const { bytes, table } = packImages(images, [...once, ...mirrored]);
+    const { features } = await this.program.run({ bytes, table }, ["features"]);
+    return (features as Float32Array).subarray(0, images.length * this.dim);
+  }
+
+  /**
+   * Reads and represents a list of images, decoding ahead of the GPU.
+   * @throws ImageError on an image that cannot be read, unless `onUnreadable` is given: then it is left out
+   */
+  async ofSamples(
+    samples: readonly Sample[],
+    pool: DecodePool,
+    onProgress?: (done: number, total: number) => void,
+    onUnreadable?: OnUnreadable,
+  ): Promise<Extraction> {
+    const { batch } = this.options;
+    const features = new Float32Array(samples.length * this.dim);
+    const indices = new Int32Array(samples.length);
+    let rows = 0;
+    let seen = 0;
+    let running: Promise<void> = Promise.resolve();
+    for await (const { images, indices: places } of imageBatches({ samples, pool, batchSize: batch, onUnreadable })) {
+      const at = rows;
+      indices.set(places, at);
+      rows += places.length;
+      await running;
+      running = this.ofImages(images).then((values) => {
+        features.set(values, at * this.dim);
+        seen = places[places.length - 1] + 1;
+        onProgress?.(seen, samples.length);
+      });
+    }
+    await running;
+    if (seen < samples.length) onProgress?.(samples.length, samples.length);
+    return { features: features.subarray(0, rows * this.dim), dim: this.dim, indices: indices.subarray(0, rows) };
+  }
+
+  destroy(): void {
+    this.program.destroy();
+  }
+}
