@@ -1,4 +1,4 @@
-// SGD with momentum, weight decay and Nesterov over flat buffers, one dispatch for the whole model:
+// SGD with momentum, weight decay and Nesterov over flat buffers, one dispatch for the whole model where it can be bound:
 //   v <- momentum v + (g + decay w);  w <- w - rate v   (Nesterov: w <- w - rate ((g + decay w) + momentum v))
 // hyper = rate, momentum, decay, nesterov (0 or 1): fed, so that the schedule costs nothing.
 // Grid: one invocation per vec4. Bytes: 20 per parameter.

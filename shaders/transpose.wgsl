@@ -1,10 +1,13 @@
 // Batched transposition: y[batch, col, row] = x[batch, row, col]. The input gradient of a convolution reads its weights so.
-// Grid: x, y = one invocation per element of y folded, in y's order. Bytes: 8 batch rows cols.
-struct Params { size: u32, rows: u32, cols: u32 }
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+// Layout: T is f32 or vec4; an invocation moves a square of ELEM x ELEM floats, as vec4 where rows and cols are whole
+// numbers of them. Params count in T. Grid: x, y = one invocation per square folded, along the rows first, in y's order.
+// Bytes: 8 batch rows cols.
+struct Params { size: u32, rows: u32, cols: u32 }  // size = squares
+@group(0) @binding(0) var<storage, read> x: array<T>;
+@group(0) @binding(1) var<storage, read_write> y: array<T>;
 @group(0) @binding(2) var<uniform> params: Params;
 #include grid
+#include elem
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -13,5 +16,15 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let row = i % params.rows;
   let col = (i / params.rows) % params.cols;
   let batch = i / (params.rows * params.cols);
-  y[i] = x[(batch * params.rows + row) * params.cols + col];
+  let x0 = (batch * params.rows + row) * ${ELEM}u * params.cols + col;
+  let y0 = (batch * params.cols + col) * ${ELEM}u * params.rows + row;
+  #if ELEM == 4
+  let square = transpose(mat4x4f(x[x0], x[x0 + params.cols], x[x0 + 2u * params.cols], x[x0 + 3u * params.cols]));
+  y[y0] = square[0];
+  y[y0 + params.rows] = square[1];
+  y[y0 + 2u * params.rows] = square[2];
+  y[y0 + 3u * params.rows] = square[3];
+  #else
+  y[y0] = x[x0];
+  #endif
 }

@@ -4,8 +4,15 @@
 export { Device, type DeviceProfile, type OpenOptions, ParameterStore, UserError } from "./engine.js";
 
 // Data
-export { type Dataset, datasetTable, formatDatasetTable, loadDataset, type Sample, type Subset } from "./data/dataset.js";
-export { trainIdentities } from "./data/dataset.js";
+export {
+  type Dataset,
+  datasetTable,
+  formatDatasetTable,
+  loadDataset,
+  type Sample,
+  type Subset,
+  trainIdentities,
+} from "./data/dataset.js";
 export { DecodePool, type DecodePoolOptions } from "./data/decode-pool.js";
 export { type DecodeOptions, decodeImage, ImageError, type RgbImage } from "./data/image.js";
 export { decodeLabelMap, type LabelMap, readLabelMap } from "./data/label-map.js";
@@ -31,6 +38,8 @@ export { type TrainingStep, trainingStep } from "./training/step.js";
 export { type StepReport, Trainer, type TrainerOptions } from "./training/trainer.js";
 
 // Retrieval
+export { type DatasetEvaluation, evaluateDataset } from "./retrieval/evaluate.js";
+export { type Extraction, Extractor, type ExtractorOptions } from "./retrieval/extractor.js";
 export { evaluateRanking, type Labels, type RankingInput, type RankingResult } from "./retrieval/metrics.js";
 export { bestMatches, type LabelledMatch, type Match, rankedList } from "./retrieval/ranked-list.js";
 export { cosineSimilarity, type Features, type SimilarityTiles } from "./retrieval/similarity.js";

@@ -1,6 +1,9 @@
 #!/usr/bin/env node
 import { register as bench } from "./bench.js";
 import { register as doctor } from "./doctor.js";
+import { register as demo } from "./demo.js";
+import { register as evaluate } from "./evaluate.js";
+import { register as extract } from "./extract.js";
 import { register as prior } from "./prior.js";
 import { main } from "./shell.js";
 import { register as synth } from "./synth.js";
@@ -8,6 +11,6 @@ import { register as train } from "./train.js";
 import { register as verify } from "./verify.js";
 
 /** In the order in which `mpn --help` lists them. */
-const commands = [doctor, synth, prior, train, verify, bench];
+const commands = [demo, doctor, synth, prior, train, extract, evaluate, verify, bench];
 
 process.exitCode = await main(process.argv, commands);

@@ -132,7 +132,8 @@ export async function main(argv: readonly string[], registers: readonly Register
   const json = argv.includes("--json");
   try {
     await createProgram(registers).parseAsync([...argv]);
-    return 0;
+    // A command that did its work may still have bad news (a failed check, an interruption).
+    return Number(process.exitCode ?? 0);
   } catch (error) {
     if (error instanceof Restarted) return error.exitCode;
     return report(error, json);

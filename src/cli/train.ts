@@ -31,12 +31,15 @@ export function register(program: Command): void {
         const { loadConfig } = await import("../training/config.js");
         const { CONFIG_FILE, trainRun } = await import("./train-run.js");
         const { loadDataset } = await import("../data/dataset.js");
-        const { openDevice } = await import("./common.js");
+        const { canEvaluate, openDevice } = await import("./common.js");
         // A resumed run goes on with its own settings, unless others are named.
         const own = join(options.out, CONFIG_FILE);
         const file = options.config ?? (options.resume && !options.preset && existsSync(own) ? own : undefined);
         const config = loadConfig({ preset: options.preset, file, set: options.set });
-        const dataset = await loadDataset(folder, options.evaluate ? undefined : ["train"]);
+        const dataset = await loadDataset(folder, ["train"]);
+        if (options.evaluate && !canEvaluate(dataset)) {
+          shell.warn(`${dataset.root} has no query and bounding_box_test; the network is trained without being evaluated.`);
+        }
         const device = await openDevice(shell);
         try {
           const { out, init, resume = false, evaluate } = options;

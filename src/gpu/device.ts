@@ -150,6 +150,8 @@ export class Device {
   async wait<T>(promise: Promise<T>): Promise<T> {
     if (!this.profile.software || typeof setImmediate === "undefined") return promise;
     let pending = true;
+    // Made here: a page that is not cross-origin isolated has no SharedArrayBuffer.
+    const sleeper = new Int32Array(new SharedArrayBuffer(4));
     const nap = () => {
       if (!pending) return;
       Atomics.wait(sleeper, 0, 0, 1);
@@ -171,8 +173,6 @@ export class Device {
 
   close: () => void = () => this.gpu.destroy();
 }
-
-const sleeper = new Int32Array(new SharedArrayBuffer(4));
 
 async function entryPoint(options: OpenOptions): Promise<GPU> {
   const browser = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;

@@ -2,6 +2,7 @@
 import type { DeviceProfile } from "../gpu/device.js";
 import type { KernelSpec } from "../gpu/kernel.js";
 import type { ParamValues } from "../gpu/shader.js";
+import { resolve } from "./plan.js";
 import { type DType, type Node, type Shape, scratch, type Tensor } from "./tensor.js";
 
 /** One dispatch, with tensors where buffers will be. */
@@ -71,11 +72,24 @@ export class Lowering {
     return scratch(`${this.current!.op.name}.${name}`, shape, dtype);
   }
 
-  /** Lets `child` be made inside `parent`; false where it already lives elsewhere and must be copied. */
+  /**
+   * Lets `child` be made inside `parent`; false where it must be copied: it already lives elsewhere, or a dispatch would
+   * read one part of `parent` and write another, which WebGPU forbids within one buffer.
+   */
   place(child: Tensor, parent: Tensor, byteOffset: number): boolean {
     const made = child.node !== null || child.leaf?.kind === "scratch";
-    if (!made || this.placed.has(child)) return false;
+    if (!made || this.placed.has(child) || this.readBesideWriting(child, parent)) return false;
     this.placed.set(child, { parent, byteOffset });
     return true;
+  }
+
+  private readBesideWriting(child: Tensor, parent: Tensor): boolean {
+    const target = resolve(parent, this.placed).root;
+    return this.launches.some(({ node, bindings }) => {
+      const tensors = Object.values(bindings);
+      const of = (owner: Tensor) => tensors.filter((t) => resolve(t, this.placed).root === owner);
+      const [ours, beside] = [of(child), of(target)];
+      return ours.length > 0 && beside.length > 0 && [...ours, ...beside].some((t) => t.node !== node);
+    });
   }
 }

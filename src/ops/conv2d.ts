@@ -13,6 +13,7 @@ import {
   type Tile,
 } from "./conv-geometry.js";
 import { lowerConvWeightGrad } from "./conv-weight-grad.js";
+import { elemOf, flat } from "./lanes.js";
 import { sum } from "./reduce.js";
 
 /** What is done to a sum before it is stored; everything but the bias is for inference, and not differentiated. */
@@ -102,11 +103,13 @@ const convInputGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
     const g = convGeometry(dx.shape, w.shape, attrs);
     const [kh, kw] = g.kernel;
     const transposed = to.scratch("weights", [kh * kw, g.filters, g.groupChannels]);
+    const elem = elemOf(g.groupChannels, g.filters);
+    const squares = w.size / elem ** 2;
     to.dispatch({
-      kernel: { shader: "transpose" },
+      kernel: { shader: "transpose", defines: { ELEM: elem } },
       bindings: { x: w, y: transposed },
-      params: { size: w.size, rows: g.groupChannels, cols: g.filters },
-      workgroups: grid(Math.ceil(w.size / 64)),
+      params: { size: squares, rows: g.groupChannels / elem, cols: g.filters / elem },
+      workgroups: flat(squares),
       bytes: 2 * w.bytes,
     });
     const tap = g.filters * g.groupChannels;

@@ -1,13 +1,19 @@
 import { grid } from "../graph/lowering.js";
+import { resolve } from "../graph/plan.js";
 import { apply, type Op, type Tensor } from "../graph/tensor.js";
+
+/** What WebGPU guarantees any adapter to accept as the offset of a binding. */
+const BINDING_ALIGNMENT = 256;
 
 /** Lays tensors side by side in one; those that can be are made in place, the others copied. */
 const packOp: Op<{ readonly byteOffsets: readonly number[]; readonly size: number }> = {
   name: "pack",
   outputs: (_, { size }) => [{ shape: [size] }],
   lower({ inputs, outputs: [flat], attrs }, to) {
+    const owners = inputs.map((t) => resolve(t, to.placed).root);
     inputs.forEach((t, i) => {
-      if (to.place(t, flat, attrs.byteOffsets[i])) return;
+      const once = owners.indexOf(owners[i]) === owners.lastIndexOf(owners[i]);
+      if (once && to.place(t, flat, attrs.byteOffsets[i])) return;
       const range = to.scratch("range", t.shape);
       to.place(range, flat, attrs.byteOffsets[i]);
       to.dispatch({
@@ -35,14 +41,30 @@ const sgdOp: Op<null> = {
       [1, 1],
     ]),
   lower({ inputs: [, , grads, hyper], outputs: [weights, momenta] }, to) {
-    const size = Math.ceil(weights.size / 4);
-    to.dispatch({
-      kernel: { shader: "sgd" },
-      bindings: { weights, momenta, grads, hyper },
-      params: { size },
-      workgroups: grid(Math.ceil(size / 64)),
-      bytes: 5 * weights.bytes,
-    });
+    // One dispatch, or as many as it takes where the adapter cannot bind the whole buffers at once.
+    const most = Math.floor(to.profile.maxBindingBytes / BINDING_ALIGNMENT) * (BINDING_ALIGNMENT / 4);
+    for (let start = 0; start < weights.size; start += most) {
+      const count = Math.min(most, weights.size - start);
+      const range = (t: Tensor, name: string) => {
+        if (count === t.size) return t;
+        const part = to.scratch(name, [count]);
+        to.place(part, t, 4 * start);
+        return part;
+      };
+      const size = Math.ceil(count / 4);
+      to.dispatch({
+        kernel: { shader: "sgd" },
+        bindings: {
+          weights: range(weights, "weights"),
+          momenta: range(momenta, "momenta"),
+          grads: range(grads, "grads"),
+          hyper,
+        },
+        params: { size },
+        workgroups: grid(Math.ceil(size / 64)),
+        bytes: 20 * count,
+      });
+    }
   },
 };
 

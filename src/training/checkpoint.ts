@@ -28,7 +28,10 @@ export interface Checkpoint extends CheckpointState {
   readonly momenta: ReadonlyMap<string, NamedArray>;
 }
 
-/** @param momenta whether the run is to be resumed; weights for use alone leave them out */
+/**
+ * @param momenta whether the run is to be resumed; weights for use alone leave them out
+ * @throws UserError when a value is not finite, or the disk is full; an earlier file stays as it was
+ */
 export async function writeCheckpoint(
   path: string,
   device: Device,
@@ -38,8 +41,16 @@ export async function writeCheckpoint(
 ): Promise<void> {
   const tensors: [string, StoredTensor][] = [];
   const collect = (prefix: string, values: ReadonlyMap<string, NamedArray>) => {
-    for (const [name, { shape, data }] of values)
+    for (const [name, { shape, data }] of values) {
+      // The losses of a step are finite before its update; what the update made of the weights shows here.
+      if (!data.every(Number.isFinite)) {
+        throw new UserError(
+          `Step ${state.step}: ${prefix}${name} is not finite any more. Training stopped; ${path} was not written, an ` +
+            "earlier one is kept. Train with a smaller lr.",
+        );
+      }
       tensors.push([prefix + name, { dtype: "F32", shape: [...shape], data }]);
+    }
   };
   collect("", await store.read(device));
   if (momenta) collect(MOMENTUM, await store.readMomenta(device));

@@ -1,0 +1,85 @@
+import { readdir, stat } from "node:fs/promises";
+import { basename, extname, join, relative } from "node:path";
+import type { Command } from "commander";
+import { UserError } from "../errors.js";
+import { run } from "./shell.js";
+
+interface ExtractOptions {
+  weights?: string;
+  out: string;
+  flip: boolean;
+  normalize: boolean;
+}
+
+const IMAGE_EXTENSIONS = [".jpg", ".jpeg", ".png", ".webp"];
+
+/** `mpn extract`: images to representations. */
+export function register(program: Command): void {
+  program
+    .command("extract")
+    .description("representations (eq. 2) of images, as one safetensors file")
+    .argument("<images...>", "image files, or folders that are searched for images")
+    .option("--weights <checkpoint>", "the network; by default the small one that ships")
+    .option("--out <file>", "file to write: features [N, dim], and the images' names in its metadata", "features.safetensors")
+    .option("--no-flip", "use the image alone, without averaging in its mirror image")
+    .option("--no-normalize", "leave the vectors as they are instead of scaling them to unit length")
+    .action(
+      run(async (shell, places: string[], options: ExtractOptions) => {
+        const samples = (await findImages(places)).map((path) => ({ path, name: basename(path), pid: 0, camid: 0 }));
+        const { countUnreadable, loadNetwork, openDevice } = await import("./common.js");
+        const { writeSafetensors } = await import("../formats/safetensors.js");
+        const device = await openDevice(shell);
+        try {
+          const network = await loadNetwork(device, options.weights, options.flip);
+          const unreadable = countUnreadable(shell);
+          const started = performance.now();
+          const { features, dim, indices } = await network.extractor.ofSamples(
+            samples,
+            network.pool,
+            shell.onProgress("extracting"),
+            unreadable.onUnreadable,
+          );
+          const seconds = (performance.now() - started) / 1000;
+          await network.close();
+          if (indices.length === 0) throw new UserError(`None of the ${samples.length} images could be read; nothing was written.`);
+          if (options.normalize) normalize(features, dim);
+          const names = Array.from(indices, (i) => relative(process.cwd(), samples[i].path));
+          await writeSafetensors(options.out, [["features", { dtype: "F32", shape: [indices.length, dim], data: features }]], {
+            names: JSON.stringify(names),
+            weights: network.checkpoint.path,
+            flip: String(options.flip),
+            normalized: String(options.normalize),
+          });
+          shell.print(`${indices.length} images, ${dim} values each, in ${seconds.toFixed(1)} s (${(indices.length / seconds).toFixed(1)} images/s): ${options.out}`);
+          return { adapter: device.profile.name, images: indices.length, unreadable: unreadable.count, dim, seconds, out: options.out, names };
+        } finally {
+          device.close();
+        }
+      }),
+    );
+}
+
+async function findImages(places: readonly string[]): Promise<string[]> {
+  const found: string[] = [];
+  for (const place of places) {
+    const info = await stat(place).catch(() => null);
+    if (!info) throw new UserError(`There is no file or folder ${place}.`);
+    if (!info.isDirectory()) {
+      found.push(place);
+      continue;
+    }
+    const files = (await readdir(place, { recursive: true })).sort();
+    const images = files.filter((file) => IMAGE_EXTENSIONS.includes(extname(file).toLowerCase()));
+    if (images.length === 0) throw new UserError(`${place} holds no image: looked for ${IMAGE_EXTENSIONS.join(", ")} in it and its folders.`);
+    found.push(...images.map((file) => join(place, file)));
+  }
+  return found;
+}
+
+function normalize(features: Float32Array, dim: number): void {
+  for (let at = 0; at < features.length; at += dim) {
+    const row = features.subarray(at, at + dim);
+    const length = Math.max(Math.sqrt(row.reduce((sum, v) => sum + v * v, 0)), 1e-12);
+    for (let i = 0; i < dim; i++) row[i] /= length;
+  }
+}

@@ -1,0 +1,150 @@
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { input, type Shape } from "#src/graph/tensor.js";
+import { type BatchNormVectors, batchNorm } from "#src/ops/index.js";
+import { checkOp, closeDevice, draw, evaluate, relativeError, size, typed } from "../support/op.js";
+import { moments, normalize } from "../support/reference/batch-norm.js";
+
+const shapes: Shape[] = [
+  [2, 5, 3, 4],
+  [2, 5, 3, 7],
+  [1, 1, 1, 5],
+  [1, 1, 1, 8],
+  [9, 1],
+  [3, 130, 2],
+  [1, 70, 10, 12],
+];
+
+for (const shape of shapes) {
+  const channels = shape[shape.length - 1];
+  for (const training of [true, false]) {
+    for (const relu of [false, true]) {
+      for (const summed of [false, true]) {
+        const name = `${training ? "training" : "evaluation"} of [${shape}]${relu ? ", ReLU" : ""}${summed ? ", residual" : ""}`;
+        test(name, () =>
+          checkOp({
+            name,
+            inputs: {
+              x: { shape },
+              gamma: { shape: [channels], draw: "off-zero" },
+              beta: { shape: [channels] },
+              ...(summed && { residual: { shape } }),
+              mean: { shape: [channels], fixed: true },
+              variance: {
+                shape: [channels],
+                fixed: true,
+                values: Array.from({ length: channels }, (_, c) => 0.25 + c / 16),
+              },
+            },
+            build: ({ x, gamma, beta, residual, mean, variance }) =>
+              batchNorm(x, { gamma, beta, runningMean: mean, runningVar: variance }, { training, relu, residual }).y,
+            reference: ({ x, gamma, beta, residual, mean, variance }) => {
+              const batch = moments(x, channels);
+              const affine = { gamma, beta, residual, relu };
+              return training
+                ? normalize(x, batch.mean, batch.biased, affine)
+                : normalize(x, mean, variance, affine);
+            },
+            samples: 48,
+            gradientBound: 5e-4,
+          }));
+      }
+    }
+  }
+}
+
+/** Running statistics and affine vectors as inputs: the update then overwrites the input's own buffer. */
+function vectors(channels: number): BatchNormVectors {
+  const [gamma, beta, runningMean, runningVar] = ["gamma", "beta", "mean", "var"].map((n) => input(n, [channels]));
+  return { gamma, beta, runningMean, runningVar };
+}
+
+/** Feeds of `vectors`: gamma 1, beta 0, running mean 0, running variance 1. */
+function initial(channels: number) {
+  const fill = (value: number) => new Float32Array(channels).fill(value);
+  return { gamma: fill(1), beta: fill(0), mean: fill(0), var: fill(1) };
+}
+
+const moved = (from: number, to: Float64Array, momentum = 0.1) => to.map((v) => (1 - momentum) * from + momentum * v);
+
+async function running(shape: Shape, values: Float64Array) {
+  const x = input("x", shape);
+  const channels = shape[shape.length - 1];
+  const { y, runningMean, runningVar } = batchNorm(x, vectors(channels), { training: true });
+  return evaluate({ y, runningMean, runningVar }, { x: typed(values), ...initial(channels) });
+}
+
+test("running statistics move by 0.1, the variance being the unbiased one", async () => {
+  for (const shape of [
+    [2, 3, 3, 5],
+    [1, 9, 8],
+  ]) {
+    const values = draw(size(shape), "uniform", 5);
+    const { mean, unbiased } = moments(values, shape[shape.length - 1]);
+    const { runningMean, runningVar } = await running(shape, values);
+    assert.ok(relativeError(runningMean, moved(0, mean)) < 1e-6);
+    assert.ok(relativeError(runningVar, moved(1, unbiased)) < 1e-6);
+  }
+});
+
+test("one row leaves its values as the mean, a variance of 0, and nothing that is not finite", async () => {
+  const values = Float64Array.of(3, -2, 0.5);
+  const { y, runningMean, runningVar } = await running([1, 3], values);
+  assert.equal([...y], [0, 0, 0]);
+  assert.ok(relativeError(runningMean, moved(0, values)) < 1e-6);
+  assert.ok(relativeError(runningVar, [0.9, 0.9, 0.9]) < 1e-6);
+});
+
+test("a mean far larger than the deviation costs no digits of the variance", async () => {
+  for (const channels of [3, 4]) {
+    const shape = [600, channels];
+    const values = draw(size(shape), "uniform", 3).map((v) => Math.fround(1000 + 0.1 * v));
+    const { mean, biased, unbiased } = moments(values, channels);
+    const { y, runningVar } = await running(shape, values);
+    const variance = runningVar.map((v) => (v - 0.9) / 0.1);
+    assert.ok(relativeError(variance, unbiased) < 1e-3, `variance off by ${relativeError(variance, unbiased)}`);
+    // The mean itself has 7 digits: half of its last one is 3e-5, of a deviation of 0.06.
+    const error = relativeError(
+      y,
+      normalize(values, mean, biased, { gamma: new Float64Array(channels).fill(1), beta: new Float64Array(channels) }),
+    );
+    assert.ok(error < 2e-3, `y off by ${error}`);
+  }
+});
+
+test("twice in one graph moves the running statistics twice, in order", async () => {
+  const [a, b] = [input("a", [6, 5]), input("b", [4, 5])];
+  const v = vectors(5);
+  const { runningMean, runningVar } = batchNorm(a, v, { training: true });
+  const second = batchNorm(b, { ...v, runningMean, runningVar }, { training: true });
+  const [av, bv] = [draw(30, "uniform", 1), draw(20, "uniform", 2)];
+  const values = await evaluate(
+    { mean: second.runningMean, variance: second.runningVar, y: second.y },
+    { a: typed(av), b: typed(bv), ...initial(5) },
+  );
+  const twice = (start: number, of: "mean" | "unbiased") => {
+    const once = moved(start, moments(av, 5)[of]);
+    return moments(bv, 5)[of].map((m, c) => 0.9 * once[c] + 0.1 * m);
+  };
+  assert.ok(relativeError(values.mean, twice(0, "mean")) < 1e-6);
+  assert.ok(relativeError(values.variance, twice(1, "unbiased")) < 1e-6);
+});
+
+test("evaluation leaves the running statistics as they are", () => {
+  const v = vectors(4);
+  const out = batchNorm(input("x", [2, 4]), v, { training: false });
+  assert.is(out.runningMean, v.runningMean);
+  assert.is(out.runningVar, v.runningVar);
+});
+
+test("vectors and residuals of another shape are refused", () => {
+  const x = input("x", [2, 3, 4]);
+  assert.throws(() => batchNorm(x, vectors(3), { training: true }), /batch norm's vectors must be \[4\], got \[3\]/);
+  assert.throws(
+    () => batchNorm(x, vectors(4), { training: true, residual: input("r", [2, 4]) }),
+    /the residual must be \[2,3,4\], got \[2,4\]/,
+  );
+});
+
+test.after(closeDevice);
+test.run();

@@ -1,0 +1,198 @@
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import type { DeviceProfile } from "#src/gpu/device.js";
+import { Lowering } from "#src/graph/lowering.js";
+import { input, reachable } from "#src/graph/tensor.js";
+import { chooseTile, convFlops, convGeometry, foldsTaps, mapStrides } from "#src/ops/conv-geometry.js";
+import { conv2d, gradients, sum } from "#src/ops/index.js";
+import { checkOp, closeDevice, sharedDevice } from "../support/op.js";
+import * as reference from "../support/reference/conv.js";
+
+/** Values, and the gradients by input, weights and bias. */
+function check(name: string, c: reference.ConvCase, samples = 24) {
+  const { stride, padding, groups, split } = c;
+  for (const withBias of [false, true]) {
+    test(`${name}${withBias ? ", with bias" : ""}`, () =>
+      checkOp({
+        name,
+        inputs: {
+          x: { shape: c.x },
+          w: { shape: reference.weightShape(c) },
+          ...(withBias && { bias: { shape: [c.filters] } }),
+        },
+        build: ({ x, w, bias }) => conv2d(x, w, { stride, padding, groups, split, bias }),
+        reference: ({ x, w, bias }) => reference.conv2d(x, w, bias ?? null, c),
+        samples,
+      }));
+  }
+}
+
+check("1 x 1", { x: [2, 6, 5, 8], kernel: [1, 1], filters: 16 });
+check("1 x 1, wide", { x: [1, 9, 7, 64], kernel: [1, 1], filters: 96 });
+check("1 x 1, stride 2", { x: [2, 7, 5, 8], kernel: [1, 1], filters: 4, stride: [2, 2] });
+check("3 x 3", { x: [2, 8, 6, 8], kernel: [3, 3], filters: 12, padding: [1, 1] });
+check("3 x 3, wide", { x: [1, 6, 5, 32], kernel: [3, 3], filters: 64, padding: [1, 1] });
+check("3 x 3, no padding", { x: [2, 7, 5, 4], kernel: [3, 3], filters: 8 });
+check("3 x 3, stride 2, odd sizes", { x: [2, 9, 7, 8], kernel: [3, 3], filters: 8, stride: [2, 2], padding: [1, 1] });
+check("3 x 3, stride 2, even sizes", { x: [2, 8, 6, 6], kernel: [3, 3], filters: 6, stride: [2, 2], padding: [1, 1] });
+check("3 x 3, stride 3", { x: [1, 11, 10, 4], kernel: [3, 3], filters: 8, stride: [3, 3], padding: [1, 1] });
+check("1 x 1, stride 3", { x: [1, 8, 10, 4], kernel: [1, 1], filters: 8, stride: [3, 3] });
+check("2 x 2, stride 3: pixels that no output sees", { x: [1, 9, 8, 4], kernel: [2, 2], filters: 4, stride: [3, 3] });
+check("7 x 7, stride 2, folded taps", { x: [2, 20, 13, 3], kernel: [7, 7], filters: 16, stride: [2, 2], padding: [3, 3] });
+check("7 x 7, stride 2, smaller than the kernel", {
+  x: [1, 4, 2, 3],
+  kernel: [7, 7],
+  filters: 5,
+  stride: [2, 2],
+  padding: [3, 3],
+});
+check("5 x 5, padding 2", { x: [1, 7, 9, 6], kernel: [5, 5], filters: 7, padding: [2, 2] });
+check("5 x 5, padding beyond the kernel", { x: [1, 3, 3, 8], kernel: [5, 5], filters: 4, padding: [5, 6] });
+check("3 x 5, strides and paddings that differ", {
+  x: [2, 9, 8, 6],
+  kernel: [3, 5],
+  filters: 10,
+  stride: [2, 1],
+  padding: [0, 2],
+});
+check("1 channel, 1 filter", { x: [2, 6, 5, 1], kernel: [3, 3], filters: 1, padding: [1, 1] });
+check("1 channel, no tap to fold", { x: [2, 6, 5, 1], kernel: [3, 1], filters: 4, padding: [1, 0] });
+check("1 pixel", { x: [1, 1, 1, 1], kernel: [1, 1], filters: 1 });
+check("1 pixel, all of the kernel but its centre in the padding", {
+  x: [1, 1, 1, 5],
+  kernel: [3, 3],
+  filters: 3,
+  padding: [1, 1],
+});
+check("1 row of features", { x: [1, 1, 1, 64], kernel: [1, 1], filters: 751 });
+check("odd channels", { x: [2, 5, 6, 5], kernel: [3, 3], filters: 7, padding: [1, 1] });
+check("odd channels, wide", { x: [1, 4, 3, 37], kernel: [1, 1], filters: 67 });
+check("even channels, not a multiple of 4", { x: [2, 5, 6, 6], kernel: [3, 3], filters: 34, padding: [1, 1] });
+
+check("3 groups of channels", { x: [2, 5, 4, 12], kernel: [1, 1], filters: 24, groups: 3 });
+check("2 groups of odd channels, 3 x 3", {
+  x: [2, 5, 4, 6],
+  kernel: [3, 3],
+  filters: 10,
+  padding: [1, 1],
+  groups: 2,
+});
+check("a group for every channel", { x: [2, 5, 4, 6], kernel: [3, 3], filters: 6, padding: [1, 1], groups: 6 });
+check("3 stripes of rows", { x: [2, 6, 4, 8], kernel: [1, 1], filters: 12, groups: 3, split: "rows" });
+check("6 stripes of 1 row, odd channels", { x: [2, 6, 3, 5], kernel: [1, 1], filters: 30, groups: 6, split: "rows" });
+check("2 stripes of rows, 3 x 3, stride 2", {
+  x: [2, 10, 5, 4],
+  kernel: [3, 3],
+  filters: 8,
+  stride: [2, 2],
+  padding: [1, 1],
+  groups: 2,
+  split: "rows",
+});
+
+const MANY: reference.ConvCase = { x: [2, 1025, 1024, 1], kernel: [1, 1], filters: 1 };
+
+test("more output rows than 65535 workgroups hold", async () => {
+  const { images, outHeight, outWidth } = convGeometry(MANY.x, [1, 1, 1, 1], plain);
+  for (const software of [true, false]) {
+    const { lanesY, tm } = chooseTile(profile(software), images * outHeight * outWidth, 1, 1);
+    assert.ok((images * outHeight * outWidth) / (lanesY * tm) > 65535);
+  }
+  await checkOp({
+    name: "many rows",
+    inputs: { x: { shape: MANY.x }, w: { shape: [1, 1, 1, 1] } },
+    build: ({ x, w }) => conv2d(x, w),
+    reference: ({ x, w }) => reference.conv2d(x, w, null, MANY),
+    samples: 2,
+    // All pixels meet in one weight, and cancel.
+    gradientBound: 1e-3,
+  });
+});
+
+test("a weight gradient that is split gives the same bits twice", async () => {
+  const c: reference.ConvCase = { x: [4, 24, 16, 8], kernel: [3, 3], filters: 8, padding: [1, 1] };
+  const x = input("x", c.x);
+  const w = input("w", reference.weightShape(c));
+  const [dw] = gradients(sum(conv2d(x, w, { padding: 1 })), [w]);
+  const { profile } = await sharedDevice();
+  const lowering = new Lowering(profile);
+  lowering.lower(reachable([dw!]));
+  assert.ok(lowering.launches.some((l) => l.node.op.name === "conv2dWeightGrad" && l.kernel.shader === "sum_partials"));
+  // checkOp compares the bits of two runs.
+  await checkOp({
+    name: "split",
+    inputs: { x: { shape: c.x }, w: { shape: w.shape } },
+    build: (t) => conv2d(t.x, t.w, { padding: 1 }),
+    reference: (v) => reference.conv2d(v.x, v.w, null, c),
+    samples: 8,
+  });
+});
+
+test("shapes that do not fit are refused by what is wrong", () => {
+  const x = input("x", [1, 6, 6, 8]);
+  const refuse = (shape: number[], options: Parameters<typeof conv2d>[2], message: RegExp) =>
+    assert.throws(() => conv2d(x, input("w", shape), options), message);
+  refuse([1, 1, 7, 4], {}, /weights \[1,1,7,4\] take 7 channels a group, the input \[1,6,6,8\] has 8/);
+  refuse([7, 7, 8, 4], {}, /kernel 7 x 7 is larger than the padded input/);
+  refuse([1, 1, 8, 8], { groups: 4, split: "rows" }, /4 stripes do not divide 6 rows/);
+  refuse([1, 1, 4, 7], { groups: 2 }, /2 groups do not divide 7 filters/);
+  refuse([1, 1, 8, 4], { bias: input("b", [5]) }, /the bias must be \[4\], got \[5\]/);
+  assert.throws(() => conv2d(input("x", [6, 6, 8]), input("w", [1, 1, 8, 4])), /takes an NHWC map/);
+});
+
+const plain = { stride: [1, 1], padding: [0, 0], groups: 1, split: "channels" } as const;
+
+function profile(software: boolean): DeviceProfile {
+  const names = { name: "any", vendor: "", architecture: "", description: "" };
+  return { ...names, software, features: [], maxBindingBytes: 2 ** 30, maxBufferBytes: 2 ** 30 };
+}
+
+test("geometry: sizes, cost and strides", () => {
+  const stem = convGeometry([4, 384, 128, 3], [7, 7, 3, 64], { ...plain, stride: [2, 2], padding: [3, 3] });
+  assert.equal([stem.outHeight, stem.outWidth, stem.groupFilters], [192, 64, 64]);
+  assert.is(convFlops(stem), 2 * 4 * 192 * 64 * 64 * 49 * 3);
+  assert.ok(foldsTaps(stem));
+  assert.equal(mapStrides(stem, "output"), { image: 192 * 64 * 64, row: 64 * 64, pixel: 64, group: 64 });
+
+  const parts = convGeometry([2, 24, 8, 2048], [1, 1, 2048, 3072], { ...plain, groups: 6, split: "rows" });
+  assert.equal([parts.height, parts.outHeight, parts.groupFilters], [4, 4, 512]);
+  assert.is(mapStrides(parts, "input").group, 4 * 8 * 2048);
+  assert.is(mapStrides(parts, "input").image, 24 * 8 * 2048);
+  assert.not.ok(foldsTaps(parts));
+
+  const channels = convGeometry([2, 1, 1, 3072], [1, 1, 512, 3072], { ...plain, groups: 6 });
+  assert.is(mapStrides(channels, "input").group, 512);
+  assert.not.ok(foldsTaps(convGeometry([1, 8, 8, 3], [1, 1, 3, 8], plain)), "one tap a row is nothing to fold");
+});
+
+test("tiles fit their product, on software adapters and on GPUs", () => {
+  for (const software of [true, false]) {
+    for (const rows of [1, 3, 4, 7, 8, 15, 16, 100, 1e7]) {
+      for (let cols = 1; cols <= 130; cols++) {
+        for (const multiple of [1, 2, 4]) {
+          const tile = chooseTile(profile(software), rows, cols, multiple);
+          const which = `${rows} x ${cols}, multiple ${multiple}, ${software ? "software" : "hardware"}`;
+          assert.is(cols % tile.elem, 0, which);
+          assert.is(multiple % tile.elem, 0, which);
+          assert.ok(tile.tm <= rows, `${which}: the weight gradient moves its last tile back, and needs ${tile.tm} rows`);
+          assert.ok(tile.lanesX * tile.lanesY <= 128, which);
+          assert.ok([1, 2, 4].includes(tile.tv), which);
+          if (tile.elem > 1) assert.ok(cols / tile.elem >= tile.lanesX, `${which}: lanes without a column`);
+        }
+      }
+    }
+  }
+});
+
+test("wide aligned products take vec4 and tall tiles, narrow ones narrower types", () => {
+  assert.equal(chooseTile(profile(true), 1000, 64, 4), { elem: 4, tv: 2, tm: 16, lanesX: 8, lanesY: 2 });
+  assert.equal(chooseTile(profile(false), 1000, 128, 4), { elem: 4, tv: 2, tm: 8, lanesX: 16, lanesY: 4 });
+  assert.is(chooseTile(profile(true), 1000, 64, 2).elem, 2);
+  assert.is(chooseTile(profile(true), 1000, 16, 4).elem, 2);
+  assert.is(chooseTile(profile(true), 1000, 8, 4).elem, 1);
+  assert.is(chooseTile(profile(false), 1000, 32, 4).elem, 2);
+  assert.is(chooseTile(profile(true), 1, 64, 4).tm, 1);
+});
+
+test.after(closeDevice);
+test.run();

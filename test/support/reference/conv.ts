@@ -1,0 +1,54 @@
+/** Float64 reference of convolution, forward only: checkOp differentiates it numerically. */
+type Values = ArrayLike<number>;
+
+export interface ConvCase {
+  /** [N, H, W, Cin] */
+  readonly x: readonly [number, number, number, number];
+  readonly kernel: readonly [number, number];
+  readonly filters: number;
+  readonly stride?: readonly [number, number];
+  readonly padding?: readonly [number, number];
+  readonly groups?: number;
+  readonly split?: "channels" | "rows";
+}
+
+/** [kh, kw, channels that a group sees, filters] */
+export function weightShape({ x, kernel, filters, groups = 1, split }: ConvCase): [number, number, number, number] {
+  return [...kernel, split === "rows" ? x[3] : x[3] / groups, filters];
+}
+
+export function conv2d(x: Values, w: Values, bias: Values | null, c: ConvCase): Float64Array {
+  const [n, rows, width, channels] = c.x;
+  const { stride = [1, 1], padding = [0, 0], groups = 1, filters } = c;
+  const [kh, kw, depth] = weightShape(c);
+  const byRows = c.split === "rows";
+  const height = byRows ? rows / groups : rows;
+  const oh = Math.floor((height + 2 * padding[0] - kh) / stride[0]) + 1;
+  const ow = Math.floor((width + 2 * padding[1] - kw) / stride[1]) + 1;
+  const y = new Float64Array(n * oh * ow * filters);
+  for (let image = 0; image < n; image++) {
+    for (let row = 0; row < oh; row++) {
+      for (let column = 0; column < ow; column++) {
+        for (let f = 0; f < filters; f++) {
+          const group = Math.floor((f * groups) / filters);
+          const firstRow = byRows ? group * height : 0;
+          const firstChannel = byRows ? 0 : group * depth;
+          let total = bias ? bias[f] : 0;
+          for (let u = 0; u < kh; u++) {
+            const i = row * stride[0] - padding[0] + u;
+            if (i < 0 || i >= height) continue;
+            for (let v = 0; v < kw; v++) {
+              const j = column * stride[1] - padding[1] + v;
+              if (j < 0 || j >= width) continue;
+              const from = ((image * rows + firstRow + i) * width + j) * channels + firstChannel;
+              const tap = (u * kw + v) * depth;
+              for (let k = 0; k < depth; k++) total += x[from + k] * w[(tap + k) * filters + f];
+            }
+          }
+          y[((image * oh + row) * ow + column) * filters + f] = total;
+        }
+      }
+    }
+  }
+  return y;
+}
