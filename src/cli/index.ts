@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { register as bench } from "./bench.js";
 import { register as doctor } from "./doctor.js";
+import { register as convert } from "./convert.js";
 import { register as demo } from "./demo.js";
 import { register as evaluate } from "./evaluate.js";
 import { register as extract } from "./extract.js";
@@ -11,6 +12,6 @@ import { register as train } from "./train.js";
 import { register as verify } from "./verify.js";
 
 /** In the order in which `mpn --help` lists them. */
-const commands = [demo, doctor, synth, prior, train, extract, evaluate, verify, bench];
+const commands = [demo, doctor, synth, prior, train, extract, evaluate, verify, convert, bench];
 
 process.exitCode = await main(process.argv, commands);

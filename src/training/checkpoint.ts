@@ -63,6 +63,22 @@ export async function writeCheckpoint(
   });
 }
 
+/** Layers that a network does without once it is trained: classifiers, and what only the ATs have. */
+export const TRAINING_ONLY = /_classifier\.|\.aux_/;
+
+/** Writes what `extract` and `evaluate` need of a checkpoint: no momenta, no sampler, no classifiers. */
+export async function writeWeights(path: string, checkpoint: Checkpoint): Promise<void> {
+  const tensors = [...checkpoint.weights]
+    .filter(([name]) => !TRAINING_ONLY.test(name))
+    .map(([name, { shape, data }]): [string, StoredTensor] => [name, { dtype: "F32", shape: [...shape], data }]);
+  await writeSafetensors(path, tensors, {
+    format: FORMAT,
+    config: JSON.stringify(checkpoint.config),
+    pids: JSON.stringify(checkpoint.pids),
+    step: String(checkpoint.step),
+  });
+}
+
 /** @throws UserError when the file is no checkpoint of this project, or damaged */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
   const { metadata, tensors } = await readSafetensors(path);
