@@ -1,7 +1,8 @@
 // Broadcasting arithmetic: y = ka a + kb b (OP == add) or y = a b (OP == mul).
 // The common shape is merged into four axes, sizes[0] (outermost) to sizes[3]; an operand that is broadcast along an
 // axis has stride 0 there. T is f32 or vec4 along the innermost axis; an operand that is constant along it is bound as
-// f32 and spread over the lanes. Sizes and strides count elements of T, or of the operand's own type.
+// f32 and spread over the lanes. Sizes and strides count elements of T, or of the operand's own type. SAME: nothing is
+// broadcast, which saves the divisions.
 // Grid: one invocation per T of y. Bytes: 4 written per element, each operand read once or from cache.
 struct Params { total: u32, sizes: vec4<u32>, aStrides: vec4<u32>, bStrides: vec4<u32>, ka: f32, kb: f32 }
 @group(0) @binding(0) var<storage, read> a: array<$A>;
@@ -26,9 +27,14 @@ fn offset(at: vec4u, strides: vec4u) -> u32 {
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = workgroup_number(id, count) * 64u + lane;
   if (i >= params.total) { return; }
+#if SAME
+  let u = a[i];
+  let v = b[i];
+#else
   let at = position(i);
   let u = T(a[offset(at, params.aStrides)]);
   let v = T(b[offset(at, params.bStrides)]);
+#endif
 #if OP == add
   y[i] = params.ka * u + params.kb * v;
 #else

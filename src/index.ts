@@ -1,8 +1,5 @@
 /** Re-identification: data, models, training, retrieval and reports. The engine below is `mpn-webgpu/engine`. */
 
-// The device and what holds a model's weights, which nearly everything here takes.
-export { Device, type DeviceProfile, type OpenOptions, ParameterStore, UserError } from "./engine.js";
-
 // Data
 export {
   type Dataset,
@@ -20,11 +17,23 @@ export { coarsePrior, LABEL_SETS, type LabelSet, type Prior, wholePrior } from "
 export { buildPriors, loadPriors, type PriorSet, type PriorSettings } from "./data/prior-cache.js";
 export { PkSampler, type PkSamplerOptions, type PkSamplerState } from "./data/sampler.js";
 export { type SynthOptions, type SynthSummary, writeSyntheticDataset } from "./data/synth/dataset.js";
-
+// The device and what holds a model's weights, which nearly everything here takes.
+export { Device, type DeviceProfile, type OpenOptions, ParameterStore, UserError } from "./engine.js";
+// Reports and files
+export { readSafetensors, type SafetensorsFile, type StoredTensor, writeSafetensors } from "./formats/safetensors.js";
 // Models
 export { featureSize, type ModelConfig, parseModelConfig } from "./models/config.js";
 export { featureMap, type MpnBatch, type MpnLosses, mpnLosses, represent } from "./models/mpn.js";
+export type { Evaluation, RankedListData, ReportData } from "./report/data.js";
+export { rankedListPicture } from "./report/pictures.js";
+export { renderReport, writeReport } from "./report/report.js";
 
+// Retrieval
+export { type DatasetEvaluation, evaluateDataset } from "./retrieval/evaluate.js";
+export { type Extraction, Extractor, type ExtractorOptions } from "./retrieval/extractor.js";
+export { evaluateRanking, type Labels, type RankingInput, type RankingResult } from "./retrieval/metrics.js";
+export { bestMatches, type LabelledMatch, type Match, rankedList } from "./retrieval/ranked-list.js";
+export { cosineSimilarity, type Features, type SimilarityTiles } from "./retrieval/similarity.js";
 // Training
 export {
   type Checkpoint,
@@ -36,16 +45,3 @@ export {
 export { type ConfigSources, loadConfig, modelConfigOf, presets, type TrainConfig } from "./training/config.js";
 export { type TrainingStep, trainingStep } from "./training/step.js";
 export { type StepReport, Trainer, type TrainerOptions } from "./training/trainer.js";
-
-// Retrieval
-export { type DatasetEvaluation, evaluateDataset } from "./retrieval/evaluate.js";
-export { type Extraction, Extractor, type ExtractorOptions } from "./retrieval/extractor.js";
-export { evaluateRanking, type Labels, type RankingInput, type RankingResult } from "./retrieval/metrics.js";
-export { bestMatches, type LabelledMatch, type Match, rankedList } from "./retrieval/ranked-list.js";
-export { cosineSimilarity, type Features, type SimilarityTiles } from "./retrieval/similarity.js";
-
-// Reports and files
-export { readSafetensors, type SafetensorsFile, type StoredTensor, writeSafetensors } from "./formats/safetensors.js";
-export type { Evaluation, RankedListData, ReportData } from "./report/data.js";
-export { rankedListPicture } from "./report/pictures.js";
-export { renderReport, writeReport } from "./report/report.js";

@@ -25,9 +25,7 @@ function engineModules(): Map<string, string> {
     for (const specifier of staticImports(source)) {
       assert.not.ok(isBuiltin(specifier), `${relative(dist, file)} imports ${specifier}, which no browser has`);
       pending.push(
-        specifier.startsWith(".")
-          ? join(dirname(file), specifier)
-          : fileURLToPath(import.meta.resolve(specifier)),
+        specifier.startsWith(".") ? join(dirname(file), specifier) : fileURLToPath(import.meta.resolve(specifier)),
       );
     }
   }

@@ -194,7 +194,7 @@ async function benchKernels(shell: Shell, options: KernelOptions) {
       ...rates(figures, figures.medianMs, peak),
     ]);
     shell.print(`${options.model} (${options.preset}), ${options.batch} images of ${config.imageSize.join("x")}`);
-    for (const line of table([["", "inputs", "times", "median ms", "in all ms", ...RATES], ...lines], 2))
+    for (const line of table([["", "shapes", "times", "median ms", "in all ms", ...RATES], ...lines], 2))
       shell.print(line);
     const kernels = measured.map(({ op, shapes, count, figures: { flops, bytes, ...times } }) => ({
       op,

@@ -51,7 +51,10 @@ export async function loadNetwork(device: Device, weights: string | undefined, f
   Extractor.declare(store, config);
   store.allocate(device, 0);
   restore(device, store, checkpoint, { momenta: false, unused: TRAINING_ONLY });
-  const extractor = await Extractor.create(device, store, config, { flip, batch: extractionBatch(config, device.profile, flip) });
+  const extractor = await Extractor.create(device, store, config, {
+    flip,
+    batch: extractionBatch(config, device.profile, flip),
+  });
   const pool = new DecodePool({ maxPixels: maxPicturePixels(config.imageSize) });
   const close = async () => {
     await pool.close();

@@ -8,6 +8,9 @@ interface DemoOptions {
   set: string[];
 }
 
+/** Fewer epochs than the preset's, so that a processor playing the GPU is done within minutes. */
+const DEMO_SETTINGS = ["epochs=4", "lrStep=3", "evaluateEvery=0"];
+
 /** `mpn demo` (what `npm start` runs): synthetic people, training, evaluation, report. */
 export function register(program: Command): void {
   program
@@ -18,7 +21,7 @@ export function register(program: Command): void {
     .action(
       run(async (shell, options: DemoOptions) => {
         const { loadConfig } = await import("../training/config.js");
-        const config = loadConfig({ preset: "small", set: options.set });
+        const config = loadConfig({ preset: "small", set: [...DEMO_SETTINGS, ...options.set] });
         const { openDevice } = await import("./common.js");
         const device = await openDevice(shell);
         try {
@@ -48,8 +51,12 @@ export function register(program: Command): void {
           shell.print("Next, on your own data (folders as Market-1501's):");
           shell.print("  npx mpn train path/to/dataset --out runs/mine --preset small");
           shell.print("  npx mpn evaluate path/to/dataset --weights runs/mine/checkpoint.safetensors");
-          shell.print("  npx mpn extract path/to/images --weights runs/mine/checkpoint.safetensors --out features.safetensors");
-          shell.print("Parsing and segmentation maps beside the images give the coarse prior; without them parts are uniform stripes.");
+          shell.print(
+            "  npx mpn extract path/to/images --weights runs/mine/checkpoint.safetensors --out features.safetensors",
+          );
+          shell.print(
+            "Parsing and segmentation maps beside the images give the coarse prior; without them parts are uniform stripes.",
+          );
           if (result.interrupted) process.exitCode = 130;
           return { adapter: device.profile.name, ...result };
         } finally {

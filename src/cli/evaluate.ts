@@ -55,7 +55,9 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
     onUnreadable: options.strict ? undefined : unreadable.onUnreadable,
   });
   printEvaluations(shell, [{ label: dataset.name, result: evaluation.result }]);
-  shell.print(`features in ${evaluation.extractSeconds.toFixed(1)} s, ranking in ${evaluation.rankSeconds.toFixed(1)} s`);
+  shell.print(
+    `features in ${evaluation.extractSeconds.toFixed(1)} s, ranking in ${evaluation.rankSeconds.toFixed(1)} s`,
+  );
   if (options.report) {
     const { rankedLists } = await import("./run-report.js");
     const { writeReport } = await import("../report/report.js");
@@ -63,7 +65,15 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
       title: `Evaluation on ${dataset.name}`,
       adapter: { name: device.profile.name, software: device.profile.software },
       configuration: network.checkpoint.config,
-      dataset: { name: dataset.name, subsets: datasetTable(dataset).map((r) => ({ subset: r.subset, people: r.ids, images: r.images, cameras: r.cameras })) },
+      dataset: {
+        name: dataset.name,
+        subsets: datasetTable(dataset).map((r) => ({
+          subset: r.subset,
+          people: r.ids,
+          images: r.images,
+          cameras: r.cameras,
+        })),
+      },
       evaluations: [{ label: network.checkpoint.path, ...evaluation.result }],
       metrics: [],
       rankedLists: await rankedLists(dataset, evaluation, 8),

@@ -20,7 +20,11 @@ export function register(program: Command): void {
     .description("representations (eq. 2) of images, as one safetensors file")
     .argument("<images...>", "image files, or folders that are searched for images")
     .option("--weights <checkpoint>", "the network; by default the small one that ships")
-    .option("--out <file>", "file to write: features [N, dim], and the images' names in its metadata", "features.safetensors")
+    .option(
+      "--out <file>",
+      "file to write: features [N, dim], and the images' names in its metadata",
+      "features.safetensors",
+    )
     .option("--no-flip", "use the image alone, without averaging in its mirror image")
     .option("--no-normalize", "leave the vectors as they are instead of scaling them to unit length")
     .action(
@@ -41,17 +45,32 @@ export function register(program: Command): void {
           );
           const seconds = (performance.now() - started) / 1000;
           await network.close();
-          if (indices.length === 0) throw new UserError(`None of the ${samples.length} images could be read; nothing was written.`);
+          if (indices.length === 0)
+            throw new UserError(`None of the ${samples.length} images could be read; nothing was written.`);
           if (options.normalize) normalize(features, dim);
           const names = Array.from(indices, (i) => relative(process.cwd(), samples[i].path));
-          await writeSafetensors(options.out, [["features", { dtype: "F32", shape: [indices.length, dim], data: features }]], {
-            names: JSON.stringify(names),
-            weights: network.checkpoint.path,
-            flip: String(options.flip),
-            normalized: String(options.normalize),
-          });
-          shell.print(`${indices.length} images, ${dim} values each, in ${seconds.toFixed(1)} s (${(indices.length / seconds).toFixed(1)} images/s): ${options.out}`);
-          return { adapter: device.profile.name, images: indices.length, unreadable: unreadable.count, dim, seconds, out: options.out, names };
+          await writeSafetensors(
+            options.out,
+            [["features", { dtype: "F32", shape: [indices.length, dim], data: features }]],
+            {
+              names: JSON.stringify(names),
+              weights: network.checkpoint.path,
+              flip: String(options.flip),
+              normalized: String(options.normalize),
+            },
+          );
+          shell.print(
+            `${indices.length} images, ${dim} values each, in ${seconds.toFixed(1)} s (${(indices.length / seconds).toFixed(1)} images/s): ${options.out}`,
+          );
+          return {
+            adapter: device.profile.name,
+            images: indices.length,
+            unreadable: unreadable.count,
+            dim,
+            seconds,
+            out: options.out,
+            names,
+          };
         } finally {
           device.close();
         }
@@ -70,7 +89,8 @@ async function findImages(places: readonly string[]): Promise<string[]> {
     }
     const files = (await readdir(place, { recursive: true })).sort();
     const images = files.filter((file) => IMAGE_EXTENSIONS.includes(extname(file).toLowerCase()));
-    if (images.length === 0) throw new UserError(`${place} holds no image: looked for ${IMAGE_EXTENSIONS.join(", ")} in it and its folders.`);
+    if (images.length === 0)
+      throw new UserError(`${place} holds no image: looked for ${IMAGE_EXTENSIONS.join(", ")} in it and its folders.`);
     found.push(...images.map((file) => join(place, file)));
   }
   return found;

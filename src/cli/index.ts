@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 import { register as bench } from "./bench.js";
-import { register as doctor } from "./doctor.js";
 import { register as convert } from "./convert.js";
 import { register as demo } from "./demo.js";
+import { register as doctor } from "./doctor.js";
 import { register as evaluate } from "./evaluate.js";
 import { register as extract } from "./extract.js";
 import { register as prior } from "./prior.js";

@@ -13,7 +13,12 @@ import type { MetricsRow } from "../training/metrics-log.js";
 export const REPORT_FILE = "report.html";
 
 /** Ranked lists of `count` queries spread evenly over the query set. */
-export async function rankedLists(dataset: Dataset, evaluation: DatasetEvaluation, count: number, topK = 10): Promise<RankedListData[]> {
+export async function rankedLists(
+  dataset: Dataset,
+  evaluation: DatasetEvaluation,
+  count: number,
+  topK = 10,
+): Promise<RankedListData[]> {
   const { query, gallery, ranking } = evaluation;
   const total = query.indices.length;
   const lists: RankedListData[] = [];

@@ -5,15 +5,15 @@ import { stringify } from "yaml";
 import { type Dataset, datasetTable, formatDatasetTable, trainIdentities } from "../data/dataset.js";
 import { DecodePool } from "../data/decode-pool.js";
 import { maxPicturePixels } from "../data/image-batch.js";
-import { loadPriors } from "../data/prior-cache.js";
 import type { Prior } from "../data/prior.js";
+import { loadPriors } from "../data/prior-cache.js";
 import { UserError } from "../errors.js";
 import type { Device } from "../gpu/device.js";
 import { featureSize } from "../models/config.js";
 import type { Timing } from "../report/data.js";
 import { type DatasetEvaluation, evaluateDataset } from "../retrieval/evaluate.js";
 import { Extractor, extractionBatch } from "../retrieval/extractor.js";
-import { readCheckpoint, checkResumable, type Checkpoint } from "../training/checkpoint.js";
+import { type Checkpoint, checkResumable, readCheckpoint } from "../training/checkpoint.js";
 import { modelConfigOf, type TrainConfig } from "../training/config.js";
 import { CHECKPOINT_FILE, type StepReport, Trainer } from "../training/trainer.js";
 import { canEvaluate, countUnreadable, evaluationFields, printEvaluations } from "./common.js";
@@ -70,10 +70,15 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
   const trainer = await time("Preparing the training step", "shaders compiled or taken from the driver's cache", () =>
     Trainer.create({ device, config, samples: dataset.train, labels, pids, priors, folder, from, onUnreadable }),
   );
-  const evaluator = options.evaluate && canEvaluate(dataset) ? await Evaluator.create(shell, options, trainer, onUnreadable) : null;
+  const evaluator =
+    options.evaluate && canEvaluate(dataset) ? await Evaluator.create(shell, options, trainer, onUnreadable) : null;
   try {
-    const before = evaluator && (await time("Evaluation before training", undefined, () => evaluator.run("evaluating the untrained network")));
-    const interrupted = await time("Training", `${trainer.totalSteps - trainer.step} steps`, () => trainLoop(shell, config, trainer, evaluator));
+    const before =
+      evaluator &&
+      (await time("Evaluation before training", undefined, () => evaluator.run("evaluating the untrained network")));
+    const interrupted = await time("Training", `${trainer.totalSteps - trainer.step} steps`, () =>
+      trainLoop(shell, config, trainer, evaluator),
+    );
     const after = evaluator && (await time("Evaluation after training", undefined, () => evaluator.run("evaluating")));
     const evaluations = [
       ...(before ? [{ label: from?.resume ? "when resumed" : "before training", result: before.result }] : []),
@@ -114,7 +119,12 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
 }
 
 /** @returns whether the user stopped it */
-async function trainLoop(shell: Shell, config: TrainConfig, trainer: Trainer, evaluator: Evaluator | null): Promise<boolean> {
+async function trainLoop(
+  shell: Shell,
+  config: TrainConfig,
+  trainer: Trainer,
+  evaluator: Evaluator | null,
+): Promise<boolean> {
   if (trainer.step >= trainer.totalSteps) {
     shell.note(`All ${config.epochs} epochs are done already; set more with --set epochs=N.`);
     return false;
@@ -133,7 +143,9 @@ async function trainLoop(shell: Shell, config: TrainConfig, trainer: Trainer, ev
       let due = false;
       await trainer.run((latest) => {
         last = latest ?? last;
-        const note = last ? `epoch ${last.epoch + 1}/${config.epochs}  loss ${last.loss.total.toFixed(3)}  lr ${last.lr.toPrecision(2)}  ${last.imagesPerSecond.toFixed(1)} images/s` : "";
+        const note = last
+          ? `epoch ${last.epoch + 1}/${config.epochs}  loss ${last.loss.total.toFixed(3)}  lr ${last.lr.toPrecision(2)}  ${last.imagesPerSecond.toFixed(1)} images/s`
+          : "";
         progress.update(trainer.step, note);
         due = atEpochEnd(config.checkpointEvery) || atEpochEnd(config.evaluateEvery);
         return !stop && !due;
@@ -147,7 +159,9 @@ async function trainLoop(shell: Shell, config: TrainConfig, trainer: Trainer, ev
         const { result, release: free } = await evaluator.run(null);
         free();
         trainer.metrics.append({ step: trainer.step, epoch: trainer.epoch, evaluation: evaluationFields(result) });
-        shell.note(`epoch ${trainer.epoch}: Rank-1 ${(100 * result.rank1).toFixed(1)}%, mAP ${(100 * result.mAP).toFixed(1)}%`);
+        shell.note(
+          `epoch ${trainer.epoch}: Rank-1 ${(100 * result.rank1).toFixed(1)}%, mAP ${(100 * result.mAP).toFixed(1)}%`,
+        );
       }
     }
     if (savedAt !== trainer.step) await trainer.save();
@@ -168,12 +182,20 @@ class Evaluator {
     private readonly onUnreadable: ReturnType<typeof countUnreadable>["onUnreadable"],
   ) {}
 
-  static async create(shell: Shell, options: TrainRunOptions, trainer: Trainer, onUnreadable: Evaluator["onUnreadable"]): Promise<Evaluator> {
+  static async create(
+    shell: Shell,
+    options: TrainRunOptions,
+    trainer: Trainer,
+    onUnreadable: Evaluator["onUnreadable"],
+  ): Promise<Evaluator> {
     const { device, config } = options;
     const model = modelConfigOf(config, 1);
     const batch = extractionBatch(model, device.profile, config.flipTest);
     const extractor = await Extractor.create(device, trainer.store, model, { flip: config.flipTest, batch });
-    const pool = new DecodePool({ workers: config.workers ?? undefined, maxPixels: maxPicturePixels(config.imageSize) });
+    const pool = new DecodePool({
+      workers: config.workers ?? undefined,
+      maxPixels: maxPicturePixels(config.imageSize),
+    });
     return new Evaluator(shell, options, extractor, pool, onUnreadable);
   }
 
@@ -190,7 +212,10 @@ class Evaluator {
   }
 }
 
-async function startingPoint(options: TrainRunOptions, pids: readonly number[]): Promise<{ checkpoint: Checkpoint; resume: boolean } | undefined> {
+async function startingPoint(
+  options: TrainRunOptions,
+  pids: readonly number[],
+): Promise<{ checkpoint: Checkpoint; resume: boolean } | undefined> {
   const { folder, resume, init, config } = options;
   const path = join(folder, CHECKPOINT_FILE);
   if (resume) {
@@ -200,7 +225,9 @@ async function startingPoint(options: TrainRunOptions, pids: readonly number[]):
     return { checkpoint, resume: true };
   }
   if (existsSync(path)) {
-    throw new UserError(`${folder} already holds a trained network (${CHECKPOINT_FILE}). Go on with --resume, or choose another folder with --out.`);
+    throw new UserError(
+      `${folder} already holds a trained network (${CHECKPOINT_FILE}). Go on with --resume, or choose another folder with --out.`,
+    );
   }
   return init === undefined ? undefined : { checkpoint: await readCheckpoint(init), resume: false };
 }
@@ -208,7 +235,11 @@ async function startingPoint(options: TrainRunOptions, pids: readonly number[]):
 async function priorsFor(shell: Shell, dataset: Dataset, config: TrainConfig): Promise<Prior[] | undefined> {
   if (config.tasks !== "main+aux" || config.prior === "uniform") return undefined;
   const [rows, cols] = featureSize(config.imageSize);
-  const { priors, counts } = await loadPriors(dataset, { rows, cols, labels: config.labels }, { onProgress: shell.onProgress("coarse priors") });
+  const { priors, counts } = await loadPriors(
+    dataset,
+    { rows, cols, labels: config.labels },
+    { onProgress: shell.onProgress("coarse priors") },
+  );
   shell.note(
     `coarse priors: ${counts.reliable} reliable, ${counts.unreliable} not (head or legs not seen), ${counts.missing} without maps (uniform division)`,
   );

@@ -38,12 +38,23 @@ export function register(program: Command): void {
         const config = loadConfig({ preset: options.preset, file, set: options.set });
         const dataset = await loadDataset(folder, ["train"]);
         if (options.evaluate && !canEvaluate(dataset)) {
-          shell.warn(`${dataset.root} has no query and bounding_box_test; the network is trained without being evaluated.`);
+          shell.warn(
+            `${dataset.root} has no query and bounding_box_test; the network is trained without being evaluated.`,
+          );
         }
         const device = await openDevice(shell);
         try {
           const { out, init, resume = false, evaluate } = options;
-          const result = await trainRun(shell, { device, dataset, config, folder: out, resume, init, evaluate, title: `MPN on ${dataset.name}` });
+          const result = await trainRun(shell, {
+            device,
+            dataset,
+            config,
+            folder: out,
+            resume,
+            init,
+            evaluate,
+            title: `MPN on ${dataset.name}`,
+          });
           if (result.interrupted) {
             shell.note(`Stopped after step ${result.steps}. Go on with the same command and --resume.`);
             process.exitCode = 130;

@@ -73,8 +73,9 @@ function lowerBinary(
   const sizes = groups.toReversed().map((group, i) => (wide && i === 0 ? Math.ceil(group.size / 4) : group.size));
   const [left, right] = [describe("a"), describe("b")];
   const total = sizes.reduce((p, q) => p * q, 1);
+  const same = groups.length === 1 && inner.a && inner.b;
   to.dispatch({
-    kernel: { shader: "binary", defines: { OP: kind, ELEM: wide ? 4 : 1, A: left.type, B: right.type } },
+    kernel: { shader: "binary", defines: { OP: kind, ELEM: wide ? 4 : 1, A: left.type, B: right.type, SAME: same } },
     bindings: { a, b, y },
     params: { total, sizes: pad(sizes, 1), aStrides: left.strides, bStrides: right.strides, ka, kb },
     workgroups: flat(total),

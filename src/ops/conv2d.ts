@@ -177,7 +177,7 @@ function padded(x: Tensor, g: ConvGeometry, to: Lowering): { map: Tensor; height
     kernel: { shader: "pad" },
     bindings: { x, y: map },
     params: {
-      size: map.size,
+      pixels: map.size / g.channels,
       height: g.height,
       width: g.width,
       channels: g.channels,
@@ -186,7 +186,7 @@ function padded(x: Tensor, g: ConvGeometry, to: Lowering): { map: Tensor; height
       top,
       left,
     },
-    workgroups: grid(Math.ceil(map.size / 64)),
+    workgroups: flat(map.size / g.channels),
     bytes: x.bytes + map.bytes,
   });
   return { map, height, width };

@@ -1,6 +1,6 @@
-import { grid } from "../graph/lowering.js";
 import { apply, type Op, type Tensor } from "../graph/tensor.js";
 import { expectRank } from "./check.js";
+import { elemOf, flat } from "./lanes.js";
 
 const globalMaxPoolOp: Op<null> = {
   name: "globalMaxPool",
@@ -19,7 +19,7 @@ const globalMaxPoolOp: Op<null> = {
       kernel: { shader: "global_max_pool" },
       bindings: { x, y, argmax },
       params: { images, positions: h * w, channels },
-      workgroups: grid(Math.ceil(y.size / 64)),
+      workgroups: flat(y.size),
       bytes: x.bytes + 2 * y.bytes,
     });
   },
@@ -30,11 +30,13 @@ const globalMaxPoolGradOp: Op<readonly number[]> = {
   outputs: (_, shape) => [{ shape }],
   lower({ inputs: [dy, argmax], outputs: [dx] }, to) {
     const [, h, w, channels] = dx.shape;
+    const elem = elemOf(channels);
+    const size = dx.size / elem;
     to.dispatch({
-      kernel: { shader: "global_max_pool_grad" },
+      kernel: { shader: "global_max_pool_grad", defines: { ELEM: elem } },
       bindings: { dy, argmax, dx },
-      params: { size: dx.size, positions: h * w, channels },
-      workgroups: grid(Math.ceil(dx.size / 64)),
+      params: { size, positions: h * w, channels: channels / elem },
+      workgroups: flat(size),
       bytes: dx.bytes + 2 * dy.bytes,
     });
   },

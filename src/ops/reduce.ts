@@ -110,11 +110,13 @@ const maxGradOp: Op<AxesAttrs & { readonly shape: Shape }> = {
   outputs: (_, { shape }) => [{ shape }],
   lower({ inputs: [dy, argmax], outputs: [dx], attrs }, to) {
     const { count, inner } = aroundAxes(dx.shape, attrs.first, attrs.last);
+    const elem = elemOf(inner);
+    const size = dx.size / elem;
     to.dispatch({
-      kernel: { shader: "global_max_pool_grad" },
+      kernel: { shader: "global_max_pool_grad", defines: { ELEM: elem } },
       bindings: { dy, argmax, dx },
-      params: { size: dx.size, positions: count, channels: inner },
-      workgroups: flat(dx.size),
+      params: { size, positions: count, channels: inner / elem },
+      workgroups: flat(size),
       bytes: dx.bytes + 2 * dy.bytes,
     });
   },

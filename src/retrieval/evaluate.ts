@@ -38,7 +38,12 @@ export async function evaluateDataset(
   const started = performance.now();
   const query = await extractor.ofSamples(dataset.query, pool, (done) => onProgress?.(done, total), onUnreadable);
   const offset = dataset.query.length;
-  const gallery = await extractor.ofSamples(dataset.gallery, pool, (done) => onProgress?.(offset + done, total), onUnreadable);
+  const gallery = await extractor.ofSamples(
+    dataset.gallery,
+    pool,
+    (done) => onProgress?.(offset + done, total),
+    onUnreadable,
+  );
   const extracted = performance.now();
   const labels = labelsOf(dataset, query, gallery);
   const features = { query: query.features, gallery: gallery.features, dim: extractor.dim };
@@ -47,11 +52,20 @@ export async function evaluateDataset(
   const ranking = { ...labels, similarity: tiles?.similarity ?? cosineSimilarity(features) };
   const result = await evaluateRanking(ranking);
   const seconds = (from: number, to: number) => (to - from) / 1000;
-  return { result, query, gallery, ranking, extractSeconds: seconds(started, extracted), rankSeconds: seconds(extracted, performance.now()), release: () => tiles?.destroy() };
+  return {
+    result,
+    query,
+    gallery,
+    ranking,
+    extractSeconds: seconds(started, extracted),
+    rankSeconds: seconds(extracted, performance.now()),
+    release: () => tiles?.destroy(),
+  };
 }
 
 function labelsOf(dataset: Dataset, query: Extraction, gallery: Extraction): Labels {
-  const of = (samples: readonly Sample[], { indices }: Extraction, key: "pid" | "camid") => Int32Array.from(indices, (i) => samples[i][key]);
+  const of = (samples: readonly Sample[], { indices }: Extraction, key: "pid" | "camid") =>
+    Int32Array.from(indices, (i) => samples[i][key]);
   return {
     queryIds: of(dataset.query, query, "pid"),
     queryCams: of(dataset.query, query, "camid"),
@@ -80,7 +94,10 @@ export async function gpuSimilarity(
     const result = new Float32Array((end - start) * entries);
     for (let q = start; q < end; q += rows) {
       for (let g = 0; g < entries; g += columns) {
-        const { tile } = await program.run({ query: padded(units.query, q, rows, dim), gallery: padded(units.gallery, g, columns, dim) }, ["tile"]);
+        const { tile } = await program.run(
+          { query: padded(units.query, q, rows, dim), gallery: padded(units.gallery, g, columns, dim) },
+          ["tile"],
+        );
         const kept = Math.min(columns, entries - g);
         for (let r = q; r < Math.min(q + rows, end); r++) {
           const row = (tile as Float32Array).subarray((r - q) * columns, (r - q) * columns + kept);
@@ -99,7 +116,10 @@ function normalized(features: Float32Array, dim: number): Float32Array {
   for (let at = 0; at < features.length; at += dim) {
     let square = 0;
     for (let i = at; i < at + dim; i++) square += features[i] ** 2;
-    if (!Number.isFinite(square)) throw new UserError(`The features of image ${at / dim} are not finite. Were the weights saved after a diverged step?`);
+    if (!Number.isFinite(square))
+      throw new UserError(
+        `The features of image ${at / dim} are not finite. Were the weights saved after a diverged step?`,
+      );
     const inverse = 1 / Math.max(Math.sqrt(square), 1e-12);
     for (let i = at; i < at + dim; i++) result[i] = features[i] * inverse;
   }

@@ -1,8 +1,8 @@
 /** Representations of images (eq. 2): the network in evaluation mode, batch norm folded, flipped copies averaged. */
 import type { Sample } from "../data/dataset.js";
 import type { DecodePool } from "../data/decode-pool.js";
-import { packImages, maxPicturePixels } from "../data/image-batch.js";
 import type { RgbImage } from "../data/image.js";
+import { maxPicturePixels, packImages } from "../data/image-batch.js";
 import { imageBatches, type OnUnreadable } from "../data/loader.js";
 import type { Device, DeviceProfile } from "../gpu/device.js";
 import { fuse } from "../graph/passes.js";
@@ -45,7 +45,12 @@ export class Extractor {
   ) {}
 
   /** @param store declared and loaded, or declared here and loaded before the first extraction */
-  static async create(device: Device, store: ParameterStore, config: ModelConfig, options: ExtractorOptions): Promise<Extractor> {
+  static async create(
+    device: Device,
+    store: ParameterStore,
+    config: ModelConfig,
+    options: ExtractorOptions,
+  ): Promise<Extractor> {
     const [height, width] = config.imageSize;
     const { flip, batch } = options;
     const slots = flip ? 2 * batch : batch;

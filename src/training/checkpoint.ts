@@ -127,7 +127,8 @@ export function restore(
 ): void {
   const { missing, unknown } = store.load(device, checkpoint.weights, checkpoint.path);
   const extra = unknown.filter((name) => !options.unused?.test(name));
-  const few = (names: string[]) => `${names.slice(0, 3).join(", ")}${names.length > 3 ? ` and ${names.length - 3} more` : ""}`;
+  const few = (names: string[]) =>
+    `${names.slice(0, 3).join(", ")}${names.length > 3 ? ` and ${names.length - 3} more` : ""}`;
   const refuse = (problem: string) => {
     throw new UserError(`${checkpoint.path} ${problem}; it is a checkpoint of another configuration.`);
   };

@@ -79,12 +79,14 @@ export const presets: Record<PresetName, Partial<TrainConfig>> = {
   paper: {},
   small: {
     layers: [1, 1, 1, 1],
-    width: 16,
+    width: 12,
     imageSize: [96, 32],
-    partDim: 128,
-    epochs: 20,
-    lrStep: 8,
-    evaluateEvery: 5,
+    partDim: 64,
+    epochs: 8,
+    lr: 0.02,
+    lrStep: 5,
+    erasing: 0.2,
+    evaluateEvery: 2,
   },
 };
 

@@ -148,7 +148,10 @@ export class Trainer {
   /** Decoded ahead from here on; the state to resume from is that of the last batch used, not of the sampler. */
   private open(): NonNullable<Trainer["source"]> {
     const { config, samples, onUnreadable } = this.options;
-    const pool = new DecodePool({ workers: config.workers ?? undefined, maxPixels: maxPicturePixels(config.imageSize) });
+    const pool = new DecodePool({
+      workers: config.workers ?? undefined,
+      maxPixels: maxPicturePixels(config.imageSize),
+    });
     const batches = trainBatches({ samples, sampler: this.sampler, pool, depth: config.batchesAhead, onUnreadable });
     return { pool, batches };
   }

@@ -10,7 +10,8 @@ const folder = temporaryFolder();
 const dataset = join(folder, "dataset");
 let runs = 0;
 const newRun = () => join(folder, `run-${runs++}`);
-const train = (root: string, ...more: string[]) => mpn(["train", root, "--out", newRun(), "--no-evaluate", ...tinyArguments, ...more]);
+const train = (root: string, ...more: string[]) =>
+  mpn(["train", root, "--out", newRun(), "--no-evaluate", ...tinyArguments, ...more]);
 
 async function refused(outcome: ReturnType<typeof mpn>, expected: RegExp, code = 1): Promise<void> {
   const { code: actual, stdout, stderr } = await outcome;
@@ -72,7 +73,10 @@ test("a checkpoint of another configuration, and one that is damaged", async () 
   const done = await mpn(["train", dataset, "--out", out, "--no-evaluate", ...tinyArguments, "--set", "epochs=1"]);
   assert.is(done.code, 0, done.stderr);
   const checkpoint = join(out, "checkpoint.safetensors");
-  await refused(train(dataset, "--init", checkpoint, "--set", "partDim=16"), /checkpoint\.safetensors.*partDim|checkpoint\.safetensors: parts\.0/);
+  await refused(
+    train(dataset, "--init", checkpoint, "--set", "partDim=16"),
+    /checkpoint\.safetensors.*partDim|checkpoint\.safetensors: parts\.0/,
+  );
   const truncated = join(folder, "truncated.safetensors");
   writeFileSync(truncated, readFileSync(checkpoint).subarray(0, 5000));
   await refused(mpn(["evaluate", dataset, "--weights", truncated]), /truncated\.safetensors/);
@@ -82,12 +86,19 @@ test("a checkpoint of another configuration, and one that is damaged", async () 
 });
 
 test("a tensor above the adapter's limits", async () => {
-  await refused(train(dataset, "--set", "imageSize=[12288, 8192]", "--set", "subjects=3", "--set", "imagesPerSubject=32"), /MiB.*binds at most/s);
+  await refused(
+    train(dataset, "--set", "imageSize=[12288, 8192]", "--set", "subjects=3", "--set", "imagesPerSubject=32"),
+    /MiB.*binds at most/s,
+  );
 });
 
 test("no adapter", async () => {
   const before = { ...process.env };
-  Object.assign(process.env, { VK_DRIVER_FILES: "/nonexistent.json", VK_ICD_FILENAMES: "/nonexistent.json", XDG_CACHE_HOME: folder });
+  Object.assign(process.env, {
+    VK_DRIVER_FILES: "/nonexistent.json",
+    VK_ICD_FILENAMES: "/nonexistent.json",
+    XDG_CACHE_HOME: folder,
+  });
   try {
     if (process.platform === "linux") await refused(train(dataset), /No WebGPU adapter was found/);
   } finally {

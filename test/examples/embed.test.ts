@@ -1,6 +1,6 @@
-import { create, globals } from "webgpu";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { create, globals } from "webgpu";
 import { edgeFilter } from "../../examples/embed.js";
 
 Object.assign(globalThis, globals);
@@ -34,9 +34,7 @@ function expected([x0, y0]: readonly [number, number]): number[] {
     const [x, y] = [i % WIDTH, Math.floor(i / WIDTH)];
     const across = (d: number) => inside(x + 1, y + d) - inside(x - 1, y + d);
     const down = (d: number) => inside(x + d, y + 1) - inside(x + d, y - 1);
-    return (
-      Math.max(0, across(-1) + 2 * across(0) + across(1)) + 100 * Math.max(0, down(-1) + 2 * down(0) + down(1))
-    );
+    return Math.max(0, across(-1) + 2 * across(0) + across(1)) + 100 * Math.max(0, down(-1) + 2 * down(0) + down(1));
   });
 }
 
@@ -46,7 +44,7 @@ test("the example runs between two passes of the caller's, in one command buffer
   const gpu = await adapter.requestDevice(); // WebGPU's default limits
   const errors: string[] = [];
   gpu.addEventListener("uncapturederror", (event) => errors.push((event as GPUUncapturedErrorEvent).error.message));
-  const { STORAGE, COPY_SRC, COPY_DST, UNIFORM, MAP_READ } = globals.GPUBufferUsage;
+  const { STORAGE, COPY_SRC, COPY_DST, UNIFORM, MAP_READ } = GPUBufferUsage;
   const pixels = 4 * HEIGHT * WIDTH;
   const picture = gpu.createBuffer({ size: pixels, usage: STORAGE });
   const edges = gpu.createBuffer({ size: 2 * pixels, usage: STORAGE });

@@ -16,8 +16,16 @@ const numeric = (name: string, value: Numeric["value"], gradient?: Op<null>["gra
   lower() {},
 });
 
-const plus = numeric("plus", ([a, b]) => a + b, (_, [dy]) => [dy, dy]);
-const times = numeric("times", ([a, b]) => a * b, ({ inputs: [a, b] }, [dy]) => [product(dy!, b), product(dy!, a)]);
+const plus = numeric(
+  "plus",
+  ([a, b]) => a + b,
+  (_, [dy]) => [dy, dy],
+);
+const times = numeric(
+  "times",
+  ([a, b]) => a * b,
+  ({ inputs: [a, b] }, [dy]) => [product(dy!, b), product(dy!, a)],
+);
 const opaque = numeric("opaque", ([a]) => a);
 
 const sum = (a: Tensor, b: Tensor) => apply(plus, [a, b], null)[0];
@@ -48,10 +56,14 @@ test("a shared subexpression gets the sum of what flows back on all paths", () =
 
 test("each node is differentiated once, however many paths lead to it", () => {
   let visits = 0;
-  const counted = numeric("counted", ([a]) => a, (_, [dy]) => {
-    visits++;
-    return [dy];
-  });
+  const counted = numeric(
+    "counted",
+    ([a]) => a,
+    (_, [dy]) => {
+      visits++;
+      return [dy];
+    },
+  );
   const x = input("x", [1]);
   let t = apply(counted, [x], null)[0];
   for (let i = 0; i < 20; i++) t = sum(t, t);
@@ -62,10 +74,14 @@ test("each node is differentiated once, however many paths lead to it", () => {
 
 test("nothing is computed towards inputs that nobody asked for", () => {
   const asked: Node[] = [];
-  const spied = numeric("spied", ([a, b]) => a * b, (node, [dy]) => {
-    asked.push(node);
-    return [dy, dy];
-  });
+  const spied = numeric(
+    "spied",
+    ([a, b]) => a * b,
+    (node, [dy]) => {
+      asked.push(node);
+      return [dy, dy];
+    },
+  );
   const [image, w] = [input("image", [1]), input("w", [1])];
   const before = apply(spied, [image, image], null)[0];
   const after = apply(spied, [before, w], null)[0];
@@ -89,7 +105,11 @@ test("a loss of more than one element is refused by name", () => {
 });
 
 test("an op whose gradient has another shape than its input is named", () => {
-  const wrong = numeric("wrong", ([a]) => a, () => [input("g", [7])]);
+  const wrong = numeric(
+    "wrong",
+    ([a]) => a,
+    () => [input("g", [7])],
+  );
   const x = input("x", [1]);
   assert.throws(
     () => gradients(apply(wrong, [x], null)[0], [x]),

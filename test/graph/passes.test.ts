@@ -15,7 +15,12 @@ function fed(feeds: Record<string, Values>, name: string, shape: Shape, positive
   return input(name, shape);
 }
 
-function normalized(feeds: Record<string, Values>, name: string, x: Tensor, options: { residual?: Tensor; relu?: boolean }) {
+function normalized(
+  feeds: Record<string, Values>,
+  name: string,
+  x: Tensor,
+  options: { residual?: Tensor; relu?: boolean },
+) {
   const vector = (part: string, positive = false) => fed(feeds, `${name}.${part}`, [x.shape[3]], positive);
   const vectors = {
     gamma: vector("gamma"),
@@ -28,7 +33,7 @@ function normalized(feeds: Record<string, Values>, name: string, x: Tensor, opti
 
 const opsOf = (outputs: readonly Tensor[]) => reachable(outputs).map((node) => node.op.name);
 
-for (const channels of [5, 8, 64]) {
+for (const channels of [5, 64]) {
   for (const withBias of [false, true]) {
     for (const summed of [false, true]) {
       for (const active of [false, true]) {
@@ -52,7 +57,13 @@ for (const channels of [5, 8, 64]) {
 test("a bottleneck folds all of its batch norms", async () => {
   const feeds: Record<string, Values> = {};
   const x = fed(feeds, "x", [1, 6, 6, 8]);
-  const layer = (name: string, from: Tensor, filters: number, kernel: number, options: Parameters<typeof normalized>[3]) => {
+  const layer = (
+    name: string,
+    from: Tensor,
+    filters: number,
+    kernel: number,
+    options: Parameters<typeof normalized>[3],
+  ) => {
     const w = fed(feeds, `${name}.w`, [kernel, kernel, from.shape[3], filters]);
     return normalized(feeds, name, conv2d(from, w, { padding: kernel >> 1 }), options);
   };
@@ -100,10 +111,7 @@ test("hoisting takes what depends on variables alone", () => {
   const [x, twice] = [input("x", [8]), scale(w, 2)];
   const y = add(x, relu(twice));
   const { once, values } = hoist([y]);
-  assert.equal(
-    values.map((t) => t.name),
-    ["scale", "relu"],
-  );
+  assert.equal(values, [twice, y.node!.inputs[1]]);
   assert.not.ok(once.has(y.node));
 });
 
@@ -112,8 +120,7 @@ test("hoisted values are computed once, and again after refresh()", async () => 
   const block = new Block("weights");
   block.bytes = 32;
   block.buffer = device.buffer(block.label, block.bytes, 0x80 | 0x8);
-  const write = (value: number) =>
-    device.gpu.queue.writeBuffer(block.buffer!, 0, new Float32Array(8).fill(value));
+  const write = (value: number) => device.gpu.queue.writeBuffer(block.buffer!, 0, new Float32Array(8).fill(value));
   const y = add(input("x", [8]), scale(variable("w", [8], block, 0), 2));
   const program = await Program.compile(device, { outputs: { y }, hoist: true });
   assert.is(program.dispatches, 1);

@@ -125,7 +125,7 @@ test("a tensor beyond the adapter's limit is named, with its bytes, the limit an
   assert.match(refused().message, /smaller images or a smaller batch/);
 });
 
-test("what a program updates in place takes no slot", () => {
+test("inputs take no slot, as they keep their own buffers", () => {
   const [a, b] = [input("a", [64]), input("b", [64])];
   const { plan } = planned([add(a, b)]);
   assert.not.ok([a, b].some((t) => plan.slotOf.has(t)));

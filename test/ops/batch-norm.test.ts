@@ -41,13 +41,12 @@ for (const shape of shapes) {
             reference: ({ x, gamma, beta, residual, mean, variance }) => {
               const batch = moments(x, channels);
               const affine = { gamma, beta, residual, relu };
-              return training
-                ? normalize(x, batch.mean, batch.biased, affine)
-                : normalize(x, mean, variance, affine);
+              return training ? normalize(x, batch.mean, batch.biased, affine) : normalize(x, mean, variance, affine);
             },
             samples: 48,
             gradientBound: 5e-4,
-          }));
+          }),
+        );
       }
     }
   }

@@ -1,11 +1,11 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { DeviceProfile } from "#src/gpu/device.js";
 import { Lowering } from "#src/graph/lowering.js";
 import { input, reachable } from "#src/graph/tensor.js";
 import { chooseTile, convFlops, convGeometry, foldsTaps, mapStrides } from "#src/ops/conv-geometry.js";
 import { conv2d, gradients, sum } from "#src/ops/index.js";
 import { checkOp, closeDevice, sharedDevice } from "../support/op.js";
+import { paperProfile } from "../support/profile.js";
 import * as reference from "../support/reference/conv.js";
 
 /** Values, and the gradients by input, weights and bias. */
@@ -38,7 +38,13 @@ check("3 x 3, stride 2, even sizes", { x: [2, 8, 6, 6], kernel: [3, 3], filters:
 check("3 x 3, stride 3", { x: [1, 11, 10, 4], kernel: [3, 3], filters: 8, stride: [3, 3], padding: [1, 1] });
 check("1 x 1, stride 3", { x: [1, 8, 10, 4], kernel: [1, 1], filters: 8, stride: [3, 3] });
 check("2 x 2, stride 3: pixels that no output sees", { x: [1, 9, 8, 4], kernel: [2, 2], filters: 4, stride: [3, 3] });
-check("7 x 7, stride 2, folded taps", { x: [2, 20, 13, 3], kernel: [7, 7], filters: 16, stride: [2, 2], padding: [3, 3] });
+check("7 x 7, stride 2, folded taps", {
+  x: [2, 20, 13, 3],
+  kernel: [7, 7],
+  filters: 16,
+  stride: [2, 2],
+  padding: [3, 3],
+});
 check("7 x 7, stride 2, smaller than the kernel", {
   x: [1, 4, 2, 3],
   kernel: [7, 7],
@@ -95,7 +101,7 @@ const MANY: reference.ConvCase = { x: [2, 1025, 1024, 1], kernel: [1, 1], filter
 test("more output rows than 65535 workgroups hold", async () => {
   const { images, outHeight, outWidth } = convGeometry(MANY.x, [1, 1, 1, 1], plain);
   for (const software of [true, false]) {
-    const { lanesY, tm } = chooseTile(profile(software), images * outHeight * outWidth, 1, 1);
+    const { lanesY, tm } = chooseTile(paperProfile({ software }), images * outHeight * outWidth, 1, 1);
     assert.ok((images * outHeight * outWidth) / (lanesY * tm) > 65535);
   }
   await checkOp({
@@ -142,11 +148,6 @@ test("shapes that do not fit are refused by what is wrong", () => {
 
 const plain = { stride: [1, 1], padding: [0, 0], groups: 1, split: "channels" } as const;
 
-function profile(software: boolean): DeviceProfile {
-  const names = { name: "any", vendor: "", architecture: "", description: "" };
-  return { ...names, software, features: [], maxBindingBytes: 2 ** 30, maxBufferBytes: 2 ** 30 };
-}
-
 test("geometry: sizes, cost and strides", () => {
   const stem = convGeometry([4, 384, 128, 3], [7, 7, 3, 64], { ...plain, stride: [2, 2], padding: [3, 3] });
   assert.equal([stem.outHeight, stem.outWidth, stem.groupFilters], [192, 64, 64]);
@@ -170,11 +171,14 @@ test("tiles fit their product, on software adapters and on GPUs", () => {
     for (const rows of [1, 3, 4, 7, 8, 15, 16, 100, 1e7]) {
       for (let cols = 1; cols <= 130; cols++) {
         for (const multiple of [1, 2, 4]) {
-          const tile = chooseTile(profile(software), rows, cols, multiple);
+          const tile = chooseTile(paperProfile({ software }), rows, cols, multiple);
           const which = `${rows} x ${cols}, multiple ${multiple}, ${software ? "software" : "hardware"}`;
           assert.is(cols % tile.elem, 0, which);
           assert.is(multiple % tile.elem, 0, which);
-          assert.ok(tile.tm <= rows, `${which}: the weight gradient moves its last tile back, and needs ${tile.tm} rows`);
+          assert.ok(
+            tile.tm <= rows,
+            `${which}: the weight gradient moves its last tile back, and needs ${tile.tm} rows`,
+          );
           assert.ok(tile.lanesX * tile.lanesY <= 128, which);
           assert.ok([1, 2, 4].includes(tile.tv), which);
           if (tile.elem > 1) assert.ok(cols / tile.elem >= tile.lanesX, `${which}: lanes without a column`);
@@ -185,13 +189,25 @@ test("tiles fit their product, on software adapters and on GPUs", () => {
 });
 
 test("wide aligned products take vec4 and tall tiles, narrow ones narrower types", () => {
-  assert.equal(chooseTile(profile(true), 1000, 64, 4), { elem: 4, tv: 2, tm: 16, lanesX: 8, lanesY: 2 });
-  assert.equal(chooseTile(profile(false), 1000, 128, 4), { elem: 4, tv: 2, tm: 8, lanesX: 16, lanesY: 4 });
-  assert.is(chooseTile(profile(true), 1000, 64, 2).elem, 2);
-  assert.is(chooseTile(profile(true), 1000, 16, 4).elem, 2);
-  assert.is(chooseTile(profile(true), 1000, 8, 4).elem, 1);
-  assert.is(chooseTile(profile(false), 1000, 32, 4).elem, 2);
-  assert.is(chooseTile(profile(true), 1, 64, 4).tm, 1);
+  assert.equal(chooseTile(paperProfile({ software: true }), 1000, 64, 4), {
+    elem: 4,
+    tv: 2,
+    tm: 16,
+    lanesX: 8,
+    lanesY: 2,
+  });
+  assert.equal(chooseTile(paperProfile({ software: false }), 1000, 128, 4), {
+    elem: 4,
+    tv: 2,
+    tm: 8,
+    lanesX: 16,
+    lanesY: 4,
+  });
+  assert.is(chooseTile(paperProfile({ software: true }), 1000, 64, 2).elem, 2);
+  assert.is(chooseTile(paperProfile({ software: true }), 1000, 16, 4).elem, 2);
+  assert.is(chooseTile(paperProfile({ software: true }), 1000, 8, 4).elem, 1);
+  assert.is(chooseTile(paperProfile({ software: false }), 1000, 32, 4).elem, 2);
+  assert.is(chooseTile(paperProfile({ software: true }), 1, 64, 4).tm, 1);
 });
 
 test.after(closeDevice);

@@ -73,7 +73,11 @@ for (const flip of [false, true]) {
   test(`a rectangle is erased${flip ? " of the mirrored picture" : ""}`, () =>
     check([{ picture: picture(15, 9), how: { flip, erase: [2, 1, 5, 3] } }], [12, 8]));
   test(`everything at once${flip ? ", mirrored" : ""}, with a fill`, () =>
-    check([{ picture: picture(15, 9), how: { flip, shift: [2, -3], erase: [8, 5, 20, 20] } }], [12, 8], [1.5, -2, 0.25]));
+    check(
+      [{ picture: picture(15, 9), how: { flip, shift: [2, -3], erase: [8, 5, 20, 20] } }],
+      [12, 8],
+      [1.5, -2, 0.25],
+    ));
 }
 
 test("pictures of different sizes, one of them twice, at offsets that are no multiple of 4", async () => {

@@ -34,7 +34,9 @@ export async function writeTinyDataset(root: string, people = 3): Promise<void> 
     mkdirSync(join(root, folder), { recursive: true });
     const background = { r: (pid * 70) % 256, g: (pid * 130 + 10 * camera) % 256, b: (pid * 190 + 5 * shot) % 256 };
     const name = `${String(pid).padStart(4, "0")}_c${camera}s1_${String(shot).padStart(6, "0")}_00.jpg`;
-    await sharp({ create: { width: 20, height: 50, channels: 3, background } }).jpeg().toFile(join(root, folder, name));
+    await sharp({ create: { width: 20, height: 50, channels: 3, background } })
+      .jpeg()
+      .toFile(join(root, folder, name));
   };
   for (let pid = 1; pid <= people; pid++) {
     for (let shot = 0; shot < 4; shot++) await write("bounding_box_train", pid, 1 + (shot % 2), shot);

@@ -1,4 +1,5 @@
 /** Every variant of every shader that the ops use, found by lowering representative graphs; needs no GPU. */
+import { fmaPeakGraphs } from "#src/cli/bench/peak.js";
 import type { DeviceProfile } from "#src/gpu/device.js";
 import { KernelCache, type KernelSpec } from "#src/gpu/kernel.js";
 import { Lowering } from "#src/graph/lowering.js";
@@ -133,6 +134,7 @@ function trainingGraphs(): Tensor[][] {
   const packed = ops.pack([tensor([8]), tensor([8])], [0, 256], 128);
   lists.push(ops.sgd(tensor([128]), tensor([128]), packed, tensor([4])));
   lists.push([ops.prepareImages(tensor([30], "u32"), tensor([2, ops.IMAGE_TABLE_COLUMNS], "i32"), 4, 4)]);
+  for (const software of [true, false]) lists.push(fmaPeakGraphs(software));
   return lists;
 }
 

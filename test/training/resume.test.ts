@@ -8,7 +8,8 @@ import { temporaryFolder, tinyArguments, writeTinyDataset } from "../support/tin
 const folder = temporaryFolder();
 const dataset = join(folder, "dataset");
 const whole = join(folder, "whole");
-const train = (out: string, ...more: string[]) => mpn(["train", dataset, "--out", out, "--no-evaluate", ...tinyArguments, ...more]);
+const train = (out: string, ...more: string[]) =>
+  mpn(["train", dataset, "--out", out, "--no-evaluate", ...tinyArguments, ...more]);
 const checkpoint = (out: string) => readFileSync(join(out, "checkpoint.safetensors"));
 const rows = (out: string) =>
   readFileSync(join(out, "metrics.jsonl"), "utf8")
@@ -64,7 +65,8 @@ test("also after kill -9 in the middle of an epoch", async () => {
   await mpn(["train", dataset, "--out", out, "--no-evaluate", ...tinyArguments, ...long], (child) => {
     const timer = setInterval(() => {
       const metrics = join(out, "metrics.jsonl");
-      if (!existsSync(join(out, "checkpoint.safetensors")) || !existsSync(metrics) || statSync(metrics).size < 2000) return;
+      if (!existsSync(join(out, "checkpoint.safetensors")) || !existsSync(metrics) || statSync(metrics).size < 2000)
+        return;
       clearInterval(timer);
       child.kill("SIGKILL");
     }, 5);
@@ -87,11 +89,14 @@ test("also after kill -9 in the middle of an epoch", async () => {
 test("Ctrl-C saves and ends with 130", async () => {
   const out = join(folder, "interrupted");
   let sent = false;
-  const { code, stderr } = await mpn(["train", dataset, "--out", out, "--no-evaluate", ...tinyArguments, "--set", "epochs=4000"], (child, text) => {
-    if (sent || !text.includes("training")) return;
-    sent = true;
-    child.kill("SIGINT");
-  });
+  const { code, stderr } = await mpn(
+    ["train", dataset, "--out", out, "--no-evaluate", ...tinyArguments, "--set", "epochs=4000"],
+    (child, text) => {
+      if (sent || !text.includes("training")) return;
+      sent = true;
+      child.kill("SIGINT");
+    },
+  );
   assert.is(code, 130, stderr);
   assert.ok(existsSync(join(out, "checkpoint.safetensors")));
   assert.is(rows(out).length > 0, true);
@@ -115,7 +120,13 @@ test("a loss that is not finite stops the run, names the step and keeps the last
   const out = join(folder, "diverged");
   await train(out, "--set", "epochs=1");
   const before = checkpoint(out);
-  const { code, stderr } = await train(join(folder, "exploded"), "--init", join(out, "checkpoint.safetensors"), "--set", "lr=1e30");
+  const { code, stderr } = await train(
+    join(folder, "exploded"),
+    "--init",
+    join(out, "checkpoint.safetensors"),
+    "--set",
+    "lr=1e30",
+  );
   assert.is(code, 1);
   assert.match(stderr, /Step \d+: .* is not finite/);
   assert.not.ok(existsSync(join(folder, "exploded", "checkpoint.safetensors")));

@@ -12,7 +12,7 @@ import { gpuTimes, summarize, type Times } from "./timing.js";
 /** Nodes of one operation, one set of shapes and attributes. */
 export interface KernelCase {
   readonly op: string;
-  /** Shapes of the inputs, and what else tells the case from others of the same shapes. */
+  /** Shapes of the inputs and the first output, and what else tells the case from others of the same shapes. */
   readonly shapes: string;
   /** How often the step has it. */
   readonly count: number;
@@ -38,7 +38,8 @@ export function kernelCases(device: Device, config: ModelConfig, batch: number):
 
   const cases = new Map<string, KernelCase>();
   for (const [node, n] of dispatches) {
-    const shapes = node.inputs.map((t) => `[${t.shape.join(",")}]`).join(" ");
+    const shape = (t: Tensor) => `[${t.shape.join(",")}]`;
+    const shapes = `${node.inputs.map(shape).join(" ")} -> ${shape(node.outputs[0])}`;
     const key = JSON.stringify([node.op.name, shapes, node.attrs]);
     const known = cases.get(key);
     if (known) cases.set(key, { ...known, count: known.count + 1 });

@@ -1,0 +1,107 @@
+/** The commands as scripts use them: `--json` prints one object on stdout, with the fields that are relied on. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { readSafetensors } from "#src/formats/safetensors.js";
+import { mpn } from "../support/mpn.js";
+import { temporaryFolder, tinyArguments, writeTinyDataset } from "../support/tiny.js";
+
+const folder = temporaryFolder();
+const dataset = join(folder, "dataset");
+const out = join(folder, "run");
+const checkpoint = join(out, "checkpoint.safetensors");
+
+async function json(...args: string[]) {
+  const { code, stdout, stderr } = await mpn([...args, "--json"]);
+  assert.is(code, 0, stderr);
+  return JSON.parse(stdout);
+}
+
+test.before(async () => {
+  await writeTinyDataset(dataset);
+});
+
+test("train evaluates before and after, and writes a report", async () => {
+  const result = await json("train", dataset, "--out", out, ...tinyArguments);
+  assert.is(result.steps, 6);
+  for (const moment of ["before", "after"]) assert.is(result[moment].queries, 2);
+  const page = readFileSync(result.report, "utf8");
+  assert.match(page, "before training");
+  assert.match(page, "0004_c1s1_000000_00.jpg");
+});
+
+test("evaluate gives what training gave, for every dataset named", async () => {
+  const one = await json("evaluate", dataset, "--weights", checkpoint);
+  for (const field of ["rank1", "rank5", "rank10", "rank20", "mAP", "mAPTrapezoid"]) {
+    assert.ok(one[field] >= 0 && one[field] <= 1, field);
+  }
+  assert.is(one.queries, 2);
+  assert.is(one.skipped, 0);
+  const two = await json("evaluate", dataset, dataset, "--weights", checkpoint);
+  assert.equal(
+    two.datasets.map((d: { mAP: number }) => d.mAP),
+    [one.mAP, one.mAP],
+  );
+});
+
+test("convert keeps what evaluation needs, and nothing of training", async () => {
+  const weights = join(folder, "weights.safetensors");
+  await json("convert", checkpoint, "--out", weights);
+  const { tensors } = await readSafetensors(weights);
+  assert.not.ok([...tensors.keys()].some((name) => /momentum|classifier/.test(name)));
+  const [before, after] = [
+    await json("evaluate", dataset, "--weights", checkpoint),
+    await json("evaluate", dataset, "--weights", weights),
+  ];
+  assert.is(after.mAP, before.mAP);
+});
+
+test("extract writes unit vectors in the order of the names", async () => {
+  const file = join(folder, "features.safetensors");
+  const result = await json("extract", join(dataset, "query"), "--weights", checkpoint, "--out", file);
+  const { tensors, metadata } = await readSafetensors(file);
+  const features = tensors.get("features");
+  assert.equal(features?.shape, [2, 24]);
+  assert.is(JSON.parse(metadata.names).length, result.images);
+  const values = Array.from(features?.data as Float32Array);
+  for (const row of [values.slice(0, 24), values.slice(24)]) {
+    assert.ok(Math.abs(Math.hypot(...row) - 1) < 1e-5);
+  }
+});
+
+test("extract and evaluate work with the network that ships", async () => {
+  const shipped = await json("evaluate", dataset);
+  assert.match(shipped.weights, "small.safetensors");
+  const file = join(folder, "shipped.safetensors");
+  const result = await json("extract", join(dataset, "query"), "--out", file);
+  assert.ok(existsSync(file) && result.dim > 0);
+});
+
+test("verify reports every group and fails beyond the bounds", async () => {
+  const { fixtures } = await json(
+    "verify",
+    join(import.meta.dirname, "../fixtures/metrics.safetensors"),
+    join(import.meta.dirname, "../fixtures/prior.safetensors"),
+  );
+  assert.equal(
+    fixtures.map((f: { kind: string; pass: boolean }) => [f.kind, f.pass]),
+    [
+      ["metrics", true],
+      ["prior", true],
+    ],
+  );
+});
+
+test("demo: synthetic people, training, report, in one command", async () => {
+  const demo = join(folder, "demo");
+  const { code, stdout, stderr } = await mpn(["demo", "--out", demo, ...tinyArguments, "--set", "epochs=1"]);
+  assert.is(code, 0, stderr);
+  for (const said of ["train   |", "Rank-1", "mAP (trapezoid)", "npx mpn train"]) assert.match(stdout, said);
+  assert.match(stderr, "adapter:");
+  assert.ok(readdirSync(demo).includes("report.html"));
+  const again = await mpn(["demo", "--out", demo, ...tinyArguments, "--set", "epochs=1"]);
+  assert.is(again.code, 0, again.stderr);
+});
+
+test.run();

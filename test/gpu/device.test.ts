@@ -1,0 +1,102 @@
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { UserError } from "#src/errors.js";
+import { Device } from "#src/gpu/device.js";
+import { closeDevice, sharedDevice } from "../support/op.js";
+
+const [STORAGE, MAP_READ] = [0x80, 0x1];
+
+test("a device tells what it is", async () => {
+  const { profile } = await sharedDevice();
+  assert.ok(profile.name.length > 0);
+  assert.ok(profile.maxBindingBytes >= 128 * 2 ** 20);
+  assert.ok(profile.maxBufferBytes >= profile.maxBindingBytes);
+});
+
+test("a validation error, which WebGPU does not throw, surfaces in check(), once", async () => {
+  const device = await sharedDevice();
+  device.check("nothing");
+  device.gpu.createBuffer({ label: "contradiction", size: 16, usage: MAP_READ | STORAGE });
+  await settled(() =>
+    assert.throws(() => device.check("making a buffer"), /WebGPU error while making a buffer: .*usage/is),
+  );
+  device.check("going on");
+});
+
+test("an error of the GPU surfaces where a program's values are read", async () => {
+  const device = await sharedDevice();
+  device.gpu.createBuffer({ size: 16, usage: MAP_READ | STORAGE });
+  const error = await device.idle().then(
+    () => null,
+    (e: Error) => e,
+  );
+  assert.match(error?.message ?? "", /WebGPU error while waiting for the GPU/);
+});
+
+test("buffers are counted, in objects and in bytes", async () => {
+  const device = await sharedDevice();
+  const [objects, bytes] = [device.objectsMade, device.bufferBytes];
+  const buffers = [device.buffer("a", 100, STORAGE), device.buffer("b", 1, STORAGE)];
+  assert.is(device.objectsMade, objects + 2);
+  assert.is(device.bufferBytes, bytes + 112 + 16);
+  assert.ok(device.peakBufferBytes >= bytes + 128);
+  for (const b of buffers) device.release(b);
+  assert.is(device.bufferBytes, bytes);
+});
+
+test("a buffer larger than the adapter allows is refused by name and size", async () => {
+  const device = await sharedDevice();
+  const { maxBufferBytes, name } = device.profile;
+  const error = thrown(() => device.buffer("the momenta", 2 ** 50, STORAGE));
+  assert.instance(error, UserError);
+  for (const part of ["the momenta", String(2 ** 50), name, String(maxBufferBytes)])
+    assert.ok(error.message.includes(part), error.message);
+});
+
+test("the same kernel is compiled once; a bad one names its file and what is wrong", async () => {
+  const device = await sharedDevice();
+  const spec = { shader: "sum_partials" } as const;
+  const first = await device.kernels.get(spec);
+  assert.is(await device.kernels.get({ ...spec, defines: {}, entryPoint: "main" }), first);
+  const error = await device.kernels.get({ shader: "elem" }).then(
+    () => null,
+    (e: Error) => e,
+  );
+  assert.match(error?.message ?? "", /elem\.wgsl/);
+});
+
+test("a device that belongs to another program is left open", async () => {
+  const { gpu } = await sharedDevice();
+  const wrapped = Device.wrap(gpu);
+  assert.is(wrapped.gpu, gpu);
+  assert.is(wrapped.profile.maxBindingBytes, gpu.limits.maxStorageBufferBindingSize);
+  wrapped.close();
+  const buffer = wrapped.buffer("after close", 16, STORAGE);
+  wrapped.check("using the device after close()");
+  wrapped.release(buffer);
+});
+
+test("waiting passes values and errors on", async () => {
+  const device = await sharedDevice();
+  assert.is(await device.wait(new Promise<number>((resolve) => setTimeout(resolve, 5, 42))), 42);
+  const error = await device.wait(Promise.reject(new Error("mapped already"))).catch((e: Error) => e);
+  assert.is((error as Error).message, "mapped already");
+});
+
+/** Uncaptured errors are events: they come a moment after the call. */
+async function settled(body: () => void): Promise<void> {
+  await (await sharedDevice()).gpu.queue.onSubmittedWorkDone();
+  body();
+}
+
+function thrown(body: () => void): Error {
+  try {
+    body();
+  } catch (error) {
+    return error as Error;
+  }
+  throw new Error("nothing was thrown");
+}
+
+test.after(closeDevice);
+test.run();

@@ -1,0 +1,89 @@
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { packParams, preprocess, reflectShader, type ShaderName } from "#src/gpu/shader.js";
+
+const SHADER = `
+struct Params { size: u32, origin: vec2<i32>, scale: f32, fill: vec4<f32> }
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(2) var<uniform> params: Params;
+@compute @workgroup_size(64) fn main() { y[0] = vec4<f32>(x[0]) * params.scale; }`;
+
+test("reflection reads bindings, their access, and where each parameter lies", () => {
+  const { bindings, params } = reflectShader(SHADER, "example");
+  assert.equal(bindings, [
+    { name: "x", index: 0, type: "read-only-storage" },
+    { name: "y", index: 1, type: "storage" },
+    { name: "params", index: 2, type: "uniform" },
+  ]);
+  assert.is(params!.size, 48);
+  assert.equal(
+    [...params!.members].map(([name, { offset, type, count }]) => `${name} ${offset} ${type} ${count}`),
+    ["size 0 u32 1", "origin 8 i32 2", "scale 16 f32 1", "fill 32 f32 4"],
+  );
+});
+
+test("parameters are packed where the shader reads them", () => {
+  const { params } = reflectShader(SHADER, "example");
+  const bytes = packParams(params!, { size: 7, origin: [-1, 2], scale: 0.5, fill: [1, 2, 3, 4] }, "example");
+  const view = new DataView(bytes);
+  assert.is(view.getUint32(0, true), 7);
+  assert.equal([view.getInt32(8, true), view.getInt32(12, true)], [-1, 2]);
+  assert.is(view.getFloat32(16, true), 0.5);
+  assert.equal([...new Float32Array(bytes, 32)], [1, 2, 3, 4]);
+});
+
+test("parameters that do not fit are refused by name", () => {
+  const { params } = reflectShader(SHADER, "example");
+  const given = { size: 7, origin: [0, 0], scale: 1, fill: [0, 0, 0, 0] };
+  const refuse = (values: Parameters<typeof packParams>[1], message: RegExp) =>
+    assert.throws(() => packParams(params!, values, "example"), message);
+  const { scale: _, ...lacking } = given;
+  refuse(lacking, /example: params\.scale was not given/);
+  refuse({ ...given, bias: 1 }, /example: the shader's params have no member bias/);
+  refuse({ ...given, origin: [1, 2, 3] }, /example: params\.origin takes 2 values, got 3/);
+  refuse({ ...given, fill: 0 }, /example: params\.fill takes 4 values, got 1/);
+  refuse({ ...given, size: 1.5 }, /example: params\.size must be whole, got 1\.5/);
+});
+
+test("a uniform of another name, or with a member that cannot be packed, is refused by name", () => {
+  assert.throws(
+    () => reflectShader(SHADER.replaceAll("params", "settings"), "example"),
+    /example: the uniform must be called params/,
+  );
+  const matrix = SHADER.replace("scale: f32", "scale: mat2x2<f32>");
+  assert.throws(() => reflectShader(matrix, "example"), /example: params\.scale is mat2x2/);
+});
+
+test("a define that a shader uses and its launcher does not give is named, with the file", () => {
+  assert.throws(() => preprocess("conv", {}), /conv\.wgsl asks for \w+, which its launcher does not define/);
+  const flags = { PADDED: false, BIAS: false, AFFINE: false, RESIDUAL: false };
+  assert.throws(
+    () => preprocess("conv", { ELEM: 4, TV: 1, ...flags }),
+    /conv\.wgsl uses \$TM, which its launcher does not define/,
+  );
+  assert.throws(() => preprocess("conv", { ELEM: 4, TM: 2, TV: 1 }), /conv\.wgsl asks for BIAS/);
+});
+
+test("loops, conditions and includes are expanded, and nothing is left of them", () => {
+  const flags = { PADDED: true, BIAS: true, AFFINE: false, RESIDUAL: false };
+  const text = preprocess("conv", { ELEM: 2, TM: 3, TV: 2, ...flags });
+  assert.not.match(text, /^\s*#/m);
+  assert.not.match(text, /\$/);
+  assert.match(text, /alias T = vec2<f32>;/);
+  assert.not.match(text, /alias T = f32;/);
+  assert.match(text, /fn workgroup_number/);
+  assert.match(text, /var pixel2 = next\(pixel1\);/);
+  assert.not.match(text, /pixel3/);
+  assert.is(text.match(/var c\d_\d = /g)?.length, 6);
+  assert.equal(
+    reflectShader(text, "conv").bindings.map((b) => b.name),
+    ["a", "b", "c", "params", "bias"],
+  );
+});
+
+test("a shader that is not there is an error", () => {
+  assert.throws(() => preprocess("no such shader" as ShaderName, {}));
+});
+
+test.run();

@@ -1,0 +1,56 @@
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { verifyMetrics, verifyPrior } from "#src/cli/verify-exact.js";
+import { readSafetensors, type SafetensorsFile } from "#src/formats/safetensors.js";
+import { Device } from "#src/gpu/device.js";
+import { MODEL_BOUNDS, verifyModel } from "#src/training/verify-model.js";
+
+const folder = join(import.meta.dirname, "../fixtures");
+
+/** RGA-S (MPN*) is not there yet. */
+const UNSUPPORTED = ["mpn-star.safetensors"];
+
+// Fixtures decide whether a kernel is right, so they run with the driver's index clamps.
+const device = await Device.open({ robust: true });
+
+async function errorsOf(file: SafetensorsFile, path: string): Promise<Record<string, number>> {
+  switch (file.metadata.kind) {
+    case "mpn":
+      return verifyModel(device, file, path);
+    case "prior":
+      return verifyPrior(file, path);
+    case "metrics":
+      return verifyMetrics(file, path);
+    default:
+      throw new Error(`${path}: unknown kind ${file.metadata.kind}`);
+  }
+}
+
+function boundOf(kind: string, group: string): number {
+  if (kind === "mpn") return MODEL_BOUNDS[group];
+  return kind === "prior" || group === "counts" ? 0 : 1e-5;
+}
+
+const files = readdirSync(folder).filter((name) => name.endsWith(".safetensors") && !UNSUPPORTED.includes(name));
+
+for (const name of files) {
+  test(name, async () => {
+    const file = await readSafetensors(join(folder, name));
+    const errors = await errorsOf(file, name);
+    assert.ok(Object.keys(errors).length > 0);
+    for (const [group, error] of Object.entries(errors)) {
+      const bound = boundOf(file.metadata.kind, group);
+      assert.ok(error <= bound, `${group} is off by ${error}, more than ${bound}`);
+    }
+  });
+}
+
+test("all kinds are there", async () => {
+  const kinds = await Promise.all(files.map(async (name) => (await readSafetensors(join(folder, name))).metadata.kind));
+  assert.equal([...new Set(kinds)].sort(), ["metrics", "mpn", "prior"]);
+});
+
+test.after(() => device.close());
+test.run();
