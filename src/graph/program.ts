@@ -206,7 +206,7 @@ export class Program {
     const profile = new Profile(this.device, this.body.length);
     const encoder = this.device.gpu.createCommandEncoder();
     for (const p of this.once) recordAlone(encoder, p);
-    this.body.forEach((p, i) => recordAlone(encoder, p, profile.timestamps(i)));
+    for (const [i, p] of this.body.entries()) recordAlone(encoder, p, profile.timestamps(i));
     return profile.finish(
       encoder,
       this.body.map((p) => p.launch),
