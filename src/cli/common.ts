@@ -11,7 +11,7 @@ import type { ModelConfig } from "../models/config.js";
 import { ParameterStore } from "../nn/parameters.js";
 import { Extractor, extractionBatch } from "../retrieval/extractor.js";
 import type { RankingResult } from "../retrieval/metrics.js";
-import { type Checkpoint, readCheckpoint, restore, TRAINING_ONLY } from "../training/checkpoint.js";
+import { type Checkpoint, readCheckpoint, restore } from "../training/checkpoint.js";
 import { modelConfigOf } from "../training/config.js";
 import type { Shell } from "./shell.js";
 
@@ -50,7 +50,7 @@ export async function loadNetwork(device: Device, weights: string | undefined, f
   const store = new ParameterStore();
   Extractor.declare(store, config);
   store.allocate(device, 0);
-  restore(device, store, checkpoint, { momenta: false, unused: TRAINING_ONLY });
+  restore(device, store, checkpoint);
   const extractor = await Extractor.create(device, store, config, {
     flip,
     batch: extractionBatch(config, device.profile, flip),

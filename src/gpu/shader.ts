@@ -44,6 +44,8 @@ export function preprocess(name: ShaderName, defines: Defines): string {
       }
       const [, word, rest] = directive;
       if (word === "if") active.push(active.every(Boolean) && holds(rest, defines, file));
+      else if ((word === "else" || word === "endif") && active.length === 0)
+        throw new Error(`${file}.wgsl: #${word} without #if`);
       else if (word === "else") active.push(!active.pop());
       else if (word === "endif") active.pop();
       else if (word === "include") {

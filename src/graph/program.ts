@@ -78,10 +78,15 @@ export class Program {
     const program = new Program(device, options.outputs, findInputs(nodes, roots));
     const plan = planMemory(lowering, [...Object.values(options.outputs), ...values], device.profile, options.batch);
     program.plan = plan;
-    program.allocate(plan, nodes, roots, options.buffers ?? new Map());
-    await program.prepare(lowering, once);
-    device.check("preparing a program");
-    return program;
+    try {
+      program.allocate(plan, nodes, roots, options.buffers ?? new Map());
+      await program.prepare(lowering, once);
+      device.check("preparing a program");
+      return program;
+    } catch (error) {
+      program.destroy();
+      throw error;
+    }
   }
 
   /** Number of dispatches of a run. */

@@ -1,4 +1,4 @@
-/** Initial values. Each tensor draws from a generator of its own, so that adding a layer changes no other. */
+/** Initial values. Each tensor draws from a generator of its own, so that resizing a layer changes no other's. */
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { seededRng } from "../random.js";
 

@@ -63,6 +63,7 @@ export class ParameterStore {
     if (block.buffer) throw new Error(`${key} was declared after the store had been allocated`);
     const tensor = variable(key, d.shape, block, block.bytes);
     block.bytes += Math.ceil(tensor.bytes / ALIGN) * ALIGN;
+    this.momenta.bytes = this.weights.bytes;
     this.entries.set(key, { tensor, ...d });
     return tensor;
   }
@@ -78,7 +79,6 @@ export class ParameterStore {
 
   /** All parameters and all momenta as flat tensors. */
   get flat(): { weights: Tensor; momenta: Tensor } {
-    this.momenta.bytes = this.weights.bytes;
     const shape = [this.weights.bytes / 4];
     return {
       weights: variable("parameters", shape, this.weights, 0),
@@ -119,30 +119,25 @@ export class ParameterStore {
   /**
    * Loads values by their names on disk.
    * @returns the names that the model has and `values` lacks, and those that the model does not know
-   * @throws UserError when a shape differs
+   * @throws UserError when a shape differs; nothing is loaded then
    */
   load(
     device: Device,
     values: ReadonlyMap<string, NamedArray>,
     source: string,
   ): { missing: string[]; unknown: string[] } {
-    const missing: string[] = [];
-    const known = new Set<string>();
-    for (const entry of this.entries.values()) {
-      for (const name of entry.names) known.add(name);
-      const absent = entry.names.filter((name) => !values.has(name));
-      missing.push(...absent);
-      if (absent.length > 0) continue;
-      this.upload(device, entry, (name) => {
-        const { shape, data } = values.get(name)!;
-        if (shape.join() !== entry.diskShape.join()) {
-          throw new UserError(
-            `${source}: ${name} is [${shape.join(", ")}], this model's is [${entry.diskShape.join(", ")}].`,
-          );
-        }
-        return data;
-      });
+    const all = [...this.entries.values()];
+    const missing = all.flatMap((entry) => entry.names.filter((name) => !values.has(name)));
+    const complete = all.filter((entry) => entry.names.every((name) => values.has(name)));
+    for (const { names, diskShape } of complete) {
+      for (const name of names) {
+        const { shape } = values.get(name)!;
+        if (shape.join() === diskShape.join()) continue;
+        throw new UserError(`${source}: ${name} is [${shape.join(", ")}], this model's is [${diskShape.join(", ")}].`);
+      }
     }
+    for (const entry of complete) this.upload(device, entry, (name) => values.get(name)!.data);
+    const known = new Set(all.flatMap((entry) => entry.names));
     return { missing, unknown: [...values.keys()].filter((name) => !known.has(name)) };
   }
 

@@ -116,14 +116,14 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
 }
 
 /**
- * Loads a checkpoint's values; one of another model is refused.
+ * Loads a checkpoint's values; one of another model is refused. By default it is loaded for use, not for training.
  * @param unused names that the checkpoint may have although this part of the model does not, such as the classifiers
  */
 export function restore(
   device: Device,
   store: ParameterStore,
   checkpoint: Checkpoint,
-  options: { momenta: boolean; unused?: RegExp },
+  options: { momenta: boolean; unused?: RegExp } = { momenta: false, unused: TRAINING_ONLY },
 ): void {
   const { missing, unknown } = store.load(device, checkpoint.weights, checkpoint.path);
   const extra = unknown.filter((name) => !options.unused?.test(name));

@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { summarize, table } from "#src/cli/bench/timing.js";
+import { presets } from "#src/training/config.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -27,7 +28,7 @@ test("bench model gives the fields that scripts rely on, and memory is what the 
     ["infer", "train"],
   );
   for (const c of cases) {
-    assert.equal([c.model, c.batch, c.size], ["mpn", 4, [96, 32]]);
+    assert.equal([c.model, c.batch, c.size], ["mpn", 4, presets.small.imageSize]);
     assert.ok(c.minMs <= c.medianMs && c.medianMs <= c.maxMs && c.minMs > 0);
     assert.ok(c.firstMs > c.minMs);
     assert.ok(Math.abs(c.msPerImage - c.medianMs / 4) < 1e-9);

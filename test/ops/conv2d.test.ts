@@ -1,10 +1,12 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import type { Device } from "#src/gpu/device.js";
 import { Lowering } from "#src/graph/lowering.js";
+import { Program } from "#src/graph/program.js";
 import { input, reachable } from "#src/graph/tensor.js";
 import { chooseTile, convFlops, convGeometry, foldsTaps, mapStrides } from "#src/ops/conv-geometry.js";
-import { conv2d, gradients, sum } from "#src/ops/index.js";
-import { checkOp, closeDevice, sharedDevice } from "../support/op.js";
+import { conv2d, gradients, mul, sum } from "#src/ops/index.js";
+import { checkOp, closeDevice, draw, relativeError, sharedDevice, typed } from "../support/op.js";
 import { paperProfile } from "../support/profile.js";
 import * as reference from "../support/reference/conv.js";
 
@@ -185,6 +187,33 @@ test("tiles fit their product, on software adapters and on GPUs", () => {
         }
       }
     }
+  }
+});
+
+test("tiles made for GPUs compute what those for software adapters do", async () => {
+  const device = await sharedDevice();
+  const hardware: Device = Object.assign(Object.create(device), { profile: { ...device.profile, software: false } });
+  const software: Device = Object.assign(Object.create(device), { profile: { ...device.profile, software: true } });
+  for (const [shape, w, options] of [
+    [[1, 9, 7, 37], [1, 1, 37, 130], {}],
+    [[1, 6, 5, 16], [3, 3, 16, 128], { padding: 1 }],
+    [[1, 20, 13, 3], [7, 7, 3, 16], { padding: 3, stride: 2 }],
+  ] as const) {
+    const inputs = [input("x", shape), input("w", w)];
+    const y = conv2d(inputs[0], inputs[1], options);
+    const [dx, dw] = gradients(sum(mul(y, y)), inputs);
+    const outputs = { y, dx: dx!, dw: dw! };
+    const feeds = Object.fromEntries(inputs.map((t) => [t.name, typed(draw(t.size, "uniform", t.size))]));
+    const [a, b] = await Promise.all(
+      [software, hardware].map(async (on) => {
+        const program = await Program.compile(on, { outputs });
+        const values = await program.run(feeds, ["y", "dx", "dw"]);
+        program.destroy();
+        return values;
+      }),
+    );
+    for (const name of ["y", "dx", "dw"] as const)
+      assert.ok(relativeError(a[name], b[name]) < 1e-5, `${name} of [${w}]`);
   }
 });
 
