@@ -7,15 +7,7 @@
 // Each invocation makes TM rows x TV columns of type T (f32, vec2, vec4): a is read as scalars that all lanes share,
 // b as T, lanes side by side. Tile: LY * TM rows by LX * TV columns of T. FLOPs: 2 * rows * cols * taps * inner.
 // Bytes at least: 4 (|a| + |b| + |c|).
-#if ELEM == 4
-alias T = vec4<f32>;
-#else
-#if ELEM == 2
-alias T = vec2<f32>;
-#else
-alias T = f32;
-#endif
-#endif
+#include elem
 
 struct Params {
   rows: u32,          // output pixels of one group: images * outH * outW

@@ -5,15 +5,7 @@
 // that all lanes share, dy as T, lanes side by side. Where the last tile of channels would stick out it is moved back and
 // repeats some, so that no load is out of range. Grid: tiles folded into x and y; z = group * splits + split.
 // FLOPs: 2 * taps * inner * cols * pixels. Bytes at least: 4 (|x| + |dy| + splits * |dw|).
-#if ELEM == 4
-alias T = vec4<f32>;
-#else
-#if ELEM == 2
-alias T = vec2<f32>;
-#else
-alias T = f32;
-#endif
-#endif
+#include elem
 
 struct Params {
   cols: u32,             // output channels of one group, in T

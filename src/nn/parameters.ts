@@ -113,6 +113,7 @@ export class ParameterStore {
       for (const name of entry.names) values.set(name, entry.init(seed, index++, entry.diskShape));
       this.upload(device, entry, (name) => values.get(name)!);
     }
+    // Lets the driver free the staging memory of so many writes.
     device.gpu.queue.submit([]);
   }
 

@@ -28,7 +28,7 @@ export function lowerConvWeightGrad(
     to.profile,
     inner,
     g.groupFilters,
-    Math.min(g.filters % 4 === 0 ? 4 : g.filters % 2 === 0 ? 2 : 1),
+    g.filters % 4 === 0 ? 4 : g.filters % 2 === 0 ? 2 : 1,
   );
   const t = (floats: number) => floats / tile.elem;
 
@@ -46,7 +46,7 @@ export function lowerConvWeightGrad(
   const splits = Math.ceil(allLines / linesPerSplit);
   // A pointwise convolution knows no picture: all pixels form lines of 64, the last one ragged.
   const lines = pointwise
-    ? { outH: 1, outW: 64, inH: 1, inW: 64, xImage: 64 * xs.pixel, xRow: 0, dImage: 64 * ds.pixel, dRow: 0, pixels }
+    ? { outH: 1, outW: 64, inH: 1, inW: 64, xImage: 64 * xs.pixel, xRow: 0, dImage: t(64 * ds.pixel), dRow: 0, pixels }
     : {
         outH: g.outHeight,
         outW: g.outWidth,
@@ -71,7 +71,6 @@ export function lowerConvWeightGrad(
     bindings: { x, dy, dw: partial },
     params: {
       ...lines,
-      dImage: pointwise ? t(lines.dImage) : lines.dImage,
       cols: t(g.groupFilters),
       colTiles,
       inner,
