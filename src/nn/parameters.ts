@@ -63,7 +63,6 @@ export class ParameterStore {
     if (block.buffer) throw new Error(`${key} was declared after the store had been allocated`);
     const tensor = variable(key, d.shape, block, block.bytes);
     block.bytes += Math.ceil(tensor.bytes / ALIGN) * ALIGN;
-    this.momenta.bytes = this.weights.bytes;
     this.entries.set(key, { tensor, ...d });
     return tensor;
   }
@@ -79,6 +78,8 @@ export class ParameterStore {
 
   /** All parameters and all momenta as flat tensors. */
   get flat(): { weights: Tensor; momenta: Tensor } {
+    // Only a store that is trained asks for this, so that others have no memory for momenta.
+    this.momenta.bytes = this.weights.bytes;
     const shape = [this.weights.bytes / 4];
     return {
       weights: variable("parameters", shape, this.weights, 0),
@@ -105,7 +106,7 @@ export class ParameterStore {
   /** Gives the blocks memory and the parameters their initial values. Call once, after the model was built. */
   allocate(device: Device, seed: number): void {
     for (const block of [this.weights, this.momenta, this.statistics]) {
-      block.buffer ??= device.buffer(block.label, Math.max(block.bytes, ALIGN), BUFFER_USAGE);
+      if (block.bytes > 0) block.buffer ??= device.buffer(block.label, block.bytes, BUFFER_USAGE);
     }
     let index = 0;
     for (const entry of this.entries.values()) {
