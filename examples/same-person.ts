@@ -1,5 +1,5 @@
 /** How alike two pictures of people are: `npx tsx examples/same-person.ts a.jpg b.jpg [checkpoint]`. */
-import { decodeImage, Device, Extractor, modelConfigOf, ParameterStore, readCheckpoint, restore } from "mpn-webgpu";
+import { Device, decodeImage, Extractor, modelConfigOf, ParameterStore, readCheckpoint, restore } from "mpn-webgpu";
 
 const [first, second, weights = "weights/small.safetensors"] = process.argv.slice(2);
 const device = await Device.open();

@@ -182,6 +182,24 @@ async function restartWithAdapter(command: Command): Promise<void> {
   throw new Restarted(code);
 }
 
+/** What the operating system says of files, in words; the message names the path. */
+const SYSTEM_ERRORS: Readonly<Record<string, string>> = {
+  ENOSPC: "the disk is full. What was written before is kept; free some space",
+  EDQUOT: "the disk quota is used up. What was written before is kept; free some space",
+  EFBIG: "the file would exceed the size allowed here",
+  EROFS: "the file system is read-only; choose another folder",
+  EACCES: "permission denied; check the rights of the folder",
+  EEXIST: "something of that name is in the way",
+  ENOTDIR: "a part of the path is a file, not a folder",
+};
+
+/** A file that cannot be written or read is the user's to mend, wherever in a command it happens. */
+function systemError(error: unknown): string | null {
+  const { code, path, message } = error as NodeJS.ErrnoException;
+  const reason = SYSTEM_ERRORS[code ?? ""];
+  return reason ? `${path ?? message}: ${reason}.` : null;
+}
+
 /** Tells what went wrong, on stderr and with `--json` on stdout too; returns the exit code. */
 function report(error: unknown, json: boolean): number {
   // Commander has written its own message, and throws for --help and --version too, with exit code 0.
@@ -196,8 +214,10 @@ function report(error: unknown, json: boolean): number {
     if (process.env.MPN_DEBUG) writeNote(error.stack ?? "");
     return error.exitCode;
   }
-  writeNote(`error: ${message}`);
+  const fromSystem = systemError(error);
+  writeNote(`error: ${fromSystem ?? message}`);
   if (process.env.MPN_DEBUG && error instanceof Error) writeNote(error.stack ?? "");
-  else writeNote("This is a bug in mpn. Run again with MPN_DEBUG=1 to see where, and please report it.");
+  else if (!fromSystem)
+    writeNote("This is a bug in mpn. Run again with MPN_DEBUG=1 to see where, and please report it.");
   return 1;
 }

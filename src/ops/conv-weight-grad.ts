@@ -24,12 +24,7 @@ export function lowerConvWeightGrad(
     ? { image: source.height * source.width * g.channels, row: source.width * g.channels, pixel: g.channels, group: 0 }
     : mapStrides(g, "input");
   const ds = mapStrides(g, "output");
-  const tile = chooseTile(
-    to.profile,
-    inner,
-    g.groupFilters,
-    g.filters % 4 === 0 ? 4 : g.filters % 2 === 0 ? 2 : 1,
-  );
+  const tile = chooseTile(to.profile, inner, g.groupFilters, g.filters % 4 === 0 ? 4 : g.filters % 2 === 0 ? 2 : 1);
   const t = (floats: number) => floats / tile.elem;
 
   const innerTiles = Math.ceil(inner / tile.tm);

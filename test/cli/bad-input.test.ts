@@ -1,4 +1,5 @@
 /** Bad input: a clear error that names the file or value, exit code 1 or 2, never a stack trace, nothing lost. */
+import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "uvu";
@@ -104,6 +105,37 @@ test("no adapter", async () => {
   } finally {
     for (const key of ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "XDG_CACHE_HOME"]) delete process.env[key];
     Object.assign(process.env, before);
+  }
+});
+
+test("an output folder that cannot be made", async () => {
+  const file = join(folder, "file");
+  writeFileSync(file, "");
+  await refused(
+    mpn(["train", dataset, "--out", join(file, "run"), "--no-evaluate", ...tinyArguments]),
+    /a part of the path is a file/,
+  );
+});
+
+test("a full disk in the middle of training keeps the last checkpoint", async () => {
+  const out = newRun();
+  mkdirSync(out);
+  try {
+    // Room for one checkpoint of this network (0.33 MB) and the small files, not for two.
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=480k", "tmpfs", out], { stdio: "ignore" });
+  } catch {
+    return; // Only root may mount; test/formats covers the write itself for everybody.
+  }
+  try {
+    const command = ["train", dataset, "--out", out, "--no-evaluate", ...tinyArguments];
+    const first = await mpn([...command, "--set", "epochs=1"]);
+    assert.is(first.code, 0, first.stderr);
+    const before = readFileSync(join(out, "checkpoint.safetensors"));
+    await refused(mpn([...command, "--resume"]), /checkpoint\.safetensors.*disk is full/);
+    assert.ok(before.equals(readFileSync(join(out, "checkpoint.safetensors"))));
+    assert.not.ok(readdirSync(out).some((name) => name.includes(".tmp")));
+  } finally {
+    execFileSync("umount", [out]);
   }
 });
 

@@ -13,7 +13,11 @@ test("two pictures are compared; a picture is most like itself", async () => {
   const [a, b] = readdirSync(join(folder, "query")).map((name) => join(folder, "query", name));
   const similarity = (...pictures: string[]) => {
     const command = ["--import", "tsx", join(root, "examples/same-person.ts"), ...pictures];
-    const said = execFileSync(process.execPath, command, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+    const said = execFileSync(process.execPath, command, {
+      cwd: root,
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    });
     return Number(/cosine similarity (-?[\d.]+)/.exec(said)?.[1]);
   };
   assert.is(similarity(a, a), 1);
