@@ -1,4 +1,5 @@
-// Batch statistics, second half: merges the chunks in order (Chan et al.), and moves the running statistics.
+// Batch statistics, second half: merges the chunks in order, and moves the running statistics.
+//   mean = m0 + sum of n_k (mean_k - m0) / n,  m2 = sum of m2_k + n_k (mean_k - mean)^2, with m0 the first chunk's mean
 //   stats [2, channels] = mean, 1 / sqrt(var + eps) with the biased variance
 //   running = (1 - momentum) * running + momentum * (mean, unbiased variance)
 // Grid: one invocation per channel. Bytes: 8 chunks channels read.
@@ -9,20 +10,21 @@ struct Params { rows: u32, channels: u32, chunk: u32, chunks: u32, eps: f32, mom
 @group(0) @binding(3) var<storage, read_write> runningVar: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
+fn rows_of(chunk: u32) -> f32 { return f32(min(params.chunk, params.rows - chunk * params.chunk)); }
+
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let c = id.x;
   if (c >= params.channels) { return; }
-  var mean = 0.0;
+  let n = f32(params.rows);
+  let origin = partial[c];
+  var sum = 0.0;
+  for (var k = 0u; k < params.chunks; k++) { sum += rows_of(k) * (partial[k * params.channels + c] - origin); }
+  let mean = origin + sum / n;
   var m2 = 0.0;
-  var n = 0.0;
   for (var k = 0u; k < params.chunks; k++) {
-    let nk = f32(min(params.chunk, params.rows - k * params.chunk));
     let delta = partial[k * params.channels + c] - mean;
-    let total = n + nk;
-    mean += delta * (nk / total);
-    m2 += partial[(params.chunks + k) * params.channels + c] + delta * delta * (n * nk / total);
-    n = total;
+    m2 += fma(rows_of(k) * delta, delta, partial[(params.chunks + k) * params.channels + c]);
   }
   stats[c] = mean;
   stats[params.channels + c] = inverseSqrt(m2 / n + params.eps);

@@ -1,6 +1,7 @@
 // Batch statistics, first half: per chunk of rows the mean and the sum of squared deviations of each channel.
 //   mean_k = x0 + S / n, m2_k = Q - S^2 / n with S, Q the sums of (x - x0) and (x - x0)^2, x0 the chunk's first row:
-//   shifted sums do not cancel as sums of squares would.
+//   shifted sums do not cancel as sums of squares would. Sums of 8 rows are added up before they join the chunk's: rounding errors
+//   grow with the square root of the additions a value goes through, and they decide on which side of a ReLU a value falls.
 // Layout: x [rows, channels]; partial [2, chunks, channels]. Grid: x over channels in T (lanes), y over chunks.
 // Bytes: 4 rows channels read.
 #include elem
@@ -21,10 +22,16 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let origin = x[first * params.channels + c];
   var sum = T(0.0);
   var squares = T(0.0);
-  for (var r = first; r < end; r++) {
-    let d = x[r * params.channels + c] - origin;
-    sum += d;
-    squares = fma(d, d, squares);
+  for (var r = first; r < end; r += 8u) {
+    var block_sum = T(0.0);
+    var block_squares = T(0.0);
+    for (var i = r; i < min(r + 8u, end); i++) {
+      let d = x[i * params.channels + c] - origin;
+      block_sum += d;
+      block_squares = fma(d, d, block_squares);
+    }
+    sum += block_sum;
+    squares += block_squares;
   }
   let n = f32(end - first);
   partial[k * params.channels + c] = origin + sum / n;
