@@ -125,9 +125,9 @@ test("the feature map's size rounds up at each of four halvings", () => {
 });
 
 test("the model's configuration is the reference's", () => {
-  const model = modelConfigOf(loadConfig({ preset: "small" }), 40);
+  const model = modelConfigOf(loadConfig({ preset: "small", set: ["width=20"] }), 40);
   assert.is(model.identities, 40);
-  assert.is(model.width, 16);
+  assert.is(model.width, 20);
   assert.not("lr" in model);
   assert.equal(parseModelConfig(JSON.parse(JSON.stringify(model))), model);
   assert.is(parseModelConfig({}).identities, 751);
@@ -147,13 +147,13 @@ test("an epoch has as many batches as the official code draws", () => {
 });
 
 test("the digest covers what decides the weights and nothing else", () => {
-  const config = loadConfig({ preset: "small" });
+  const config = loadConfig({ preset: "small", set: ["width=20"] });
   const digest = configDigest(config);
   assert.is(configDigest({ ...config, epochs: 99, workers: 7, evaluateEvery: 1 }), digest);
   assert.is(configDigest(parseTrainConfig(Object.fromEntries(Object.entries(config).reverse()))), digest);
   assert.equal(digestDifferences(configDigest({ ...config, width: 64, layers: [3, 4, 6, 3] }), digest), [
     "layers is [3,4,6,3], the checkpoint has [1,1,1,1]",
-    "width is 64, the checkpoint has 16",
+    "width is 64, the checkpoint has 20",
   ]);
 });
 
