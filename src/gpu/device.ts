@@ -49,13 +49,15 @@ export class Device {
     readonly adapterInfo: GPUAdapterInfo,
     features: Iterable<string>,
   ) {
-    const name = adapterInfo.device || adapterInfo.description || adapterInfo.vendor || "unknown adapter";
-    const said = `${adapterInfo.device} ${adapterInfo.description} ${adapterInfo.vendor}`;
+    const { vendor, architecture, device, description } = adapterInfo;
+    // Browsers leave device and description empty.
+    const name = device || description || `${vendor} ${architecture}`.trim() || "unknown adapter";
+    const said = `${device} ${description} ${vendor} ${architecture}`;
     this.profile = {
       name,
-      vendor: adapterInfo.vendor,
-      architecture: adapterInfo.architecture,
-      description: adapterInfo.description,
+      vendor,
+      architecture,
+      description,
       software: adapterInfo.isFallbackAdapter || SOFTWARE.test(said),
       features: [...features],
       maxBindingBytes: gpu.limits.maxStorageBufferBindingSize,
