@@ -1,6 +1,7 @@
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { UserError } from "../errors.js";
 import { collect, run } from "./shell.js";
 
 interface DemoOptions {
@@ -29,13 +30,16 @@ export function register(program: Command): void {
           const folder = join(options.out, "dataset");
           const started = performance.now();
           const known = await readSyntheticOptions(folder);
+          const { CHECKPOINT_FILE } = await import("../training/trainer.js");
+          const earlier = join(options.out, CHECKPOINT_FILE);
+          if (existsSync(earlier)) {
+            if (!known) throw new UserError(`${earlier} was not made by a demo; choose another folder with --out.`);
+            rmSync(earlier);
+          }
           if (!known) await writeSyntheticDataset(folder, {}, shell.onProgress("drawing synthetic people"));
           const drawn = performance.now() - started;
           const { loadDataset } = await import("../data/dataset.js");
           const dataset = await loadDataset(folder);
-          const { CHECKPOINT_FILE } = await import("../training/trainer.js");
-          const earlier = join(options.out, CHECKPOINT_FILE);
-          if (existsSync(earlier)) rmSync(earlier);
           const { trainRun } = await import("./train-run.js");
           const result = await trainRun(shell, {
             device,

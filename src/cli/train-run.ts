@@ -79,7 +79,10 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
     const interrupted = await time("Training", `${trainer.totalSteps - trainer.step} steps`, () =>
       trainLoop(shell, config, trainer, evaluator),
     );
-    const after = evaluator && (await time("Evaluation after training", undefined, () => evaluator.run("evaluating")));
+    // Who stops a run wants it saved and gone, not evaluated.
+    const after = interrupted
+      ? null
+      : evaluator && (await time("Evaluation after training", undefined, () => evaluator.run("evaluating")));
     const evaluations = [
       ...(before ? [{ label: from?.resume ? "when resumed" : "before training", result: before.result }] : []),
       ...(after ? [{ label: `after ${trainer.step} steps`, result: after.result }] : []),

@@ -208,10 +208,11 @@ export class Trainer {
     const loss = Object.fromEntries(this.lossNames.map((name) => [name, values[name][0]]));
     const bad = this.lossNames.filter((name) => !Number.isFinite(loss[name]));
     if (bad.length > 0) {
-      this.pending.length = 0;
+      // What is still on its way must arrive before its memory goes.
+      await Promise.allSettled(this.pending.splice(0).map((p) => p.losses));
       throw new UserError(
         `Step ${oldest.step}: the loss ${bad.join(", ")} is not finite (${bad.map((n) => loss[n]).join(", ")}). Training stopped; ` +
-          `the last good checkpoint is kept in ${this.checkpointPath}. Resume from it with a smaller lr.`,
+          `${this.checkpointPath} is as it was before. Train with a smaller lr.`,
       );
     }
     const now = performance.now();

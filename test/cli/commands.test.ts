@@ -23,8 +23,16 @@ test.before(async () => {
 });
 
 test("train evaluates before and after, and writes a report", async () => {
-  const result = await json("train", dataset, "--out", out, ...tinyArguments);
+  const result = await json("train", dataset, "--out", out, ...tinyArguments, "--set", "evaluateEvery=1");
   assert.is(result.steps, 6);
+  const rows = readFileSync(join(out, "metrics.jsonl"), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  assert.equal(
+    rows.filter((row) => row.evaluation).map((row) => row.step),
+    [2, 4],
+  );
   for (const moment of ["before", "after"]) assert.is(result[moment].queries, 2);
   const page = readFileSync(result.report, "utf8");
   assert.match(page, "before training");
@@ -100,6 +108,10 @@ test("demo: synthetic people, training, report, in one command", async () => {
   for (const said of ["train   |", "Rank-1", "mAP (trapezoid)", "npx mpn train"]) assert.match(stdout, said);
   assert.match(stderr, "adapter:");
   assert.ok(readdirSync(demo).includes("report.html"));
+  const other = await mpn(["demo", "--out", out, ...tinyArguments]);
+  assert.is(other.code, 1);
+  assert.match(other.stderr, "was not made by a demo");
+  assert.ok(existsSync(checkpoint));
   const again = await mpn(["demo", "--out", demo, ...tinyArguments, "--set", "epochs=1"]);
   assert.is(again.code, 0, again.stderr);
 });

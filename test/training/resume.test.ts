@@ -129,6 +129,7 @@ test("a loss that is not finite stops the run, names the step and keeps the last
   );
   assert.is(code, 1);
   assert.match(stderr, /Step \d+: .* is not finite/);
+  assert.not.match(stderr, /^\s+at /m);
   assert.not.ok(existsSync(join(folder, "exploded", "checkpoint.safetensors")));
   assert.ok(before.equals(checkpoint(out)));
 });
