@@ -23,7 +23,8 @@ export { Device, type DeviceProfile, type OpenOptions, ParameterStore, UserError
 export { readSafetensors, type SafetensorsFile, type StoredTensor, writeSafetensors } from "./formats/safetensors.js";
 // Models
 export { featureSize, type ModelConfig, parseModelConfig } from "./models/config.js";
-export { featureMap, type MpnBatch, type MpnLosses, mpnLosses, represent } from "./models/mpn.js";
+export { modelOf } from "./models/index.js";
+export type { Classifier, Losses, ReidModel, TrainingBatch, TrainingOutputs } from "./models/model.js";
 export type { Evaluation, RankedListData, ReportData } from "./report/data.js";
 export { rankedListPicture } from "./report/pictures.js";
 export { renderReport, writeReport } from "./report/report.js";

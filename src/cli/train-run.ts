@@ -10,6 +10,7 @@ import { loadPriors } from "../data/prior-cache.js";
 import { UserError } from "../errors.js";
 import type { Device } from "../gpu/device.js";
 import { featureSize } from "../models/config.js";
+import { modelOf } from "../models/index.js";
 import type { Timing } from "../report/data.js";
 import { type DatasetEvaluation, evaluateDataset } from "../retrieval/evaluate.js";
 import { Extractor, extractionBatch } from "../retrieval/extractor.js";
@@ -236,7 +237,8 @@ async function startingPoint(
 }
 
 async function priorsFor(shell: Shell, dataset: Dataset, config: TrainConfig): Promise<Prior[] | undefined> {
-  if (config.tasks !== "main+aux" || config.prior === "uniform") return undefined;
+  const model = modelConfigOf(config, 1);
+  if (!modelOf(model).usesPrior(model)) return undefined;
   const [rows, cols] = featureSize(config.imageSize);
   const { priors, counts } = await loadPriors(
     dataset,

@@ -9,6 +9,8 @@ const count = z.int().min(1);
  * are the paper's.
  */
 export const modelFields = {
+  /** The network; the fields below describe MPN, and others take what they have of them. */
+  model: z.enum(["mpn"]).default("mpn"),
   /** Bottleneck blocks of the backbone's four stages; ResNet-50 has [3, 4, 6, 3] (Sec. 3.1). */
   layers: z.tuple([count, count, count, count]).default([3, 4, 6, 3]),
   /** Channels of the stem; stage i (0 to 3) outputs 4 * width * 2^i channels, the last one 32 * width. */

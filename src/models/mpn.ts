@@ -18,36 +18,15 @@ import {
   mul,
   reshape,
   sigmoid,
+  slice,
   softmaxCrossEntropy,
   sumSquaredDifference,
   weightedSum,
 } from "../ops/index.js";
 import type { ModelConfig } from "./config.js";
+import type { Classifier, ReidModel, TrainingBatch, TrainingOutputs } from "./model.js";
 
 type Task = "main" | "aux";
-
-/** What a training batch brings: images are normalised, the prior is that of Sec. 3.2. */
-export interface MpnBatch {
-  /** [N, H, W, 3] */
-  readonly images: Tensor;
-  /** [N, h, w] of 0 and 1, for prior "mask". */
-  readonly mask: Tensor;
-  /** [N, 4] f32: top, left, bottom, right of the region of interest in cells of F, ends exclusive. */
-  readonly roi: Tensor;
-  /** [N] i32, identities from 0. */
-  readonly labels: Tensor;
-  /** [N * parts] i32: each label once for every part. */
-  readonly partLabels: Tensor;
-}
-
-/** Losses of eq. 10, each [1]; what a variant does not have is absent. */
-export interface MpnLosses {
-  readonly id: Tensor;
-  readonly triplet?: Tensor;
-  readonly alignment?: Tensor;
-  readonly softShare?: Tensor;
-  readonly total: Tensor;
-}
 
 /** The backbone's output F [N, H / 16, W / 16, 32 * width]. */
 export function featureMap(b: Build, c: ModelConfig, images: Tensor): Tensor {
@@ -55,16 +34,12 @@ export function featureMap(b: Build, c: ModelConfig, images: Tensor): Tensor {
 }
 
 /** The representation of an image at test time: h of eq. 2 (the Baseline's comes from its ATs), [N, parts * partDim]. */
-export function represent(b: Build, c: ModelConfig, images: Tensor): Tensor {
+function represent(b: Build, c: ModelConfig, images: Tensor): Tensor {
   return partFeatures(b, c, featureMap(b, c, images), c.tasks === "aux" ? "aux" : "main");
 }
 
-/** Training forward pass and losses. */
-export function mpnLosses(
-  b: Build,
-  c: ModelConfig,
-  batch: MpnBatch,
-): { losses: MpnLosses; main: Tensor | null; aux: Tensor | null } {
+/** id, triplet, alignment, softShare and total of eq. 10; what a variant does not have is absent. */
+function losses(b: Build, c: ModelConfig, batch: TrainingBatch): TrainingOutputs {
   const f = featureMap(b, c, batch.images);
   // The order is the reference's: a shared batch norm moves its running statistics by MT's batch, then by AT's.
   const main = c.tasks === "aux" ? null : partFeatures(b, c, f, "main");
@@ -98,16 +73,21 @@ export function mpnLosses(
     terms.map(([, weight]) => weight),
   );
   return {
-    losses: { id, triplet, alignment: alignment ?? undefined, softShare: softShare ?? undefined, total },
-    main,
-    aux,
+    losses: {
+      id,
+      ...(triplet && { triplet }),
+      ...(alignment && { alignment }),
+      ...(softShare && { softShare }),
+      total,
+    },
+    features: { ...(main && { main }), ...(aux && { aux }) },
   };
 }
 
 const partNames = (c: ModelConfig, layer: string) => Array.from({ length: c.parts }, (_, k) => `parts.${k}.${layer}`);
 
 /** F as the ATs see it (Sec. 3.3, Fig. 5b): masked, cropped to the region of interest and resized. */
-function partInput(c: ModelConfig, f: Tensor, batch: MpnBatch): Tensor {
+function partInput(c: ModelConfig, f: Tensor, batch: TrainingBatch): Tensor {
   const prior = c.tasks === "aux" ? "uniform" : c.prior;
   if (prior === "uniform") return f;
   const [, h, w] = f.shape;
@@ -145,13 +125,30 @@ function channelAttention(b: Build, c: ModelConfig, v: Tensor): Tensor {
   return mul(v, sigmoid(gate));
 }
 
-/** eq. 1 for one task: cross entropy of the parts' classifiers, the mean over images and parts. */
-function identityLoss(b: Build, c: ModelConfig, features: Tensor, task: Task, partLabels: Tensor): Tensor {
+/** Scores of all parts' classifiers, part after part: [N, parts * identities]. */
+function classify(b: Build, c: ModelConfig, features: Tensor, task: Task): Tensor {
   const [n, width] = features.shape;
   const init = { weight: normal(0.001), bias: constantValues(0), linear: true };
   const x = reshape(features, [n, 1, 1, width]);
-  const logits = b.partsConv(partNames(c, `${task}_classifier`), x, c.identities, "channels", init);
-  return softmaxCrossEntropy(reshape(logits, [1, n * c.parts, c.identities]), partLabels);
+  const scores = b.partsConv(partNames(c, `${task}_classifier`), x, c.identities, "channels", init);
+  return reshape(scores, [n, c.parts * c.identities]);
+}
+
+/** eq. 1 for one task: cross entropy of the parts' classifiers, the mean over images and parts. */
+function identityLoss(b: Build, c: ModelConfig, features: Tensor, task: Task, partLabels: Tensor): Tensor {
+  const scores = classify(b, c, features, task);
+  return softmaxCrossEntropy(reshape(scores, [1, partLabels.shape[0], c.identities]), partLabels);
+}
+
+function classifiers(b: Build, c: ModelConfig, images: Tensor): Classifier[] {
+  const map = featureMap(b, c, images);
+  const task = c.tasks === "aux" ? "aux" : "main";
+  const scores = classify(b, c, partFeatures(b, c, map, task), task);
+  return Array.from({ length: c.parts }, (_, k) => ({
+    name: `part ${k + 1}`,
+    map,
+    scores: slice(scores, 1, k * c.identities, (k + 1) * c.identities),
+  }));
 }
 
 /** Feature space alignment of MT's h and AT's g (Sec. 3.5, 5.3.3); "sample-sum" acts on the triplet loss instead. */
@@ -178,3 +175,11 @@ function softSharing(b: Build, c: ModelConfig, f: Tensor, layer: "conv1" | "conv
     return weightedSum(distances, [1, 1]);
   });
 }
+
+export const mpn: ReidModel = {
+  classifiersPerImage: (c) => c.parts,
+  usesPrior: (c) => c.tasks === "main+aux" && c.prior !== "uniform",
+  represent,
+  losses,
+  classifiers,
+};

@@ -9,7 +9,7 @@ import { fuse } from "../graph/passes.js";
 import { Program } from "../graph/program.js";
 import { input } from "../graph/tensor.js";
 import type { ModelConfig } from "../models/config.js";
-import { represent } from "../models/mpn.js";
+import { modelOf } from "../models/index.js";
 import { Build } from "../nn/layers.js";
 import type { ParameterStore } from "../nn/parameters.js";
 import { addScaled, IMAGE_TABLE_COLUMNS, prepareImages, slice } from "../ops/index.js";
@@ -56,7 +56,7 @@ export class Extractor {
     const slots = flip ? 2 * batch : batch;
     const bytes = input("bytes", [Math.ceil((batch * maxPicturePixels(config.imageSize) * 3) / 4)], "u32");
     const table = input("table", [slots, IMAGE_TABLE_COLUMNS], "i32");
-    const rows = represent(new Build(store, false), config, prepareImages(bytes, table, height, width));
+    const rows = modelOf(config).represent(new Build(store, false), config, prepareImages(bytes, table, height, width));
     const averaged = flip ? addScaled(slice(rows, 0, 0, batch), slice(rows, 0, batch, slots), 0.5, 0.5) : rows;
     const [features] = fuse([averaged]);
     const program = await Program.compile(device, { outputs: { features }, hoist: true, batch });
@@ -66,7 +66,7 @@ export class Extractor {
   /** Declares the parameters of the network in evaluation mode, so that a store can be allocated and loaded. */
   static declare(store: ParameterStore, config: ModelConfig): void {
     const [height, width] = config.imageSize;
-    represent(new Build(store, false), config, input("images", [1, height, width, 3]));
+    modelOf(config).represent(new Build(store, false), config, input("images", [1, height, width, 3]));
   }
 
   /** The weights changed: folded statistics are computed again. */

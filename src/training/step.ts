@@ -1,17 +1,13 @@
 /** The whole training step as one graph: forward, losses, backward, SGD (eq. 10, Sec. 5.1). */
 import { input, type Tensor } from "../graph/tensor.js";
-import type { ModelConfig } from "../models/config.js";
-import { featureSize } from "../models/config.js";
-import { type MpnLosses, mpnLosses } from "../models/mpn.js";
+import { featureSize, type ModelConfig } from "../models/config.js";
+import { modelOf } from "../models/index.js";
+import type { TrainingOutputs } from "../models/model.js";
 import { Build } from "../nn/layers.js";
 import type { ParameterStore } from "../nn/parameters.js";
 import { gradients, pack, sgd } from "../ops/index.js";
 
-export interface TrainingStep {
-  readonly losses: MpnLosses;
-  /** h and g of the batch, [N, parts * partDim]; null where the variant has no such task. */
-  readonly main: Tensor | null;
-  readonly aux: Tensor | null;
+export interface TrainingStep extends TrainingOutputs {
   /** Gradient of every parameter, in the store's order, without weight decay. */
   readonly gradients: readonly Tensor[];
   /** Running statistics and parameters after the step. */
@@ -19,20 +15,21 @@ export interface TrainingStep {
 }
 
 /**
- * Builds the step. Fed at every run: `mask` [N, h, w], `roi` [N, 4], `labels` [N], `partLabels` [N * parts] and `hyper`
- * [learning rate, momentum, weight decay, Nesterov], beside what `images` is made from.
+ * Builds the step. Fed at every run: `mask` [N, h, w], `roi` [N, 4], `labels` [N], `partLabels` [N * classifiers] and `hyper`
+ * [learning rate, momentum, weight decay, Nesterov], as far as the model takes them, beside what `images` is made from.
  * @param images [N, H, W, 3], normalised
  */
 export function trainingStep(store: ParameterStore, config: ModelConfig, images: Tensor): TrainingStep {
   const n = images.shape[0];
   const [rows, columns] = featureSize(config.imageSize);
   const build = new Build(store, true);
-  const { losses, main, aux } = mpnLosses(build, config, {
+  const model = modelOf(config);
+  const { losses, features } = model.losses(build, config, {
     images,
     mask: input("mask", [n, rows, columns]),
     roi: input("roi", [n, 4]),
     labels: input("labels", [n], "i32"),
-    partLabels: input("partLabels", [n * config.parts], "i32"),
+    partLabels: input("partLabels", [n * model.classifiersPerImage(config)], "i32"),
   });
   const trained = store.trained;
   const grads = gradients(
@@ -49,15 +46,11 @@ export function trainingStep(store: ParameterStore, config: ModelConfig, images:
     weights.size,
   );
   const step = sgd(weights, momenta, packed, input("hyper", [4]));
-  return { losses, main, aux, gradients: grads, updates: [...build.updates, ...step] };
+  return { losses, features, gradients: grads, updates: [...build.updates, ...step] };
 }
 
-/** Each label once for every part, as the classifiers' rows run. */
-export function partLabels(labels: Int32Array, parts: number): Int32Array {
-  return Int32Array.from({ length: labels.length * parts }, (_, i) => labels[Math.floor(i / parts)]);
-}
-
-/** The losses of a step that exist, by the name under which they are logged. */
-export function namedLosses(losses: MpnLosses): Record<string, Tensor> {
-  return Object.fromEntries(Object.entries(losses).filter(([, t]) => t !== undefined));
+/** Each label once for every classifier, as the classifiers' rows run. */
+export function partLabels(labels: Int32Array, config: ModelConfig): Int32Array {
+  const times = modelOf(config).classifiersPerImage(config);
+  return Int32Array.from({ length: labels.length * times }, (_, i) => labels[Math.floor(i / times)]);
 }

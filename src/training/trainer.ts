@@ -23,7 +23,7 @@ import { IMAGE_TABLE_COLUMNS, prepareImages } from "../ops/index.js";
 import { type Checkpoint, restore, writeCheckpoint } from "./checkpoint.js";
 import { epochLength, modelConfigOf, type TrainConfig } from "./config.js";
 import { MetricsLog } from "./metrics-log.js";
-import { namedLosses, partLabels, trainingStep } from "./step.js";
+import { partLabels, trainingStep } from "./step.js";
 
 export const CHECKPOINT_FILE = "checkpoint.safetensors";
 export const METRICS_FILE = "metrics.jsonl";
@@ -108,7 +108,7 @@ export class Trainer {
     );
     store.allocate(device, config.seed);
     if (from) restore(device, store, from.checkpoint, { momenta: from.resume });
-    const outputs = namedLosses(step.losses);
+    const outputs = step.losses;
     const program = await Program.compile(device, { outputs, updates: step.updates, batch: n });
     const trainer = new Trainer(options, store, program, Object.keys(outputs), sampler);
     if (from?.resume) trainer.step = from.checkpoint.step;
@@ -157,7 +157,7 @@ export class Trainer {
   }
 
   private submit(batch: TrainBatch): void {
-    const { config, labels } = this.options;
+    const { config, labels, pids } = this.options;
     const [height, width] = config.imageSize;
     const size = { height, width };
     const options = augmentationOf(config);
@@ -173,7 +173,7 @@ export class Trainer {
       table,
       hyper: Float32Array.of(lr, config.momentum, config.weightDecay, Number(config.nesterov)),
       labels: classes,
-      partLabels: partLabels(classes, config.parts),
+      partLabels: partLabels(classes, modelConfigOf(config, pids.length)),
       ...this.priorFeeds(batch.indices, plans, size),
     };
     const wanted = Object.fromEntries(Object.entries(feeds).filter(([name]) => this.program.takes(name)));

@@ -6,10 +6,11 @@ import { fuse } from "../graph/passes.js";
 import { Program } from "../graph/program.js";
 import { input, type Tensor } from "../graph/tensor.js";
 import { type ModelConfig, parseModelConfig } from "../models/config.js";
-import { featureMap, represent } from "../models/mpn.js";
+import { modelOf } from "../models/index.js";
+import { featureMap } from "../models/mpn.js";
 import { Build } from "../nn/layers.js";
 import { type NamedArray, ParameterStore } from "../nn/parameters.js";
-import { namedLosses, partLabels, type TrainingStep, trainingStep } from "./step.js";
+import { partLabels, type TrainingStep, trainingStep } from "./step.js";
 
 /** Largest relative error of each group that counts as a match (FIXTURES.md). */
 export const MODEL_BOUNDS: Readonly<Record<string, number>> = {
@@ -122,7 +123,7 @@ class Fixture {
       mask: this.floats("input.mask"),
       roi,
       labels,
-      partLabels: partLabels(labels, this.config.parts),
+      partLabels: partLabels(labels, this.config),
       hyper: Float32Array.of(lr, momentum, decay, Number(nesterov)),
     };
   }
@@ -163,7 +164,10 @@ async function verifyEvaluation(
   data: Float32Array,
 ) {
   const build = new Build(store, false);
-  const [features, map] = fuse([represent(build, fixture.config, images), featureMap(build, fixture.config, images)]);
+  const [features, map] = fuse([
+    modelOf(fixture.config).represent(build, fixture.config, images),
+    featureMap(build, fixture.config, images),
+  ]);
   const program = await Program.compile(device, { outputs: { features, map }, hoist: true });
   const values = await program.run({ images: data }, ["features", "map"]);
   program.destroy();
@@ -186,10 +190,9 @@ async function verifyTraining(
     if (!error) errors.set(name, (error = new GroupError()));
     return error;
   };
-  const losses = namedLosses(step.losses);
+  const { losses } = step;
   const gradients = Object.fromEntries(step.gradients.map((g, i) => [`gradient ${i}`, g]));
-  const features = { ...(step.main && { main: step.main }), ...(step.aux && { aux: step.aux }) };
-  const outputs = { ...losses, ...features, ...gradients };
+  const outputs = { ...losses, ...step.features, ...gradients };
   const program = await Program.compile(device, { outputs, updates: step.updates });
   const feeds = Object.fromEntries(Object.entries(fixture.feeds(data)).filter(([name]) => program.takes(name)));
   try {

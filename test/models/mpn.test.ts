@@ -7,7 +7,8 @@ import { Device } from "#src/gpu/device.js";
 import { Program } from "#src/graph/program.js";
 import { input } from "#src/graph/tensor.js";
 import { type ModelConfig, parseModelConfig } from "#src/models/config.js";
-import { featureMap, represent } from "#src/models/mpn.js";
+import { modelOf } from "#src/models/index.js";
+import { featureMap } from "#src/models/mpn.js";
 import { Build } from "#src/nn/layers.js";
 import { type NamedArray, ParameterStore } from "#src/nn/parameters.js";
 import { partLabels, type TrainingStep, trainingStep } from "#src/training/step.js";
@@ -70,7 +71,7 @@ test("a feature map has a sixteenth of the picture's size, rounded up, and F and
   const build = () => new Build(new ParameterStore(), false);
   const images = input("images", [2, 384, 128, 3]);
   assert.equal(featureMap(build(), config, images).shape, [2, 24, 8, 2048]);
-  assert.equal(represent(build(), config, images).shape, [2, 3072]);
+  assert.equal(modelOf(config).represent(build(), config, images).shape, [2, 3072]);
   const odd = parseModelConfig({ ...SMALL, imageSize: [90, 35], parts: 3 });
   assert.equal(featureMap(build(), odd, input("images", [1, 90, 35, 3])).shape, [1, 6, 3, 128]);
 });
@@ -139,7 +140,8 @@ test("one seed gives the same initial values, another gives others, and no two p
   assert.not.equal(a.get("parts.1.conv1.weight"), a.get(name));
 });
 
-function feeds({ parts, imageSize, identities }: ModelConfig, images: number) {
+function feeds(config: ModelConfig, images: number) {
+  const { imageSize, identities } = config;
   const labels = Int32Array.from({ length: images }, (_, i) => Math.floor(i / 2) % identities);
   const cells = Math.ceil(imageSize[0] / 16) * Math.ceil(imageSize[1] / 16);
   return {
@@ -147,7 +149,7 @@ function feeds({ parts, imageSize, identities }: ModelConfig, images: number) {
     mask: Float32Array.from({ length: images * cells }, (_, i) => Number(i % 5 > 0)),
     roi: Float32Array.from({ length: images * 4 }, (_, i) => [1, 0, 6, 2][i % 4]),
     labels,
-    partLabels: partLabels(labels, parts),
+    partLabels: partLabels(labels, config),
     hyper: Float32Array.of(0.01, 0.9, 5e-4, 0),
   };
 }
@@ -178,6 +180,7 @@ test("evaluation does not depend on the other images of the batch", async () => 
   const device = await sharedDevice();
   const config = parseModelConfig(SMALL);
   const store = new ParameterStore();
+  const { represent } = modelOf(config);
   const features = [1, 3].map((n) => represent(new Build(store, false), config, input("images", [n, 96, 32, 3])));
   store.allocate(device, 1);
   const pictures = typed(draw(3 * 96 * 32 * 3, "uniform", 5));

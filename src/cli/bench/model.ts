@@ -5,11 +5,11 @@ import type { ProfileRow } from "../../graph/profile.js";
 import { Program, type Values } from "../../graph/program.js";
 import { input } from "../../graph/tensor.js";
 import { featureSize, type ModelConfig } from "../../models/config.js";
-import { represent } from "../../models/mpn.js";
+import { modelOf } from "../../models/index.js";
 import { Build } from "../../nn/layers.js";
 import { ParameterStore } from "../../nn/parameters.js";
 import { seededRng, uniform } from "../../random.js";
-import { namedLosses, partLabels, trainingStep } from "../../training/step.js";
+import { partLabels, trainingStep } from "../../training/step.js";
 import { summarize, type Times } from "./timing.js";
 
 export type Mode = "infer" | "train";
@@ -91,7 +91,7 @@ async function runOnce(program: Program, feeds: Readonly<Record<string, Values>>
 /** The features of one pass, batch norm folded into the convolutions. */
 function inference(store: ParameterStore, config: ModelConfig, batch: number) {
   const images = input("images", [batch, ...config.imageSize, 3]);
-  const [features] = fuse([represent(new Build(store, false), config, images)]);
+  const [features] = fuse([modelOf(config).represent(new Build(store, false), config, images)]);
   return { graph: { outputs: { features }, hoist: true }, feeds: { images: noise(images.size) } };
 }
 
@@ -108,10 +108,10 @@ function training(store: ParameterStore, config: ModelConfig, batch: number) {
     mask: new Float32Array(batch * rows * columns).fill(1),
     roi,
     labels,
-    partLabels: partLabels(labels, config.parts),
+    partLabels: partLabels(labels, config),
     hyper: Float32Array.of(0.001, 0.9, 5e-4, 0),
   };
-  return { graph: { outputs: namedLosses(step.losses), updates: step.updates }, feeds };
+  return { graph: { outputs: step.losses, updates: step.updates }, feeds };
 }
 
 /** Uniform in [-1, 1), as normalised images are in size. */

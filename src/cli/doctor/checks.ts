@@ -149,7 +149,7 @@ async function tinyStep(device: Device): Promise<TinyStep> {
     mask: Float32Array.from({ length: BATCH * rows * columns }, (_, i) => Number(i % 3 > 0)),
     roi: Float32Array.from([...labels].flatMap(() => [0, 0, rows - 1, columns])),
     labels,
-    partLabels: partLabels(labels, TINY.parts),
+    partLabels: partLabels(labels, TINY),
   };
   return {
     async step(rate) {
