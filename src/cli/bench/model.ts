@@ -44,7 +44,7 @@ export async function benchModel({ config, mode, batch }: ModelCase, runs: numbe
   const device = await Device.open();
   const store = new ParameterStore();
   try {
-    const { graph, feeds } = mode === "infer" ? inference(store, config, batch) : training(store, config, batch);
+    const { graph, feeds } = workload(store, { config, mode, batch });
     store.allocate(device, 0);
     await device.idle();
     const started = performance.now();
@@ -80,8 +80,14 @@ export async function benchModel({ config, mode, batch }: ModelCase, runs: numbe
   }
 }
 
+/** The graph of a case, its parameters declared in the store, and what it is fed. */
+export function workload(store: ParameterStore, { config, mode, batch }: ModelCase) {
+  return mode === "infer" ? inference(store, config, batch) : training(store, config, batch);
+}
+
 /** Feeds, runs and reads the results back, as whoever uses the model does. */
-async function runOnce(program: Program, feeds: Readonly<Record<string, Values>>, outputs: object): Promise<void> {
+export async function runOnce(program: Program, all: Readonly<Record<string, Values>>, outputs: object): Promise<void> {
+  const feeds = Object.fromEntries(Object.entries(all).filter(([name]) => program.takes(name)));
   const values = await program.run(feeds, Object.keys(outputs));
   for (const [name, value] of Object.entries(values)) {
     if (!Number.isFinite(value[0])) throw new Error(`${name} is ${value[0]}: these figures would mean nothing`);
