@@ -64,7 +64,7 @@ export async function writeCheckpoint(
 }
 
 /** Layers that a network does without once it is trained: classifiers, and what only the ATs have. */
-export const TRAINING_ONLY = /_classifier\.|\.aux_/;
+export const TRAINING_ONLY = /(^|[._])classifier\.|\.aux_/;
 
 /** Writes what `extract` and `evaluate` need of a checkpoint: no momenta, no sampler, no classifiers. */
 export async function writeWeights(path: string, checkpoint: Checkpoint): Promise<void> {

@@ -15,8 +15,9 @@ export interface TrainingStep extends TrainingOutputs {
 }
 
 /**
- * Builds the step. Fed at every run: `mask` [N, h, w], `roi` [N, 4], `labels` [N], `partLabels` [N * classifiers] and `hyper`
- * [learning rate, momentum, weight decay, Nesterov], as far as the model takes them, beside what `images` is made from.
+ * Builds the step. Fed at every run: `mask` [N, h, w], `roi` [N, 4], `labels` [N], `partLabels` [N * classifiers],
+ * `dropoutSeed` [1] and `hyper` [learning rate, momentum, weight decay, Nesterov], as far as the model takes them, beside
+ * what `images` is made from.
  * @param images [N, H, W, 3], normalised
  */
 export function trainingStep(store: ParameterStore, config: ModelConfig, images: Tensor): TrainingStep {
@@ -30,6 +31,7 @@ export function trainingStep(store: ParameterStore, config: ModelConfig, images:
     roi: input("roi", [n, 4]),
     labels: input("labels", [n], "i32"),
     partLabels: input("partLabels", [n * model.classifiersPerImage(config)], "i32"),
+    dropoutSeed: input("dropoutSeed", [1], "u32"),
   });
   const trained = store.trained;
   const grads = gradients(

@@ -20,6 +20,7 @@ import { input } from "../graph/tensor.js";
 import { featureSize } from "../models/config.js";
 import { ParameterStore } from "../nn/parameters.js";
 import { IMAGE_TABLE_COLUMNS, prepareImages } from "../ops/index.js";
+import { integer, Stream, seededRng } from "../random.js";
 import { type Checkpoint, restore, writeCheckpoint } from "./checkpoint.js";
 import { epochLength, modelConfigOf, type TrainConfig } from "./config.js";
 import { MetricsLog } from "./metrics-log.js";
@@ -168,12 +169,13 @@ export class Trainer {
     );
     const classes = Int32Array.from(batch.indices, (i) => labels[i]);
     const lr = this.learningRate(this.epoch);
-    const feeds: Record<string, Float32Array | Int32Array | Uint8Array> = {
+    const feeds: Record<string, Float32Array | Int32Array | Uint32Array | Uint8Array> = {
       bytes,
       table,
       hyper: Float32Array.of(lr, config.momentum, config.weightDecay, Number(config.nesterov)),
       labels: classes,
       partLabels: partLabels(classes, modelConfigOf(config, pids.length)),
+      dropoutSeed: Uint32Array.of(integer(seededRng(config.seed, Stream.dropout, batch.number), 0, 0xffffffff)),
       ...this.priorFeeds(batch.indices, plans, size),
     };
     const wanted = Object.fromEntries(Object.entries(feeds).filter(([name]) => this.program.takes(name)));
