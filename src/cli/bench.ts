@@ -25,8 +25,8 @@ interface Table8CommandOptions {
   models: string[];
   size: [number, number];
   batch?: number;
-  width?: number;
-  layers?: ModelConfig["layers"];
+  width: number;
+  layers: ModelConfig["layers"];
   runs?: number;
   markdown?: boolean;
 }
@@ -59,8 +59,13 @@ export function register(program: Command): void {
     .option("--models <names>", "those of pcb, mgn, pyramid, dsa and mpn0 that are measured", commaSeparated, [])
     .option("--size <HxW>", "height and width of the images", heightByWidth, [384, 128])
     .option("--batch <n>", "images of a batch (default: 4 on a software adapter, 16 on others)", wholeNumber(1))
-    .option("--width <n>", "channels of the stem, a 32nd of the map's (default: 64, as ResNet-50)", wholeNumber(1))
-    .option("--layers <n,n,n,n>", "blocks of the backbone's stages (default: 3,4,6,3, as ResNet-50)", fourNumbers)
+    .option(
+      "--width <n>",
+      "channels of the stem; all others, those of the parts too, keep their proportion",
+      wholeNumber(1),
+      64,
+    )
+    .option("--layers <n,n,n,n>", "blocks of the backbone's stages", fourNumbers, [3, 4, 6, 3])
     .option("--runs <n>", "turns of every model (default: 3 on a software adapter, 10 on others)", wholeNumber(1))
     .option("--markdown", "print the tables in Markdown")
     .action(run(benchTable8));
@@ -246,15 +251,14 @@ async function benchTable8(shell: Shell, options: Table8CommandOptions) {
     throw new UserError(`--models: Table 8 has no ${unknown.join(", ")}; it has ${names}.`, { exitCode: 2 });
   }
   const entries = TABLE8.filter(({ model }) => options.models.length === 0 || options.models.includes(model));
-  const base = await configOf({ model: "mpn0", preset: "paper" });
-  const { size, width = base.width, layers = base.layers } = options;
+  const { size, width, layers } = options;
   const device = await Device.open();
   const { name, software } = device.profile;
   try {
     const { batch = software ? 4 : 16, runs: rounds = software ? 3 : 10 } = options;
     const progress = shell.progress("table 8", turnsOf(entries, rounds));
     const measured = await measureTable8(device, entries, {
-      config: { ...base, imageSize: size, width, layers },
+      settings: { imageSize: size, width, layers },
       batch,
       rounds,
       runs: software ? 1 : 5,

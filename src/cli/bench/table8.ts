@@ -2,12 +2,15 @@
 import type { Device } from "../../gpu/device.js";
 import { Program } from "../../graph/program.js";
 import { input } from "../../graph/tensor.js";
-import { checkModelSettings, type ModelConfig } from "../../models/config.js";
+import { type ModelConfig, parseModelConfig } from "../../models/config.js";
 import { modelOf } from "../../models/index.js";
 import { Build } from "../../nn/layers.js";
 import { ParameterStore } from "../../nn/parameters.js";
-import { type Mode, runOnce, workload } from "./model.js";
+import { type Mode, runOnce, taken, workload } from "./model.js";
 import { summarize, type Times } from "./timing.js";
+
+/** Channels of ResNet-50's stem. */
+const PAPER_WIDTH = 64;
 
 /** What the paper's Table 8 says: millions of parameters, and milliseconds an image on a Titan V. */
 export interface PaperFigures {
@@ -39,25 +42,25 @@ export const TABLE8: readonly Entry[] = [
   {
     model: "pcb",
     title: "PCB",
-    settings: { model: "pcb" as ModelConfig["model"] },
+    settings: { model: "pcb" },
     paper: paper(26.8, 8.3, 26.8, 4.9),
   },
   {
     model: "mgn",
     title: "MGN",
-    settings: { model: "mgn" as ModelConfig["model"] },
+    settings: { model: "mgn" },
     paper: paper(68.8, 16.2, 68.8, 11.9),
   },
   {
     model: "pyramid",
     title: "Pyramid",
-    settings: { model: "pyramid" as ModelConfig["model"] },
+    settings: { model: "pyramid" },
     paper: paper(29.1, 14.5, 29.1, 6.4),
   },
   {
     model: "dsa",
     title: "DSA-reID",
-    settings: { model: "dsa" as ModelConfig["model"] },
+    settings: { model: "dsa" },
     paper: paper(187.8, 34.7, 38.5, 5.4),
     untrained: "its training network, which takes 24 dense part images beside the picture, is unpublished",
   },
@@ -88,8 +91,8 @@ export interface Work {
 }
 
 export interface Table8Options {
-  /** The base of every entry's settings. */
-  readonly config: ModelConfig;
+  /** What all models share: size of the images and of the backbone. */
+  readonly settings: Partial<ModelConfig>;
   readonly batch: number;
   /** How often every model has its turn. */
   readonly rounds: number;
@@ -108,11 +111,7 @@ export function turnsOf(entries: readonly Entry[], rounds: number): number {
  * Parameters stay on the device from round to round; the rest is made anew, so that one model's memory is alive at a time.
  */
 export async function measureTable8(device: Device, entries: readonly Entry[], options: Table8Options) {
-  const configs = entries.map(({ settings, title }) => {
-    const config = { ...options.config, ...settings };
-    checkModelSettings(config, title);
-    return config;
-  });
+  const configs = entries.map((entry) => configOf(entry, options.settings));
   let done = 0;
   const measure = async (mode: Mode, chosen: readonly Entry[]): Promise<Map<Entry, Work>> => {
     const subjects: Subject[] = [];
@@ -141,6 +140,12 @@ export async function measureTable8(device: Device, entries: readonly Entry[], o
     const { parameters, withStatistics } = testParameters(configs[i]);
     return { entry, parameters, withStatistics, test: test.get(entry)!, train: train.get(entry) ?? null };
   });
+}
+
+/** The parts' filters shrink with a narrower backbone, so that the models keep their proportions. */
+function configOf(entry: Entry, settings: Partial<ModelConfig>): ModelConfig {
+  const config = parseModelConfig({ ...settings, ...entry.settings }, `Table 8, ${entry.title}`);
+  return { ...config, partDim: Math.max(1, Math.round((config.partDim * config.width) / PAPER_WIDTH)) };
 }
 
 /** What the network of test time has: no classifiers, which the paper leaves out too. */
@@ -176,10 +181,11 @@ class Subject {
 
   async turn(runs: number): Promise<void> {
     const { device, load, batch } = this;
-    const { graph, feeds } = load;
+    const { graph, values } = load;
     const before = device.bufferBytes;
     device.peakBufferBytes = before;
     const program = await Program.compile(device, { ...graph, batch });
+    const feeds = taken(program, values);
     try {
       // The first run finds cold caches and pages that no one has touched yet.
       await runOnce(program, feeds, graph.outputs);
