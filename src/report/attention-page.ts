@@ -34,8 +34,8 @@ export async function renderAttentionPage(data: AttentionPageData): Promise<stri
     ({ label, facts }) => html`<tr><th scope="row">${label}</th>${facts.map((fact) => html`<td>${fact}</td>`)}</tr>`,
   );
   return renderPage(data, [
-    html`<p class="legend muted"><span>Grad-CAM of each classifier: how much a place speaks for the person.</span>
-      <span>${data.shown}</span><span>none <i class="scale" style="background: ${COLOUR_GRADIENT}"></i> the most in this map</span></p>`,
+    html`<p class="legend muted"><span>Grad-CAM of each classifier: how much a place speaks for a person.</span>
+      <span>${data.shown}</span><span>Below it: the person, and the classifier's probability.</span><span>none <i class="scale" style="background: ${COLOUR_GRADIENT}"></i> the most in this map</span></p>`,
     ...cards,
     section(
       "Models",

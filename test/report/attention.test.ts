@@ -1,8 +1,15 @@
+import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { attentionPicture, colourOf, enlarge, overlay } from "#src/report/attention.js";
 import { renderAttentionPage } from "#src/report/attention-page.js";
+import { temporaryFolder } from "../support/tiny.js";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
 
 const grey = (width: number, height: number) => ({ width, height, data: new Uint8Array(width * height * 3).fill(128) });
 
@@ -61,6 +68,24 @@ test("the PNG has a cell for the picture and each map, each where it belongs", a
   assert.ok(red(column(3) + 50, low) > red(column(3) - 50, low) + 60);
   assert.ok(red(column(1) - 50, first + 30) > red(column(1) - 50, low) + 60);
 });
+
+if (process.platform === "linux") {
+  test("without fonts there is a picture without letters", async () => {
+    const fonts = join(temporaryFolder(), "fonts.conf");
+    writeFileSync(fonts, '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig/>');
+    const program = `
+      import { attentionPicture } from "#src/report/attention.js";
+      const cells = [{ title: "part 1", caption: "", rows: 1, columns: 1, values: Float32Array.of(1) }];
+      const image = { width: 2, height: 4, data: new Uint8Array(24) };
+      process.stdout.write(await attentionPicture({ label: "a", image, rows: [{ label: "b", cells }] }));`;
+    const { stdout, stderr, status } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
+      cwd: root,
+      env: { ...process.env, FONTCONFIG_FILE: fonts },
+    });
+    assert.is(status, 0, String(stderr));
+    assert.is((await sharp(stdout).metadata()).height, 256 + 2 * 10);
+  });
+}
 
 test("the page holds all pictures, fetches nothing and escapes what it is given", async () => {
   const page = await renderAttentionPage({

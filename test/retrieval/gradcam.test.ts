@@ -120,13 +120,12 @@ const PLACES: readonly Cell[] = [
   [5, 3],
 ];
 
+const inStripe = (k: number, row: number) => k === Math.floor((row * TINY.parts) / ROWS);
+
 for (const { name, settings, sees } of [
   { name: "MPN: every classifier", settings: { prior: "uniform" }, sees: () => true },
-  {
-    name: "the Baseline: the classifier of the patch's stripe",
-    settings: { tasks: "aux" },
-    sees: (k: number, row: number) => k === Math.floor((row * TINY.parts) / ROWS),
-  },
+  { name: "the Baseline: the classifier of the patch's stripe", settings: { tasks: "aux" }, sees: inStripe },
+  { name: "PCB: the classifier of the patch's stripe", settings: { model: "pcb" }, sees: inStripe },
 ]) {
   test(`${name} looks at the patch that tells who it is, wherever that is`, async () => {
     const config = parseModelConfig({ ...TINY, ...settings });
@@ -155,6 +154,50 @@ for (const { name, settings, sees } of [
       }
     }
     cam.destroy();
+  });
+}
+
+for (const { model, names, sizes } of [
+  { model: "ide", names: ["global"], sizes: [ROWS * COLUMNS] },
+  {
+    model: "mgn",
+    names: ["branch 1", "branch 2", "branch 2, stripe 1", "branch 2, stripe 2"],
+    sizes: [(ROWS * COLUMNS) / 4, ROWS * COLUMNS, ROWS * COLUMNS, ROWS * COLUMNS],
+  },
+  {
+    model: "pyramid",
+    names: ["stripe 1", "stripe 2", "stripes 1 to 2"],
+    sizes: [ROWS * COLUMNS, ROWS * COLUMNS, ROWS * COLUMNS],
+  },
+]) {
+  test(`every classifier of ${model} has a map of its own`, async () => {
+    const { parts: _, ...settings } = TINY;
+    const config = parseModelConfig({ ...settings, model, ...(model !== "ide" && { parts: 2 }) });
+    const device = await sharedDevice();
+    const store = new ParameterStore();
+    GradCam.declare(store, config);
+    store.allocate(device, 3);
+    const cam = await gradCam(config, await store.read(device), 2);
+    assert.equal(cam.names, names);
+    const [found, other] = await cam.ofImages([planted(0, [[1, 1]], 11), planted(2, [[4, 2]], 12)], [1, 2]);
+    assert.equal(
+      found.map(({ values }) => values.length),
+      sizes,
+    );
+    for (const { shown, values, rows, columns } of found) {
+      assert.is(shown, 1);
+      assert.is(values.length, rows * columns);
+      assert.ok([0, 1].includes(Math.max(...values)));
+    }
+    // A map is empty where every channel that counts speaks against the class.
+    const maps = [...found, ...other].filter(({ values }) => values.includes(1)).map(({ values }) => values.join());
+    assert.ok(maps.length > names.length / 2);
+    assert.is(new Set(maps).size, maps.length);
+    // The same picture alone, in another slot's company, gives the same.
+    const [again] = await cam.ofImages([planted(0, [[1, 1]], 11)], [1]);
+    assert.equal(again, found);
+    cam.destroy();
+    store.destroy(device);
   });
 }
 

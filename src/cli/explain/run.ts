@@ -16,6 +16,9 @@ import { type ExplainedNetwork, explainedBy, openNetwork } from "./network.js";
 
 export const EXPLAIN_PAGE = "explain.html";
 
+/** Pictures that the page shows, so that a browser can still open it; all have a PNG. */
+const PAGE_PICTURES = 100;
+
 /** Pixels of a picture that are kept for the figures. */
 const FIGURE_PIXELS = 1024 * 512;
 
@@ -55,31 +58,22 @@ export async function explain(shell: Shell, places: readonly string[], options: 
 
   const shown = {
     predicted: "Each map is of the person that its classifier takes the picture for.",
-    true: "Maps are of the person whom the picture's name tells, where the network was trained on them.",
+    true: "Maps are of the person whom the picture's name tells; of the one predicted, where the network does not know them.",
   }[options.class as string];
-  const figures: AttentionFigure[] = [];
-  for (const sample of samples) {
-    const image = await decodeImage(sample.path, { maxPixels: FIGURE_PIXELS });
-    const rows = networks.map(({ label, pictures, pids }) => ({
-      label,
-      cells: pictures.get(sample)!.map(({ name, shown, predicted, probability, ...map }) => ({
-        ...map,
-        title: name,
-        caption: `${who(pids[shown])}, ${(100 * probability).toFixed(0)} %${predicted === shown ? "" : `, says ${who(pids[predicted])}`}`,
-      })),
-    }));
-    figures.push({ label: sample.name, image, rows });
-  }
   await mkdir(options.out, { recursive: true });
   const page = join(options.out, EXPLAIN_PAGE);
+  const figures: AttentionFigure[] = [];
+  for (const sample of samples.slice(0, PAGE_PICTURES)) figures.push(await figureOf(sample, networks));
+  const names = networks.map(({ label }) => label).join(", ");
+  const first = samples.length > figures.length ? `the first ${figures.length} of ` : "";
   await writePage(
     page,
     await renderAttentionPage({
       title: "Where the classifiers look",
-      subtitle: `${figures.length} ${figures.length === 1 ? "picture" : "pictures"}, ${networks.map(({ label }) => label).join(", ")}`,
+      subtitle: `${first}${samples.length} ${samples.length === 1 ? "picture" : "pictures"}; ${names}`,
       adapter: { name: device.profile.name, software: device.profile.software },
       shown: shown ?? `Maps are of person ${options.class}.`,
-      facts: ["Network", "Classifiers", "Images", "People", "Checkpoint"],
+      facts: ["Network", "Classifiers", "Input", "People", "Checkpoint"],
       models: networks.map(({ label, config, classifiers, pids, path }) => ({
         label,
         facts: [config.model, classifiers.length, config.imageSize.join(" x "), pids.length, path],
@@ -92,7 +86,7 @@ export async function explain(shell: Shell, places: readonly string[], options: 
   );
   const drawing = shell.progress("drawing", files.length);
   for (const [i, file] of files.entries()) {
-    await writeFile(file, await attentionPicture(figures[i]));
+    await writeFile(file, await attentionPicture(figures[i] ?? (await figureOf(samples[i], networks))));
     drawing.update(i + 1);
   }
   drawing.stop();
@@ -125,6 +119,17 @@ export async function explain(shell: Shell, places: readonly string[], options: 
       })),
     })),
   };
+}
+
+async function figureOf(sample: Sample, networks: readonly ExplainedNetwork[]): Promise<AttentionFigure> {
+  const rows = networks.map(({ label, pictures, pids }) => ({
+    label,
+    cells: pictures.get(sample)!.map(({ name, shown, predicted, probability, ...map }) => {
+      const says = predicted === shown ? "" : `, says ${who(pids[predicted])}`;
+      return { ...map, title: name, caption: `${who(pids[shown])}, ${(100 * probability).toFixed(0)} %${says}` };
+    }),
+  }));
+  return { label: sample.name, image: await decodeImage(sample.path, { maxPixels: FIGURE_PIXELS }), rows };
 }
 
 /** A person as file names write them. */
