@@ -8,8 +8,11 @@ import type { Peak } from "./bench/peak.js";
 import { markdownTable, mebibytes, milliseconds, percent, table } from "./bench/timing.js";
 import { run, type Shell, wholeNumber } from "./shell.js";
 
+/** The models, MPN without channel attention among them. */
+const MODELS = ["mpn", "mpn0", "ide", "pcb", "mgn", "pyramid", "dsa"] as const;
+
 interface ModelChoice {
-  model: "mpn" | "mpn0";
+  model: (typeof MODELS)[number];
   preset: PresetName;
   size?: [number, number];
   runs?: number;
@@ -74,7 +77,9 @@ export function register(program: Command): void {
 function withModel(command: Command): Command {
   return command
     .addOption(
-      new Option("--model <name>", "mpn with channel attention, mpn0 without").choices(["mpn", "mpn0"]).default("mpn0"),
+      new Option("--model <name>", "mpn with channel attention, mpn0 without, or a peer; dsa only infers")
+        .choices(MODELS)
+        .default("mpn0"),
     )
     .addOption(
       new Option("--preset <name>", "whose backbone and size are measured")
@@ -86,12 +91,9 @@ function withModel(command: Command): Command {
 }
 
 async function configOf({ model, preset, size }: ModelChoice): Promise<ModelConfig> {
-  const { loadConfig, modelConfigOf } = await import("../training/config.js");
-  const { checkModelSettings } = await import("../models/config.js");
-  const config = { ...modelConfigOf(loadConfig({ preset }), 751), channelAttention: model === "mpn" };
-  if (size) config.imageSize = size;
-  checkModelSettings(config, "mpn bench");
-  return config;
+  const { presetModel } = await import("../training/config.js");
+  const settings = model === "mpn0" ? ({ model: "mpn", channelAttention: false } as const) : { model };
+  return presetModel(preset, { ...settings, ...(size && { imageSize: size }) });
 }
 
 async function benchModels(shell: Shell, options: ModelOptions) {
@@ -106,7 +108,11 @@ async function benchModels(shell: Shell, options: ModelOptions) {
   try {
     const runs = options.runs ?? defaultRuns(software);
     let peak = await measurePeak(device);
-    const modes: readonly Mode[] = options.mode ? [options.mode] : ["infer", "train"];
+    const modes: readonly Mode[] = options.mode
+      ? [options.mode]
+      : options.model === "dsa"
+        ? ["infer"]
+        : ["infer", "train"];
     const measured: { mode: Mode; batch: number; figures: ModelFigures }[] = [];
     for (const mode of modes) {
       for (const batch of options.batch ? [options.batch] : BATCHES[mode]) {

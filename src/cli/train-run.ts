@@ -14,7 +14,13 @@ import { modelOf } from "../models/index.js";
 import type { Timing } from "../report/data.js";
 import { type DatasetEvaluation, evaluateDataset } from "../retrieval/evaluate.js";
 import { Extractor, extractionBatch } from "../retrieval/extractor.js";
-import { type Checkpoint, checkResumable, readCheckpoint } from "../training/checkpoint.js";
+import {
+  type Checkpoint,
+  CLASSIFIER,
+  checkResumable,
+  type Initialised,
+  readCheckpoint,
+} from "../training/checkpoint.js";
 import { modelConfigOf, type TrainConfig } from "../training/config.js";
 import { CHECKPOINT_FILE, type StepReport, Trainer } from "../training/trainer.js";
 import { canEvaluate, countUnreadable, evaluationFields, printEvaluations } from "./common.js";
@@ -45,6 +51,8 @@ export interface TrainRunResult {
   checkpoint: string;
   report: string;
   skippedImages: number;
+  /** What `init` gave, by the tensors' names. */
+  init?: Initialised;
   trainSeconds: number;
   before?: ReturnType<typeof evaluationFields>;
   after?: ReturnType<typeof evaluationFields>;
@@ -71,6 +79,7 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
   const trainer = await time("Preparing the training step", "shaders compiled or taken from the driver's cache", () =>
     Trainer.create({ device, config, samples: dataset.train, labels, pids, priors, folder, from, onUnreadable }),
   );
+  if (trainer.initialised) printInitialised(shell, options.init!, trainer.initialised);
   const evaluator =
     options.evaluate && canEvaluate(dataset) ? await Evaluator.create(shell, options, trainer, onUnreadable) : null;
   try {
@@ -112,6 +121,7 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
       checkpoint: trainer.checkpointPath,
       report,
       skippedImages: unreadable.count,
+      ...(trainer.initialised && { init: trainer.initialised }),
       trainSeconds: (training?.milliseconds ?? 0) / 1000,
       ...(before && { before: evaluationFields(before.result) }),
       ...(after && { after: evaluationFields(after.result) }),
@@ -120,6 +130,18 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
     await evaluator?.close();
     await trainer.close();
   }
+}
+
+/** Says what a network starts with: users cannot tell a harmless difference from a fatal one by themselves. */
+function printInitialised(shell: Shell, path: string, { loaded, skipped, missing }: Initialised): void {
+  const few = (names: readonly string[]) =>
+    names.length === 0 ? "" : ` (${names.slice(0, 3).join(", ")}${names.length > 3 ? ", ..." : ""})`;
+  const classifiers = skipped.filter((name) => CLASSIFIER.test(name));
+  const others = skipped.filter((name) => !CLASSIFIER.test(name));
+  shell.note(`started from ${path}: ${loaded.length} tensors loaded`);
+  shell.note(`  skipped classifiers: ${classifiers.length}${few(classifiers)}`);
+  shell.note(`  skipped, not in this network: ${others.length}${few(others)}`);
+  shell.note(`  missing, with initial values: ${missing.length}${few(missing)}`);
 }
 
 /** @returns whether the user stopped it */

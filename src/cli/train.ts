@@ -5,6 +5,7 @@ import { collect, run } from "./shell.js";
 
 interface TrainOptions {
   out: string;
+  model?: string;
   preset?: string;
   config?: string;
   set: string[];
@@ -13,29 +14,37 @@ interface TrainOptions {
   evaluate: boolean;
 }
 
-/** `mpn train`: trains MPN, or a variant of it by configuration, on a dataset. */
+/** `mpn train`: trains MPN, a variant of it by configuration, or one of its peers on a dataset. */
 export function register(program: Command): void {
   program
     .command("train")
-    .description("train MPN, or a variant of it, on a dataset in the layout of Market-1501")
+    .description("train MPN, a variant of it or one of its peers on a dataset in the layout of Market-1501")
     .argument("<dataset>", "folder with bounding_box_train and, to evaluate, query and bounding_box_test")
     .requiredOption("--out <folder>", "folder for checkpoint, metrics, configuration and report")
+    .option(
+      "--model <name>",
+      "mpn, ide (which MPN starts from), pcb, mgn or pyramid; as --set model=<name> (default: mpn)",
+    )
     .option("--preset <name>", "paper (ResNet-50 at 384x128) or small (for CPUs)")
     .option("--config <file>", "YAML file of settings, over the preset")
     .option("--set <key=value>", "one setting, over all others; repeatable", collect, [])
     .option("--resume", "go on from the checkpoint in --out, to the same weights as if never stopped")
-    .option("--init <checkpoint>", "start from the weights of this checkpoint")
+    .option(
+      "--init <checkpoint>",
+      "start from what fits of this checkpoint, which may be another model's, such as ide's",
+    )
     .option("--no-evaluate", "do not evaluate before, during and after training")
     .action(
       run(async (shell, folder: string, options: TrainOptions) => {
         const { loadConfig } = await import("../training/config.js");
         const { CONFIG_FILE, trainRun } = await import("./train-run.js");
         const { loadDataset } = await import("../data/dataset.js");
+        const { modelOf } = await import("../models/index.js");
         const { canEvaluate, openDevice } = await import("./common.js");
         // A resumed run goes on with its own settings, unless others are named.
         const own = join(options.out, CONFIG_FILE);
         const file = options.config ?? (options.resume && !options.preset && existsSync(own) ? own : undefined);
-        const config = loadConfig({ preset: options.preset, file, set: options.set });
+        const config = loadConfig({ preset: options.preset, model: options.model, file, set: options.set });
         const dataset = await loadDataset(folder, ["train"]);
         if (options.evaluate && !canEvaluate(dataset)) {
           shell.warn(
@@ -53,7 +62,7 @@ export function register(program: Command): void {
             resume,
             init,
             evaluate,
-            title: `MPN on ${dataset.name}`,
+            title: `${modelOf(config).title} on ${dataset.name}`,
           });
           if (result.interrupted) {
             shell.note(`Stopped after step ${result.steps}. Go on with the same command and --resume.`);

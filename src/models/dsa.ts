@@ -23,6 +23,7 @@ export const untrainable = (): never => {
 };
 
 export const dsa: ReidModel = {
+  title: "DSA-reID (test time)",
   classifiersPerImage: untrainable,
   usesPrior: () => false,
   represent(b, c, images): Tensor {

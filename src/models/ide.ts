@@ -29,6 +29,7 @@ const featureMap = (b: Build, c: ModelConfig, images: Tensor) => resnet(b, "back
 const scoresOf = (b: Build, c: ModelConfig, features: Tensor) => classify(b, ["classifier"], features, c.identities);
 
 export const ide: ReidModel = {
+  title: "IDE",
   classifiersPerImage: () => 1,
   usesPrior: () => false,
   represent: (b, c, images) => embed(b, c, featureMap(b, c, images)),

@@ -10,6 +10,6 @@ import { pyramid } from "./pyramid.js";
 
 const models: Readonly<Record<ModelConfig["model"], ReidModel>> = { mpn, ide, pcb, mgn, pyramid, dsa };
 
-export function modelOf(config: ModelConfig): ReidModel {
+export function modelOf(config: Pick<ModelConfig, "model">): ReidModel {
   return models[config.model];
 }

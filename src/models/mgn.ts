@@ -49,6 +49,7 @@ function scoresOf(b: Build, c: ModelConfig, features: Tensor): Tensor {
 }
 
 export const mgn: ReidModel = {
+  title: "MGN",
   classifiersPerImage: regionsOf,
   usesPrior: () => false,
   represent: (b, c, images) => regionFeatures(b, c, branchMaps(b, c, images)),

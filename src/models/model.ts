@@ -46,6 +46,8 @@ export interface Classifier {
 }
 
 export interface ReidModel {
+  /** What tables and reports call it. */
+  readonly title: string;
   /** How often `TrainingBatch.partLabels` repeats each label. */
   classifiersPerImage(c: ModelConfig): number;
   /** Whether training looks at the coarse prior of Sec. 3.2. */

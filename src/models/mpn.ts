@@ -164,6 +164,7 @@ function softSharing(b: Build, c: ModelConfig, f: Tensor, layer: "conv1" | "conv
 }
 
 export const mpn: ReidModel = {
+  title: "MPN",
   classifiersPerImage: (c) => c.parts,
   usesPrior: (c) => c.tasks === "main+aux" && c.prior !== "uniform",
   represent,

@@ -26,6 +26,7 @@ function scoresOf(b: Build, c: ModelConfig, features: Tensor): Tensor {
 }
 
 export const pcb: ReidModel = {
+  title: "PCB",
   classifiersPerImage: (c) => c.parts,
   usesPrior: () => false,
   represent: (b, c, images) => partFeatures(b, c, featureMap(b, c, images)),

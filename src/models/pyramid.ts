@@ -28,6 +28,7 @@ function scoresOf(b: Build, c: ModelConfig, features: Tensor): Tensor {
 }
 
 export const pyramid: ReidModel = {
+  title: "Pyramid",
   classifiersPerImage: branchesOf,
   usesPrior: () => false,
   represent: (b, c, images) => branchFeatures(b, c, featureMap(b, c, images)),

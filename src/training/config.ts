@@ -40,6 +40,8 @@ const trainConfigSchema = z.strictObject({
   /** Epochs after which the learning rate is multiplied by `lrGamma`, again and again (Sec. 4). */
   lrStep: count.default(20),
   lrGamma: z.number().gt(0).max(1).default(0.1),
+  /** Factor of the learning rate for the backbone: below 1 for one that is trained already. */
+  lrBackbone: z.number().gt(0).default(1),
   /** Momentum of SGD (Sec. 4). */
   momentum: z.number().min(0).lt(1).default(0.9),
   /** Weight decay of every parameter, those of batch norm included (Sec. 4). */
@@ -94,6 +96,7 @@ export const presets: Record<PresetName, Partial<TrainConfig>> = {
     partDim: 64,
     epochs: 8,
     lr: 0.02,
+    lrBackbone: 1,
     lrStep: 5,
     erasing: 0.2,
     evaluateEvery: 2,
@@ -105,7 +108,7 @@ export const presets: Record<PresetName, Partial<TrainConfig>> = {
  * public baseline whose head it has (layumi/Person_reID_baseline_pytorch), in the batches of MPN.
  */
 const recipes: Partial<Record<ModelName, Partial<TrainConfig>>> = {
-  ide: { epochs: 60, lr: 0.05, lrStep: 40, nesterov: true },
+  ide: { epochs: 60, lr: 0.05, lrBackbone: 0.1, lrStep: 40, nesterov: true },
 };
 
 export interface ConfigSources {

@@ -9,7 +9,7 @@ import type { ModelConfig } from "../../models/config.js";
 import { ParameterStore } from "../../nn/parameters.js";
 import { extractionBatch } from "../../retrieval/extractor.js";
 import { type Attention, GradCam } from "../../retrieval/gradcam.js";
-import { type Checkpoint, readCheckpoint, restore, TRAINING_ONLY } from "../../training/checkpoint.js";
+import { type Checkpoint, CLASSIFIER, readCheckpoint, restore } from "../../training/checkpoint.js";
 import { modelConfigOf } from "../../training/config.js";
 import { CHECKPOINT_FILE } from "../../training/trainer.js";
 import type { ClassChoice } from "../explain.js";
@@ -31,7 +31,7 @@ export interface ExplainedNetwork {
 /** Reads a checkpoint that has classifiers and knows the person asked for. */
 export async function openNetwork(path: string, choice: ClassChoice): Promise<Checkpoint> {
   const checkpoint = await readCheckpoint(path);
-  if (![...checkpoint.weights.keys()].some((name) => TRAINING_ONLY.test(name))) {
+  if (![...checkpoint.weights.keys()].some((name) => CLASSIFIER.test(name))) {
     throw new UserError(
       `${path} holds weights without classifiers, whose evidence Grad-CAM shows: mpn convert leaves them out, and the ` +
         `weights that ship have none. Name the ${CHECKPOINT_FILE} that mpn train wrote.`,

@@ -5,6 +5,7 @@ import { basename, dirname, extname, join, resolve } from "node:path";
 import type { Sample } from "../../data/dataset.js";
 import { decodeImage } from "../../data/image.js";
 import { UserError } from "../../errors.js";
+import { modelOf } from "../../models/index.js";
 import { type AttentionFigure, attentionPicture } from "../../report/attention.js";
 import { renderAttentionPage } from "../../report/attention-page.js";
 import { writePage } from "../../report/page.js";
@@ -76,7 +77,7 @@ export async function explain(shell: Shell, places: readonly string[], options: 
       facts: ["Network", "Classifiers", "Input", "People", "Checkpoint"],
       models: networks.map(({ label, config, classifiers, pids, path }) => ({
         label,
-        facts: [config.model, classifiers.length, config.imageSize.join(" x "), pids.length, path],
+        facts: [modelOf(config).title, classifiers.length, config.imageSize.join(" x "), pids.length, path],
       })),
       figures,
     }),
