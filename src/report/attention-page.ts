@@ -8,7 +8,7 @@ import {
   overlay,
 } from "./attention.js";
 import type { ReportData } from "./data.js";
-import { type Html, html, nothing } from "./html.js";
+import { type Html, html } from "./html.js";
 import { renderPage, section } from "./page.js";
 
 /** Height in pixels of a picture: about twice that at which the page shows it. */
@@ -48,12 +48,12 @@ export async function renderAttentionPage(data: AttentionPageData): Promise<stri
 async function card({ label, image, rows }: AttentionFigure): Promise<Html> {
   const picture = await cellPicture(image, HEIGHT);
   const plain = await dataUri(picture);
-  const cell = (source: string, title: string, caption: string) =>
+  const cell = (source: string, title: string, caption: readonly string[]) =>
     html`<figure><img src="${source}" alt="${title}" width="${picture.width}" height="${picture.height}">
-      <figcaption>${title}${caption === "" ? nothing : html`<br>${caption}`}</figcaption></figure>`;
+      <figcaption>${title}${caption.map((line) => html`<br>${line}`)}</figcaption></figure>`;
   const row = async ({ label: model, cells }: AttentionRow) => {
     const maps = cells.map(async (one) => cell(await dataUri(overlay(picture, one)), one.title, one.caption));
-    return html`<h3>${model}</h3><div class="maps" style="--columns: ${Math.min(COLUMNS, cells.length + 1)}">${cell(plain, "picture", "")}${await Promise.all(maps)}</div>`;
+    return html`<h3>${model}</h3><div class="maps" style="--columns: ${Math.min(COLUMNS, cells.length + 1)}">${cell(plain, "picture", [])}${await Promise.all(maps)}</div>`;
   };
   return html`<section><h2>${label}</h2><div class="card">${await Promise.all(rows.map(row))}</div></section>`;
 }

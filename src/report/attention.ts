@@ -6,8 +6,8 @@ import type { RgbImage } from "../data/image.js";
 export interface AttentionCell {
   /** The classifier, such as "part 1". */
   readonly title: string;
-  /** What it makes of the picture, such as "0012, 63 %". */
-  readonly caption: string;
+  /** What it makes of the picture, line by line: "0012, 63 %". */
+  readonly caption: readonly string[];
   readonly rows: number;
   readonly columns: number;
   /** [rows * columns] from 0 to 1; the map covers the whole picture. */
@@ -115,12 +115,12 @@ export async function dataUri(picture: RgbImage): Promise<string> {
   return `data:image/jpeg;base64,${jpeg.toString("base64")}`;
 }
 
-const CELL_HEIGHT = 256;
+const CELL_HEIGHT = 288;
 const GAP = 10;
-/** Heights of the picture's name at the top, of a model's name above its row and of the two lines below each cell. */
+/** Heights of the picture's name at the top, of a model's name above its row and of a line below a cell. */
 const TITLE = 18;
 const HEADING = 26;
-const CAPTION = 34;
+const LINE = 14;
 
 /**
  * Draws a figure as one PNG: a row for each model, in it the picture and the map of each classifier over it. Where the
@@ -129,7 +129,8 @@ const CAPTION = 34;
 export async function attentionPicture({ label, image, rows }: AttentionFigure): Promise<Uint8Array> {
   const picture = await cellPicture(image, CELL_HEIGHT);
   const lettered = await hasFonts();
-  const [title, heading, caption] = lettered ? [TITLE, HEADING, CAPTION] : [0, 0, 0];
+  const lines = 1 + Math.max(...rows.flatMap(({ cells }) => cells.map((cell) => cell.caption.length)));
+  const [title, heading, caption] = lettered ? [TITLE, HEADING, LINE * lines + 6] : [0, 0, 0];
   const rowStep = heading + CELL_HEIGHT + caption + GAP;
   const left = (column: number) => GAP + column * (picture.width + GAP);
   const top = (row: number) => GAP + title + row * rowStep + heading;
@@ -152,7 +153,10 @@ export async function attentionPicture({ label, image, rows }: AttentionFigure):
     .toBuffer();
 }
 
-/** All text of a figure as one transparent SVG. Letters are taken to be 0.6 of their size wide. */
+/** Width of a letter of a common font in units of its size, on average. */
+const LETTER = 0.56;
+
+/** All text of a figure as one transparent SVG. Letters are taken to be `LETTER` of their size wide. */
 function letters(
   label: string,
   rows: readonly AttentionRow[],
@@ -161,16 +165,17 @@ function letters(
   top: (row: number) => number,
   cellWidth: number,
 ): Buffer {
-  const text = (x: number, y: number, words: string, { size = 11, room = cellWidth, style = "" } = {}) =>
-    `<text x="${x}" y="${y}" font-size="${size}" ${style}>${escapeXml(shortened(words, Math.floor(room / (0.6 * size))))}</text>`;
+  const text = (x: number, y: number, words: string, { size = 11, room = cellWidth + GAP - 2, style = "" } = {}) =>
+    `<text x="${x}" y="${y}" font-size="${size}" ${style}>${escapeXml(shortened(words, Math.floor(room / (LETTER * size))))}</text>`;
   const muted = { style: 'fill="#5d6675"' };
   const room = width - 2 * GAP;
   const lines = rows.flatMap((row, r) => [
     text(left(0), top(r) - 8, row.label, { size: 15, room, style: 'font-weight="bold"' }),
-    ...row.cells.flatMap((cell, i) => [
-      text(left(i + 1), top(r) + CELL_HEIGHT + 14, cell.title),
-      text(left(i + 1), top(r) + CELL_HEIGHT + 28, cell.caption, muted),
-    ]),
+    ...row.cells.flatMap((cell, i) =>
+      [cell.title, ...cell.caption].map((words, line) =>
+        text(left(i + 1), top(r) + CELL_HEIGHT + LINE * (line + 1), words, line > 0 ? muted : {}),
+      ),
+    ),
   ]);
   return Buffer.from(
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" fill="#181c24">

@@ -57,7 +57,7 @@ test("two networks over a folder: a PNG for each picture, one page, all maps in 
   assert.is(result.images.length, 2);
   for (const { png, models } of result.images) {
     const { width, height } = await sharp(png).metadata();
-    assert.ok(width! > 4 * 64 && height! > 2 * 256);
+    assert.ok(width! > 4 * 64 && height! > 2 * 288);
     for (const { classifiers } of models) {
       for (const { person, predicted, probability, map } of classifiers as Found[]) {
         assert.is(person, predicted);

@@ -18,7 +18,7 @@ function spot(rows: number, columns: number, at: number) {
   return { rows, columns, values: new Float32Array(rows * columns).with(at, 1) };
 }
 
-const cells = [0, 4, 5].map((at) => ({ title: `part ${at}`, caption: "0012, 63 %", ...spot(3, 2, at) }));
+const cells = [0, 4, 5].map((at) => ({ title: `part ${at}`, caption: ["0012, 63 %"], ...spot(3, 2, at) }));
 const figure = { label: "<b>.jpg", image: grey(20, 40), rows: [{ label: "MPN & more", cells }] };
 
 test("a map is enlarged with its values at the centres of its cells", () => {
@@ -53,17 +53,17 @@ test("the PNG has a cell for the picture and each map, each where it belongs", a
     rows: [...figure.rows, { label: "Baseline", cells: cells.slice(1) }],
   });
   const { data, info } = await sharp(png).removeAlpha().raw().toBuffer({ resolveWithObject: true });
-  assert.is(info.width, 10 + 4 * (128 + 10));
+  assert.is(info.width, 10 + 4 * (144 + 10));
   const red = (x: number, y: number) => data[3 * (y * info.width + x)];
   // The last rows are all of the last model's: the third map's cell is empty there.
-  const column = (i: number) => 10 + i * 138 + 64;
+  const column = (i: number) => 10 + i * 154 + 72;
   const bands = Array.from({ length: info.height }, (_, y) => red(column(3), y) < 255 && red(column(0), y) < 255);
   const first = bands.indexOf(true);
   const rows = bands.filter(Boolean).length;
-  assert.is(rows, 256, "the picture's height");
+  assert.is(rows, 288, "the picture's height");
   assert.ok(bands.slice(first, first + rows).every(Boolean));
   // Map 1 has its spot in the lower left cell, map 2 in the lower right one.
-  const low = first + 220;
+  const low = first + 250;
   assert.ok(red(column(2) - 50, low) > red(column(2) + 50, low) + 60);
   assert.ok(red(column(3) + 50, low) > red(column(3) - 50, low) + 60);
   assert.ok(red(column(1) - 50, first + 30) > red(column(1) - 50, low) + 60);
@@ -75,7 +75,7 @@ if (process.platform === "linux") {
     writeFileSync(fonts, '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig/>');
     const program = `
       import { attentionPicture } from "#src/report/attention.js";
-      const cells = [{ title: "part 1", caption: "", rows: 1, columns: 1, values: Float32Array.of(1) }];
+      const cells = [{ title: "part 1", caption: [], rows: 1, columns: 1, values: Float32Array.of(1) }];
       const image = { width: 2, height: 4, data: new Uint8Array(24) };
       process.stdout.write(await attentionPicture({ label: "a", image, rows: [{ label: "b", cells }] }));`;
     const { stdout, stderr, status } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
@@ -83,7 +83,7 @@ if (process.platform === "linux") {
       env: { ...process.env, FONTCONFIG_FILE: fonts },
     });
     assert.is(status, 0, String(stderr));
-    assert.is((await sharp(stdout).metadata()).height, 256 + 2 * 10);
+    assert.is((await sharp(stdout).metadata()).height, 288 + 2 * 10);
   });
 }
 

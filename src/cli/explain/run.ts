@@ -126,8 +126,9 @@ async function figureOf(sample: Sample, networks: readonly ExplainedNetwork[]): 
   const rows = networks.map(({ label, pictures, pids }) => ({
     label,
     cells: pictures.get(sample)!.map(({ name, shown, predicted, probability, ...map }) => {
-      const says = predicted === shown ? "" : `, says ${who(pids[predicted])}`;
-      return { ...map, title: name, caption: `${who(pids[shown])}, ${(100 * probability).toFixed(0)} %${says}` };
+      const caption = [`${who(pids[shown])}, ${(100 * probability).toFixed(0)} %`];
+      if (predicted !== shown) caption.push(`says ${who(pids[predicted])}`);
+      return { ...map, title: name, caption };
     }),
   }));
   return { label: sample.name, image: await decodeImage(sample.path, { maxPixels: FIGURE_PIXELS }), rows };
