@@ -110,6 +110,12 @@ function parseName(name: string): { pid: number; camid: number } {
   return { pid: Number(pid), camid: Number(camid) };
 }
 
+/** The identity that a file name tells; null where it tells none. */
+export function personOf(name: string): number | null {
+  const match = NAME_PATTERN.exec(name);
+  return match && Number(match[1]);
+}
+
 function listSome(names: readonly string[]): string {
   if (names.length === 0) return "nothing";
   const more = names.length - NAMES_LISTED;
