@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { type Dataset, datasetTable, formatDatasetTable, trainIdentities } from "../data/dataset.js";
+import { type Dataset, datasetTable, formatDatasetTable, trainIdentities, unexcluded } from "../data/dataset.js";
 import { DecodePool } from "../data/decode-pool.js";
 import { maxPicturePixels } from "../data/image-batch.js";
 import type { Prior } from "../data/prior.js";
@@ -26,6 +26,8 @@ export const CONFIG_FILE = "config.yaml";
 export interface TrainRunOptions {
   readonly device: Device;
   readonly dataset: Dataset;
+  /** Evaluated on after training, besides the dataset itself. */
+  readonly tests?: readonly Dataset[];
   readonly config: TrainConfig;
   /** Folder of the run: checkpoint, metrics, configuration and report. */
   readonly folder: string;
@@ -48,6 +50,8 @@ export interface TrainRunResult {
   trainSeconds: number;
   before?: ReturnType<typeof evaluationFields>;
   after?: ReturnType<typeof evaluationFields>;
+  /** Of the datasets in `tests`, in their order. */
+  tests?: ({ dataset: string; root: string } & ReturnType<typeof evaluationFields>)[];
 }
 
 export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<TrainRunResult> {
@@ -71,24 +75,38 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
   const trainer = await time("Preparing the training step", "shaders compiled or taken from the driver's cache", () =>
     Trainer.create({ device, config, samples: dataset.train, labels, pids, priors, folder, from, onUnreadable }),
   );
-  const evaluator =
-    options.evaluate && canEvaluate(dataset) ? await Evaluator.create(shell, options, trainer, onUnreadable) : null;
+  const { tests = [] } = options;
+  const ownTest = options.evaluate && canEvaluate(dataset);
+  const evaluator = ownTest || tests.length > 0 ? await Evaluator.create(shell, options, trainer, onUnreadable) : null;
+  const own = ownTest ? evaluator : null;
   try {
     const before =
-      evaluator &&
-      (await time("Evaluation before training", undefined, () => evaluator.run("evaluating the untrained network")));
+      own && (await time("Evaluation before training", undefined, () => own.run("evaluating the untrained network")));
     const interrupted = await time("Training", `${trainer.totalSteps - trainer.step} steps`, () =>
-      trainLoop(shell, config, trainer, evaluator),
+      trainLoop(shell, config, trainer, own),
     );
     // Who stops a run wants it saved and gone, not evaluated.
     const after = interrupted
       ? null
-      : evaluator && (await time("Evaluation after training", undefined, () => evaluator.run("evaluating")));
+      : own && (await time("Evaluation after training", undefined, () => own.run("evaluating")));
     const evaluations = [
       ...(before ? [{ label: from?.resume ? "when resumed" : "before training", result: before.result }] : []),
       ...(after ? [{ label: `after ${trainer.step} steps`, result: after.result }] : []),
     ];
     if (evaluations.length > 0) printEvaluations(shell, evaluations);
+    const others: { label: string; result: DatasetEvaluation["result"] }[] = [];
+    for (const other of interrupted ? [] : tests) {
+      shell.print(`${other.name}  (${other.root})`);
+      shell.print(formatDatasetTable(other));
+      const { result, release } = await time(`Evaluation on ${other.name}`, undefined, () =>
+        evaluator!.run(`evaluating on ${other.name}`, other),
+      );
+      release();
+      others.push({ label: other.name, result });
+      printEvaluations(shell, others.slice(-1));
+    }
+    const unknown = [dataset, ...tests].flatMap((one) => unexcluded(one) ?? []);
+    for (const sentence of unknown) shell.print(sentence);
     const report = await writeRunReport({
       folder,
       title: options.title,
@@ -96,6 +114,8 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
       config,
       dataset: { name: dataset.name, rows: datasetTable(dataset) },
       evaluations,
+      notes: [...dataset.notes, ...dataset.warnings, ...unknown],
+      otherDatasets: others,
       metrics: trainer.metrics.read(),
       rankedLists: after ? await rankedLists(dataset, after, 4) : [],
       timings,
@@ -115,6 +135,13 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
       trainSeconds: (training?.milliseconds ?? 0) / 1000,
       ...(before && { before: evaluationFields(before.result) }),
       ...(after && { after: evaluationFields(after.result) }),
+      ...(others.length > 0 && {
+        tests: others.map(({ result }, i) => ({
+          dataset: tests[i].name,
+          root: tests[i].root,
+          ...evaluationFields(result),
+        })),
+      }),
     };
   } finally {
     await evaluator?.close();
@@ -203,8 +230,9 @@ class Evaluator {
     return new Evaluator(shell, options, extractor, pool, onUnreadable);
   }
 
-  async run(title: string | null): Promise<DatasetEvaluation> {
-    const { device, dataset } = this.options;
+  /** @param dataset by default the one trained on */
+  async run(title: string | null, dataset = this.options.dataset): Promise<DatasetEvaluation> {
+    const { device } = this.options;
     this.extractor.refresh();
     const onProgress = title === null ? undefined : this.shell.onProgress(title);
     return evaluateDataset(device, this.extractor, dataset, this.pool, { onProgress, onUnreadable: this.onUnreadable });
