@@ -56,7 +56,8 @@ export async function cuhk03Images(
 
 async function unpack(mat: string, kind: string, folder: string, onProgress: LoadOptions["onProgress"]): Promise<void> {
   const { default: hdf5 } = await import("h5wasm/node");
-  await hdf5.ready;
+  // Else the library prints what is wrong and goes on.
+  (await hdf5.ready).activate_throwing_error_handler();
   const damaged = (what: string, cause?: unknown) =>
     new UserError(`${mat} is no intact cuhk-03.mat: ${what}. Was it fetched in full?`, { cause });
   let file: H5File | undefined;
@@ -88,7 +89,9 @@ async function unpack(mat: string, kind: string, folder: string, onProgress: Loa
     await Promise.all(writing);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== undefined) throw cause;
-    throw damaged((cause as Error).message, cause);
+    // Of a stack of HDF5's messages the last one says why.
+    const { message } = cause as Error;
+    throw damaged([...message.matchAll(/\(\): (.*)$/gm)].at(-1)?.[1] ?? message, cause);
   } finally {
     file?.close();
   }

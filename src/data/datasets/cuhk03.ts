@@ -13,7 +13,7 @@ import { UserError } from "../../errors.js";
 import { type MatValue, readMat5 } from "../../formats/mat5.js";
 import { cuhk03Images } from "./cuhk03-mat.js";
 import { checkListed, folderWith, listFolder, listSome, readList } from "./files.js";
-import { readMarket, SUBSET_FOLDERS } from "./market.js";
+import { findMarket, readMarket, SUBSET_FOLDERS } from "./market.js";
 import { cuhk03Name, type NameFields } from "./names.js";
 import { type Dataset, datasetOf, type Layout, type ReadRequest, SUBSETS, type Subset } from "./types.js";
 
@@ -75,7 +75,8 @@ const noSplit = (root: string, what: string, kinds: readonly Kind[]) =>
 
 export async function readCuhk03(root: string, request: ReadRequest): Promise<Dataset> {
   const kind = request.layout === "cuhk03-labeled" ? "labeled" : "detected";
-  const { tree, config, splits, mat, images } = await partsOf(root, kind);
+  const { config, splits, mat, images, ...parts } = await partsOf(root, kind);
+  const tree = parts.tree ?? (await findMarket(root));
   const name = `cuhk03-${kind}`;
   if (tree) return { ...(await readMarket(tree, request)), name };
   const file = config ?? splits;

@@ -44,7 +44,9 @@ export async function findTree(root: string): Promise<FoundTree | null> {
       return { home, layout, single: false };
     }
   }
-  return (await holdsPeople(root, 2)) ? { home: root, layout: "folders", single: true } : null;
+  // A folder "train" full of images is nobody's name.
+  const parts = (await listFolders(root)).some((name) => (PARTS as readonly string[]).includes(name));
+  return !parts && (await holdsPeople(root, 2)) ? { home: root, layout: "folders", single: true } : null;
 }
 
 /** Whether at least some of the folders in a folder have images in them. */
