@@ -1,4 +1,6 @@
 import { type Command, Option } from "commander";
+import type { OnUnreadable } from "../data/loader.js";
+import type { DatasetEvaluation } from "../retrieval/evaluate.js";
 import type { Pooling } from "../retrieval/multi-query.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
 import { run, type Shell } from "./shell.js";
@@ -59,21 +61,22 @@ type Device = Awaited<ReturnType<Common["openDevice"]>>;
 type Dataset = Awaited<ReturnType<typeof openDataset>>;
 
 async function evaluateOne(shell: Shell, device: Device, network: Network, dataset: Dataset, options: EvaluateOptions) {
-  const { countUnreadable, evaluationFields, printEvaluations } = await import("./common.js");
-  const { formatDatasetTable, datasetTable, unexcluded } = await import("../data/dataset.js");
+  const { countUnreadable, evaluationFields, printEvaluations, printUnexcluded } = await import("./common.js");
+  const { formatDatasetTable, datasetTable, remarks, unexcluded } = await import("../data/dataset.js");
   const { evaluateDataset } = await import("../retrieval/evaluate.js");
   shell.print(`${dataset.name}  (${dataset.root})`);
   shell.print(formatDatasetTable(dataset));
   const unreadable = countUnreadable(shell);
+  const onUnreadable = options.strict ? undefined : unreadable.onUnreadable;
   const evaluation = await evaluateDataset(device, network.extractor, dataset, network.pool, {
     onProgress: shell.onProgress("evaluating"),
-    onUnreadable: options.strict ? undefined : unreadable.onUnreadable,
+    onUnreadable,
   });
-  const multi = options.multiQuery && (await evaluateMulti(shell, device, network, dataset, evaluation, options));
+  const poolings = options.multiQuery && POOLINGS_OF[options.multiQuery];
+  const multi = poolings && (await evaluateMulti(shell, device, network, dataset, evaluation, poolings, onUnreadable));
   const rows = [{ label: dataset.name, result: evaluation.result }, ...(multi?.rows ?? [])];
   printEvaluations(shell, rows);
-  const unknown = unexcluded(dataset);
-  if (unknown) shell.print(unknown);
+  printUnexcluded(shell, dataset);
   shell.print(
     `features in ${evaluation.extractSeconds.toFixed(1)} s, ranking in ${evaluation.rankSeconds.toFixed(1)} s`,
   );
@@ -97,7 +100,7 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
         label: i === 0 ? network.checkpoint.path : label,
         ...result,
       })),
-      notes: [...dataset.notes, ...dataset.warnings, ...(unknown ? [unknown] : [])],
+      notes: remarks(dataset),
       metrics: [],
       rankedLists: await rankedLists(dataset, evaluation, 8),
       timings: [
@@ -116,7 +119,7 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
     flip: options.flip,
     ...evaluationFields(evaluation.result),
     ...(multi && { multiQuery: multi.fields }),
-    sameCameraExcluded: unknown === null,
+    sameCameraExcluded: unexcluded(dataset) === null,
     unreadable: unreadable.count,
     extractSeconds: evaluation.extractSeconds,
     rankSeconds: evaluation.rankSeconds,
@@ -129,31 +132,27 @@ async function evaluateMulti(
   device: Device,
   network: Network,
   dataset: Dataset,
-  single: Awaited<ReturnType<typeof import("../retrieval/evaluate.js").evaluateDataset>>,
-  options: EvaluateOptions,
+  single: DatasetEvaluation,
+  poolings: readonly Pooling[],
+  onUnreadable: OnUnreadable | undefined,
 ) {
-  const { countUnreadable, evaluationFields } = await import("./common.js");
+  const { evaluationFields } = await import("./common.js");
   const { evaluateMultiQuery } = await import("../retrieval/multi-query.js");
-  const poolings: readonly Pooling[] = POOLINGS_OF[options.multiQuery!];
+  const { extractor, pool } = network;
+  const options = { onProgress: shell.onProgress("multi-queries"), onUnreadable };
   const { results, images, alone } = await evaluateMultiQuery(
     device,
-    network.extractor,
+    extractor,
     dataset,
-    network.pool,
+    pool,
     single,
     poolings,
-    {
-      onProgress: shell.onProgress("multi-queries"),
-      onUnreadable: options.strict ? undefined : countUnreadable(shell).onUnreadable,
-    },
+    options,
   );
   if (alone > 0) shell.warn(`${alone} queries have no multi-query image; they are searched with their own image.`);
+  const fields = poolings.map((pooling) => [pooling, evaluationFields(results[pooling]!)]);
   return {
     rows: poolings.map((pooling) => ({ label: `multi-query (${pooling})`, result: results[pooling]! })),
-    fields: {
-      ...Object.fromEntries(poolings.map((pooling) => [pooling, evaluationFields(results[pooling]!)])),
-      images,
-      alone,
-    },
+    fields: { ...Object.fromEntries(fields), images, alone },
   };
 }

@@ -45,7 +45,7 @@ export interface RunReport {
   readonly dataset: { readonly name: string; readonly rows: ReturnType<typeof datasetTable> };
   readonly evaluations: readonly { label: string; result: RankingResult }[];
   readonly notes: readonly string[];
-  readonly otherDatasets: readonly { label: string; result: RankingResult }[];
+  readonly otherDatasets: readonly { label: string; result: RankingResult; notes: readonly string[] }[];
   readonly metrics: readonly MetricsRow[];
   readonly rankedLists: readonly RankedListData[];
   readonly timings: readonly Timing[];
@@ -64,7 +64,7 @@ export async function writeRunReport(run: RunReport): Promise<string> {
     },
     evaluations: run.evaluations.map(({ label, result }) => ({ label, ...result })),
     notes: run.notes,
-    otherDatasets: run.otherDatasets.map(({ label, result }) => ({ label, ...result })),
+    otherDatasets: run.otherDatasets.map(({ label, result, notes }) => ({ label, notes, ...result })),
     metrics: run.metrics.filter((row) => row.loss !== undefined),
     rankedLists: [...run.rankedLists],
     timings: [...run.timings],

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { type Dataset, datasetTable, formatDatasetTable, trainIdentities, unexcluded } from "../data/dataset.js";
+import { type Dataset, datasetTable, formatDatasetTable, remarks, trainIdentities } from "../data/dataset.js";
 import { DecodePool } from "../data/decode-pool.js";
 import { maxPicturePixels } from "../data/image-batch.js";
 import type { Prior } from "../data/prior.js";
@@ -17,7 +17,7 @@ import { Extractor, extractionBatch } from "../retrieval/extractor.js";
 import { type Checkpoint, checkResumable, readCheckpoint } from "../training/checkpoint.js";
 import { modelConfigOf, type TrainConfig } from "../training/config.js";
 import { CHECKPOINT_FILE, type StepReport, Trainer } from "../training/trainer.js";
-import { canEvaluate, countUnreadable, evaluationFields, printEvaluations } from "./common.js";
+import { canEvaluate, countUnreadable, evaluationFields, printEvaluations, printUnexcluded } from "./common.js";
 import { rankedLists, writeRunReport } from "./run-report.js";
 import type { Shell } from "./shell.js";
 
@@ -51,7 +51,7 @@ export interface TrainRunResult {
   before?: ReturnType<typeof evaluationFields>;
   after?: ReturnType<typeof evaluationFields>;
   /** Of the datasets in `tests`, in their order. */
-  tests?: ({ dataset: string; root: string } & ReturnType<typeof evaluationFields>)[];
+  tests?: ({ dataset: string; layout: string; root: string } & ReturnType<typeof evaluationFields>)[];
 }
 
 export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<TrainRunResult> {
@@ -94,7 +94,8 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
       ...(after ? [{ label: `after ${trainer.step} steps`, result: after.result }] : []),
     ];
     if (evaluations.length > 0) printEvaluations(shell, evaluations);
-    const others: { label: string; result: DatasetEvaluation["result"] }[] = [];
+    if (own) printUnexcluded(shell, dataset);
+    const others: { label: string; result: DatasetEvaluation["result"]; notes: string[] }[] = [];
     for (const other of interrupted ? [] : tests) {
       shell.print(`${other.name}  (${other.root})`);
       shell.print(formatDatasetTable(other));
@@ -102,11 +103,10 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
         evaluator!.run(`evaluating on ${other.name}`, other),
       );
       release();
-      others.push({ label: other.name, result });
+      others.push({ label: other.name, result, notes: remarks(other) });
       printEvaluations(shell, others.slice(-1));
+      printUnexcluded(shell, other);
     }
-    const unknown = [dataset, ...tests].flatMap((one) => unexcluded(one) ?? []);
-    for (const sentence of unknown) shell.print(sentence);
     const report = await writeRunReport({
       folder,
       title: options.title,
@@ -114,7 +114,7 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
       config,
       dataset: { name: dataset.name, rows: datasetTable(dataset) },
       evaluations,
-      notes: [...dataset.notes, ...dataset.warnings, ...unknown],
+      notes: remarks(dataset),
       otherDatasets: others,
       metrics: trainer.metrics.read(),
       rankedLists: after ? await rankedLists(dataset, after, 4) : [],
@@ -138,6 +138,7 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
       ...(others.length > 0 && {
         tests: others.map(({ result }, i) => ({
           dataset: tests[i].name,
+          layout: tests[i].layout,
           root: tests[i].root,
           ...evaluationFields(result),
         })),

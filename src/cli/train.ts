@@ -28,7 +28,12 @@ export function register(program: Command): void {
     .option("--set <key=value>", "one setting, over all others; repeatable", collect, [])
     .option("--resume", "go on from the checkpoint in --out, to the same weights as if never stopped")
     .option("--init <checkpoint>", "start from the weights of this checkpoint")
-    .option("--test <dataset>", "evaluate on this dataset too, once trained; repeatable", collect, [])
+    .option(
+      "--test <dataset>",
+      "evaluate on this dataset too, once trained (as LAYOUT:FOLDER where the layout must be said); repeatable",
+      collect,
+      [],
+    )
     .option("--no-evaluate", "do not evaluate before, during and after training")
     .action(
       run(async (shell, folder: string, options: TrainOptions) => {

@@ -2,7 +2,7 @@
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { UserError } from "../errors.js";
-import { separateUnknownCameras } from "./datasets/cameras.js";
+import { separateUnknownCameras, unexcluded } from "./datasets/cameras.js";
 import { isCsv, readCsv } from "./datasets/csv.js";
 import { findCuhk03, readCuhk03 } from "./datasets/cuhk03.js";
 import { listFolder, listSome } from "./datasets/files.js";
@@ -22,7 +22,6 @@ import {
   type Subset,
 } from "./datasets/types.js";
 
-export { unexcluded } from "./datasets/cameras.js";
 export { SUBSET_FOLDERS } from "./datasets/market.js";
 export {
   type Dataset,
@@ -111,6 +110,13 @@ async function detectLayout(place: string): Promise<Layout> {
     `No dataset at ${place}: looked for ${MARKET_FOLDERS}, MSMT17's and CUHK03's lists, and folders of people, found ` +
       `${listSome((await listFolder(place)) ?? [])}.`,
   );
+}
+
+export { unexcluded };
+
+/** What the reader of an evaluation must know of its data. */
+export function remarks(dataset: Dataset): string[] {
+  return [...dataset.notes, ...dataset.warnings, unexcluded(dataset) ?? []].flat();
 }
 
 /** The people to train on. */

@@ -59,7 +59,7 @@ export interface ReportData {
   /** What the reader of the results must know of the data, such as what could not be left out. */
   notes?: readonly string[];
   /** The same network on datasets that it was not trained on, each labelled by its name. */
-  otherDatasets?: Evaluation[];
+  otherDatasets?: (Evaluation & { notes: readonly string[] })[];
   /** Drawn are `loss`, names that begin with `loss.`, and the learning rate `lr`, each over `step`. */
   metrics: MetricsRow[];
   rankedLists: RankedListData[];

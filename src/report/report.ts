@@ -130,16 +130,17 @@ function results(
 }
 
 /** Cross-database: a row for each dataset. */
-function otherDatasets(evaluations: readonly Evaluation[]): Html {
+function otherDatasets(evaluations: NonNullable<ReportData["otherDatasets"]>): Html {
   const rows = evaluations.map(
     (one) => html`<tr><th scope="row">${one.label}</th>${MEASURES.map(({ key }) => html`<td>${percent(one[key])}</td>`)}
       <td>${one.queries}</td></tr>`,
   );
+  const notes = evaluations.flatMap(({ label, notes }) => notes.map((note) => html`<p>${label}: ${note}</p>`));
   return section(
     "Other datasets",
     html`<div class="card"><p class="muted">Evaluated on as they are: nothing was trained or tuned on them.</p>
       <div class="scroll"><table><thead><tr><th scope="col">Dataset</th>${MEASURES.map(({ name }) => html`<th scope="col">${name}</th>`)}
-      <th scope="col">Queries</th></tr></thead><tbody>${rows}</tbody></table></div></div>`,
+      <th scope="col">Queries</th></tr></thead><tbody>${rows}</tbody></table></div>${notes}</div>`,
   );
 }
 

@@ -47,19 +47,22 @@ test.before(async () => {
 
 test("train --test evaluates on other datasets once trained, into JSON, report and table", async () => {
   const args = ["train", first, "--out", out, ...tinyArguments, "--set", "epochs=1"];
-  const { stderr, ...result } = await json(...args, "--test", second, "--test", `csv:${list}`);
+  const { stderr, ...result } = await json(...args, "--test", second, "--test", `csv:${list}`, "--test", people);
   assert.equal(
     result.tests.map((one: { dataset: string; queries: number }) => [one.dataset, one.queries]),
     [
       ["second", 2],
       ["list", 2],
+      ["people", 2],
     ],
   );
   const page = readFileSync(result.report, "utf8");
   assert.match(page, "Other datasets");
   assert.match(page, '<th scope="row">second</th>');
+  assert.match(page, "people: The camera of 2 of 2 queries is not known");
   // The list holds the first dataset's images.
-  const { dataset: _, root: __, ...fields } = result.tests[1];
+  const { dataset: _, layout, root: __, ...fields } = result.tests[1];
+  assert.is(layout, "csv");
   after = result.after;
   assert.equal(fields, after);
   const alone = await json("evaluate", second, ...weights);
