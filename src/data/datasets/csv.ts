@@ -1,7 +1,8 @@
 /**
  * A list of images as CSV: `path, pid, camid, subset`, the last two of which may be left out or empty. A first row with
  * the columns' names allows any order and further columns. Paths are relative to the file; quotes, a byte order mark,
- * CRLF and the delimiters `;` and tab are understood. People and cameras may have any names; pid -1 is junk.
+ * CRLF and the delimiters `;` and tab are understood. People and cameras may have any names; pid -1 is junk, camid -1 or
+ * none an unknown camera.
  */
 import { basename, dirname, extname, resolve } from "node:path";
 import { UserError } from "../../errors.js";
@@ -26,7 +27,7 @@ export async function readCsv(file: string, request: ReadRequest): Promise<Datas
   const folder = dirname(file);
   const pids = numberPeople(rows.map(({ pid }) => pid));
   const cameras = numberNames(
-    rows.map(({ camid }) => camid).filter((camid) => camid !== ""),
+    rows.map(({ camid }) => camid).filter((camid) => camid !== "" && camid !== "-1"),
     0,
   );
   const samples = rows.map(

@@ -60,6 +60,7 @@ async function unpack(mat: string, kind: string, folder: string, onProgress: Loa
   (await hdf5.ready).activate_throwing_error_handler();
   const damaged = (what: string, cause?: unknown) =>
     new UserError(`${mat} is no intact cuhk-03.mat: ${what}. Was it fetched in full?`, { cause });
+  const writing = new Set<Promise<unknown>>();
   let file: H5File | undefined;
   try {
     file = new hdf5.File(mat, "r");
@@ -67,7 +68,6 @@ async function unpack(mat: string, kind: string, folder: string, onProgress: Loa
     const pairs = cell(file.get(kind)).references.map((reference) => cell(find(reference)));
     const total = pairs.reduce((sum, { references }) => sum + references.length, 0);
     let done = 0;
-    const writing = new Set<Promise<unknown>>();
     for (const [pair, { references, shape }] of pairs.entries()) {
       const [images, people] = shape;
       if (images !== IMAGES_PER_PERSON) throw new Error(`${kind}{${pair + 1}} has the shape ${shape.join(" x ")}`);
@@ -78,8 +78,13 @@ async function unpack(mat: string, kind: string, folder: string, onProgress: Loa
           const view = image < IMAGES_PER_PERSON / 2 ? 1 : 2;
           const name = `${pair + 1}_${padded(person + 1, 3)}_${view}_${padded(image + 1, 2)}.png`;
           const { data, ...raw } = picture;
-          const written = sharp(data, { raw: { ...raw, channels: 3 } }).toFile(join(folder, name));
-          const settled = written.finally(() => writing.delete(settled));
+          const path = join(folder, name);
+          const written = sharp(data, { raw: { ...raw, channels: 3 } }).toFile(path);
+          const settled = written
+            .catch((cause) => {
+              throw new UserError(`Cannot write ${path}: ${cause.message}. Is the disk full?`, { cause });
+            })
+            .finally(() => writing.delete(settled));
           writing.add(settled);
           if (writing.size >= IN_FLIGHT) await Promise.race(writing);
         }
@@ -88,7 +93,8 @@ async function unpack(mat: string, kind: string, folder: string, onProgress: Loa
     }
     await Promise.all(writing);
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== undefined) throw cause;
+    await Promise.allSettled(writing);
+    if (cause instanceof UserError) throw cause;
     // Of a stack of HDF5's messages the last one says why.
     const { message } = cause as Error;
     throw damaged([...message.matchAll(/\(\): (.*)$/gm)].at(-1)?.[1] ?? message, cause);

@@ -46,13 +46,12 @@ test("no header, no cameras, no subsets: each against all others", () =>
 
 test("some cameras only: the others are counted", () =>
   withFolder(async (root) => {
-    const text = "path,pid,camid,subset\na.jpg,1,3,query\nb.jpg,1,,query\nc.jpg,1,4,gallery\n";
-    const dataset = await loadDataset(await putList(root, text, ["a.jpg", "b.jpg", "c.jpg"]), ["query", "gallery"]);
-    assert.equal(
-      dataset.query.map(({ camid }) => Math.sign(camid) * Math.min(Math.abs(camid), 3)),
-      [3, -2],
-    );
-    assert.match(unexcluded(dataset) ?? "", "camera of 1 of 2 queries");
+    const text = "path,pid,camid,subset\na.jpg,1,3,query\nb.jpg,1,,query\nc.jpg,1,4,gallery\nd.jpg,1,-1,query\n";
+    const images = ["a.jpg", "b.jpg", "c.jpg", "d.jpg"];
+    const { query, gallery } = await loadDataset(await putList(root, text, images), ["query", "gallery"]);
+    assert.equal([query[0].camid, gallery[0].camid], [3, 4]);
+    assert.ok(query[1].camid < 0 && query[2].camid < 0 && query[1].camid !== query[2].camid);
+    assert.match(unexcluded({ query }) ?? "", "camera of 2 of 3 queries");
   }));
 
 test("what is wrong is named with its line", () =>
