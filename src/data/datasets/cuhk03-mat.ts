@@ -82,7 +82,8 @@ async function unpack(mat: string, kind: string, folder: string, onProgress: Loa
           const written = sharp(data, { raw: { ...raw, channels: 3 } }).toFile(path);
           const settled = written
             .catch((cause) => {
-              throw new UserError(`Cannot write ${path}: ${cause.message}. Is the disk full?`, { cause });
+              const reason = cause.message.trim().split("\n").at(-1);
+              throw new UserError(`Cannot write ${path}: ${reason}. Is the disk full?`, { cause });
             })
             .finally(() => writing.delete(settled));
           writing.add(settled);

@@ -61,6 +61,15 @@ test("the pytorch tree: cameras of the names, the folder -1, 0000, val and multi
     assert.match(formatDatasetTable(all), "train: train_all");
   }));
 
+test("beside the tree that it was sorted from, the pytorch tree is asked for", () =>
+  withFolder(async (root) => {
+    await putPytorch(join(root, "pytorch"));
+    await put(join(root, "bounding_box_train", "0002_c1s1_000451_03.jpg"));
+    assert.is((await loadDataset(root, ["train"])).layout, "market");
+    const { layout, train } = await loadDataset(root, ["train"], { layout: "pytorch" });
+    assert.equal([layout, train.length], ["pytorch", 2]);
+  }));
+
 test("MSMT17 sorted into a tree: person 0000 is somebody there", () =>
   withFolder(async (root) => {
     for (const file of [
