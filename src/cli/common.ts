@@ -12,7 +12,7 @@ import { ParameterStore } from "../nn/parameters.js";
 import { Extractor, extractionBatch } from "../retrieval/extractor.js";
 import type { RankingResult } from "../retrieval/metrics.js";
 import { type Checkpoint, readCheckpoint, restore } from "../training/checkpoint.js";
-import { modelConfigOf } from "../training/config.js";
+import { detectorErrorsOf, modelConfigOf } from "../training/config.js";
 import type { Shell } from "./shell.js";
 
 /** The network that ships: trained on synthetic people (weights/README.md). */
@@ -35,8 +35,17 @@ export interface LoadedNetwork {
   close(): Promise<void>;
 }
 
-/** A network ready to represent images. @param weights a checkpoint; by default the one that ships */
-export async function loadNetwork(device: Device, weights: string | undefined, flip: boolean): Promise<LoadedNetwork> {
+/**
+ * A network ready to represent images.
+ * @param weights a checkpoint; by default the one that ships
+ * @param perturb amount of the detector errors to add, drawn as the checkpoint's training drew them
+ */
+export async function loadNetwork(
+  device: Device,
+  weights: string | undefined,
+  flip: boolean,
+  perturb = 0,
+): Promise<LoadedNetwork> {
   const path = weights ?? SHIPPED_WEIGHTS;
   if (!existsSync(path)) {
     throw new UserError(
@@ -55,7 +64,10 @@ export async function loadNetwork(device: Device, weights: string | undefined, f
     flip,
     batch: extractionBatch(config, device.profile, flip),
   });
-  const pool = new DecodePool({ maxPixels: maxPicturePixels(config.imageSize) });
+  const pool = new DecodePool({
+    maxPixels: maxPicturePixels(config.imageSize),
+    perturb: detectorErrorsOf({ ...checkpoint.config, perturb }),
+  });
   const close = async () => {
     await pool.close();
     extractor.destroy();

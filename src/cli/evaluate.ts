@@ -1,9 +1,11 @@
 import type { Command } from "commander";
+import { PERTURB_OPTION, perturbAmount } from "./perturb-option.js";
 import { run, type Shell } from "./shell.js";
 
 interface EvaluateOptions {
   weights?: string;
   flip: boolean;
+  perturb?: number | true;
   report?: string;
   strict?: boolean;
 }
@@ -16,6 +18,7 @@ export function register(program: Command): void {
     .argument("<datasets...>", "folders with query and bounding_box_test, in the layout of Market-1501")
     .option("--weights <checkpoint>", "the network; by default the small one that ships")
     .option("--no-flip", "use the image alone, without averaging in its mirror image")
+    .option(...PERTURB_OPTION)
     .option("--report <file>", "also write a page with CMC curve and ranked lists (one dataset)")
     .option("--strict", "fail on an image that cannot be read instead of leaving it out")
     .action(
@@ -26,7 +29,14 @@ export function register(program: Command): void {
         const { loadNetwork, openDevice } = await import("./common.js");
         const device = await openDevice(shell);
         try {
-          const network = await loadNetwork(device, options.weights, options.flip);
+          const perturb = perturbAmount(options.perturb) ?? 0;
+          const network = await loadNetwork(device, options.weights, options.flip, perturb);
+          const trained = network.checkpoint.config.perturb;
+          if (trained !== perturb) {
+            shell.note(
+              `The network was trained with detector errors of amount ${trained} added, and is evaluated with ${perturb} (--perturb).`,
+            );
+          }
           const results = [];
           for (const dataset of datasets) results.push(await evaluateOne(shell, device, network, dataset, options));
           await network.close();
@@ -90,6 +100,7 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
     adapter: device.profile.name,
     weights: network.checkpoint.path,
     flip: options.flip,
+    perturb: perturbAmount(options.perturb) ?? 0,
     ...evaluationFields(evaluation.result),
     unreadable: unreadable.count,
     extractSeconds: evaluation.extractSeconds,

@@ -15,7 +15,7 @@ import type { Timing } from "../report/data.js";
 import { type DatasetEvaluation, evaluateDataset } from "../retrieval/evaluate.js";
 import { Extractor, extractionBatch } from "../retrieval/extractor.js";
 import { type Checkpoint, checkResumable, readCheckpoint } from "../training/checkpoint.js";
-import { modelConfigOf, type TrainConfig } from "../training/config.js";
+import { detectorErrorsOf, modelConfigOf, type TrainConfig } from "../training/config.js";
 import { CHECKPOINT_FILE, type StepReport, Trainer } from "../training/trainer.js";
 import { canEvaluate, countUnreadable, evaluationFields, printEvaluations } from "./common.js";
 import { rankedLists, writeRunReport } from "./run-report.js";
@@ -33,6 +33,8 @@ export interface TrainRunOptions {
   /** A checkpoint whose weights training starts from. */
   readonly init?: string;
   readonly evaluate: boolean;
+  /** Whether to evaluate the untrained network too. Default: true. */
+  readonly evaluateBefore?: boolean;
   readonly title: string;
   /** Timings of what came before, for the report. */
   readonly timings?: readonly Timing[];
@@ -46,6 +48,9 @@ export interface TrainRunResult {
   report: string;
   skippedImages: number;
   trainSeconds: number;
+  /** Of the steps done now, without those done before a resume; 0 where there was none to do. */
+  secondsPerStep: number;
+  evaluateSeconds: number;
   before?: ReturnType<typeof evaluationFields>;
   after?: ReturnType<typeof evaluationFields>;
 }
@@ -73,9 +78,11 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
   );
   const evaluator =
     options.evaluate && canEvaluate(dataset) ? await Evaluator.create(shell, options, trainer, onUnreadable) : null;
+  const resumedAt = trainer.step;
   try {
     const before =
       evaluator &&
+      (options.evaluateBefore ?? true) &&
       (await time("Evaluation before training", undefined, () => evaluator.run("evaluating the untrained network")));
     const interrupted = await time("Training", `${trainer.totalSteps - trainer.step} steps`, () =>
       trainLoop(shell, config, trainer, evaluator),
@@ -100,11 +107,12 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
       rankedLists: after ? await rankedLists(dataset, after, 4) : [],
       timings,
     });
-    for (const e of [before, after]) e?.release();
+    for (const e of [before, after]) if (e) e.release();
     if (unreadable.count > 0) shell.warn(`${unreadable.count} images could not be read and were skipped.`);
     shell.print(`checkpoint: ${trainer.checkpointPath}`);
     shell.print(`report:     ${report}`);
-    const training = timings.find((t) => t.name === "Training");
+    const secondsOf = (name: string) => (timings.find((t) => t.name === name)?.milliseconds ?? 0) / 1000;
+    const trainSeconds = secondsOf("Training");
     return {
       steps: trainer.step,
       epochs: trainer.epoch,
@@ -112,7 +120,9 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
       checkpoint: trainer.checkpointPath,
       report,
       skippedImages: unreadable.count,
-      trainSeconds: (training?.milliseconds ?? 0) / 1000,
+      trainSeconds,
+      secondsPerStep: trainSeconds / Math.max(1, trainer.step - resumedAt),
+      evaluateSeconds: secondsOf("Evaluation after training"),
       ...(before && { before: evaluationFields(before.result) }),
       ...(after && { after: evaluationFields(after.result) }),
     };
@@ -199,6 +209,7 @@ class Evaluator {
     const pool = new DecodePool({
       workers: config.workers ?? undefined,
       maxPixels: maxPicturePixels(config.imageSize),
+      perturb: detectorErrorsOf(config),
     });
     return new Evaluator(shell, options, extractor, pool, onUnreadable);
   }
@@ -242,7 +253,7 @@ async function priorsFor(shell: Shell, dataset: Dataset, config: TrainConfig): P
   const [rows, cols] = featureSize(config.imageSize);
   const { priors, counts } = await loadPriors(
     dataset,
-    { rows, cols, labels: config.labels },
+    { rows, cols, labels: config.labels, perturb: detectorErrorsOf(config) },
     { onProgress: shell.onProgress("coarse priors") },
   );
   shell.note(

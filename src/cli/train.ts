@@ -1,12 +1,15 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { PERTURB_OPTION, perturbSettings } from "./perturb-option.js";
 import { collect, run } from "./shell.js";
 
 interface TrainOptions {
   out: string;
   preset?: string;
   config?: string;
+  variant?: string;
+  perturb?: number | true;
   set: string[];
   resume?: boolean;
   init?: string;
@@ -23,6 +26,8 @@ export function register(program: Command): void {
     .option("--preset <name>", "paper (ResNet-50 at 384x128) or small (for CPUs)")
     .option("--config <file>", "YAML file of settings, over the preset")
     .option("--set <key=value>", "one setting, over all others; repeatable", collect, [])
+    .option("--variant <name>", "a variant of the paper's tables, such as mt-only; mpn ablate --list names them")
+    .option(...PERTURB_OPTION)
     .option("--resume", "go on from the checkpoint in --out, to the same weights as if never stopped")
     .option("--init <checkpoint>", "start from the weights of this checkpoint")
     .option("--no-evaluate", "do not evaluate before, during and after training")
@@ -35,7 +40,8 @@ export function register(program: Command): void {
         // A resumed run goes on with its own settings, unless others are named.
         const own = join(options.out, CONFIG_FILE);
         const file = options.config ?? (options.resume && !options.preset && existsSync(own) ? own : undefined);
-        const config = loadConfig({ preset: options.preset, file, set: options.set });
+        const { preset, variant } = options;
+        const config = loadConfig({ preset, file, variant, set: [...perturbSettings(options), ...options.set] });
         const dataset = await loadDataset(folder, ["train"]);
         if (options.evaluate && !canEvaluate(dataset)) {
           shell.warn(

@@ -55,6 +55,11 @@ tbody tr:last-child > * { border-bottom: 0; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; }
 .legend b.right { color: var(--right); } .legend b.wrong { color: var(--wrong); } .legend b.query { color: var(--accent); }
 .chart { min-height: 300px; }
+.plots { margin-top: 16px; }
+.dots { width: 100%; height: auto; display: block; font-size: 12.5px; fill: var(--text); }
+.dots .tick { fill: var(--muted); } .dots .rule { stroke: var(--line); }
+.dots .bar { stroke: var(--series-0); stroke-width: 5; opacity: .3; } .dots .mean { stroke: var(--series-0); stroke-width: 2.5; }
+.dots circle { fill: none; stroke: var(--series-1); stroke-width: 1.6; }
 .uplot .u-legend { text-align: left; font-size: 13px; color: var(--text); margin-top: 6px; }
 .u-legend .u-series > * { padding: 2px 4px; }
 .u-legend th, .u-legend td { border: 0; text-align: left; }
