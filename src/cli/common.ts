@@ -5,6 +5,7 @@ import type { Dataset } from "../data/dataset.js";
 import { DecodePool } from "../data/decode-pool.js";
 import { maxPicturePixels } from "../data/image-batch.js";
 import type { OnUnreadable } from "../data/loader.js";
+import type { DetectorErrors } from "../data/perturb.js";
 import { UserError } from "../errors.js";
 import { Device } from "../gpu/device.js";
 import type { ModelConfig } from "../models/config.js";
@@ -31,6 +32,7 @@ export interface LoadedNetwork {
   readonly config: ModelConfig;
   readonly store: ParameterStore;
   readonly extractor: Extractor;
+  readonly perturb?: DetectorErrors;
   readonly pool: DecodePool;
   close(): Promise<void>;
 }
@@ -64,16 +66,14 @@ export async function loadNetwork(
     flip,
     batch: extractionBatch(config, device.profile, flip),
   });
-  const pool = new DecodePool({
-    maxPixels: maxPicturePixels(config.imageSize),
-    perturb: detectorErrorsOf({ ...checkpoint.config, perturb }),
-  });
+  const errors = detectorErrorsOf({ ...checkpoint.config, perturb });
+  const pool = new DecodePool({ maxPixels: maxPicturePixels(config.imageSize), perturb: errors });
   const close = async () => {
     await pool.close();
     extractor.destroy();
     store.destroy(device);
   };
-  return { checkpoint, config, store, extractor, pool, close };
+  return { checkpoint, config, store, extractor, perturb: errors, pool, close };
 }
 
 /** Warns of each image that cannot be read, and counts them. */

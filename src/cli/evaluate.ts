@@ -86,7 +86,7 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
       },
       evaluations: [{ label: network.checkpoint.path, ...evaluation.result }],
       metrics: [],
-      rankedLists: await rankedLists(dataset, evaluation, 8),
+      rankedLists: await rankedLists(dataset, evaluation, 8, network.perturb),
       timings: [
         { name: "Features", milliseconds: 1000 * evaluation.extractSeconds },
         { name: "Ranking", milliseconds: 1000 * evaluation.rankSeconds },

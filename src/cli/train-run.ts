@@ -104,7 +104,7 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
       dataset: { name: dataset.name, rows: datasetTable(dataset) },
       evaluations,
       metrics: trainer.metrics.read(),
-      rankedLists: after ? await rankedLists(dataset, after, 4) : [],
+      rankedLists: after ? await rankedLists(dataset, after, 4, detectorErrorsOf(config)) : [],
       timings,
     });
     for (const e of [before, after]) if (e) e.release();

@@ -35,8 +35,8 @@ export async function renderAblationPage(data: AblationData, summary: AblationSu
         const { note, curves = [] } = data.tables[i];
         return section(
           title,
-          html`${gridTable(tableGrid(data, rows))}
-            ${note === undefined ? nothing : html`<p class="muted">${note}</p>`}
+          html`${gridTable(tableGrid(data, i, rows))}
+            ${note === undefined ? nothing : html`<p class="muted note">${note}</p>`}
             <div class="grid plots">${PLOTTED.map((measure) => dotPlot(data, rows, measure))}
             ${curves.map((curve) => plot(weightChart(data, curve)))}</div>`,
         );
@@ -53,7 +53,7 @@ export async function renderAblationPage(data: AblationData, summary: AblationSu
 }
 
 function gridTable({ head, rows }: Grid): Html {
-  return html`<div class="card"><div class="scroll"><table>
+  return html`<div class="card"><div class="scroll"><table class="wide">
     <thead><tr>${head.map((text) => html`<th scope="col">${text}</th>`)}</tr></thead>
     <tbody>${rows.map(([first, ...rest]) => html`<tr><th scope="row">${first}</th>${rest.map((text) => html`<td>${text}</td>`)}</tr>`)}</tbody>
     </table></div></div>`;

@@ -32,6 +32,8 @@ export interface AblationData extends Pick<ReportData, "title" | "subtitle" | "a
     readonly id: string;
     readonly title: string;
     readonly note?: string;
+    /** Of the paper's columns. */
+    readonly databases: readonly string[];
     readonly rows: readonly { readonly variant: string; readonly label: string; readonly against: string }[];
     readonly curves?: readonly {
       readonly title: string;
@@ -136,8 +138,8 @@ function pairedText(paired: Paired | null | undefined): string {
   return low === null || high === null ? signed(mean) : `${signed(mean)} [${signed(low)}, ${signed(high)}]`;
 }
 
-export function tableGrid(data: AblationData, rows: readonly RowSummary[]): Grid {
-  const columns = Object.keys(data.databases).filter((key) => rows.some(({ paper }) => paper?.[key]));
+export function tableGrid(data: AblationData, place: number, rows: readonly RowSummary[]): Grid {
+  const columns = data.tables[place].databases;
   const measures = Object.keys(MEASURES) as Measure[];
   return {
     head: [
@@ -146,7 +148,7 @@ export function tableGrid(data: AblationData, rows: readonly RowSummary[]): Grid
       "Seeds",
       "mAP less reference",
       "mAP less row above",
-      ...columns.map((key) => `Paper: ${data.databases[key]}`),
+      ...columns.map((key) => `Paper, ${data.databases[key]}`),
     ],
     rows: rows.map(({ label, results, failed, against, above, paper }) => [
       label,
@@ -199,7 +201,7 @@ export function ablationMarkdown(data: AblationData, summary: AblationSummary): 
     [line(head), `|${head.map((_, i) => (i === 0 ? " --- |" : " ---: |")).join("")}`, ...rows.map(line)].join("\n");
   const parts = [`# ${data.title}`, runsText(data), `Adapter: ${data.adapter.name}. ${EXPLANATION}`];
   for (const [i, { title, rows }] of summary.tables.entries()) {
-    parts.push(`## ${title}`, grid(tableGrid(data, rows)));
+    parts.push(`## ${title}`, grid(tableGrid(data, i, rows)));
     const { note } = data.tables[i];
     if (note) parts.push(note);
   }

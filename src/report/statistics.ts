@@ -44,7 +44,7 @@ export function pairedDifference(a: ReadonlyMap<number, number>, b: ReadonlyMap<
 
 /** The 97.5% quantile of Student's t: exact where few degrees of freedom leave the expansion off by more than 1e-3. */
 export function studentT975(freedom: number): number {
-  const exact = [12.7062, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691];
+  const exact = [12.7062, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691, 2.36462, 2.306];
   if (freedom <= exact.length) return exact[freedom - 1];
   // Cornish-Fisher expansion about the normal quantile.
   const z = 1.959964;

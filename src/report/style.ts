@@ -56,6 +56,9 @@ tbody tr:last-child > * { border-bottom: 0; }
 .legend b.right { color: var(--right); } .legend b.wrong { color: var(--wrong); } .legend b.query { color: var(--accent); }
 .chart { min-height: 300px; }
 .plots { margin-top: 16px; }
+header + .muted { margin-top: 14px; }
+.wide { font-size: 13.5px; } .wide :is(th, td):not(:first-child) { padding-left: 11px; } .wide th[scope="row"] { white-space: nowrap; } .wide thead th { vertical-align: bottom; }
+.note { margin: 10px 0 0; font-size: 13px; }
 .dots { width: 100%; height: auto; display: block; font-size: 12.5px; fill: var(--text); }
 .dots .tick { fill: var(--muted); } .dots .rule { stroke: var(--line); }
 .dots .bar { stroke: var(--series-0); stroke-width: 5; opacity: .3; } .dots .mean { stroke: var(--series-0); stroke-width: 2.5; }

@@ -67,7 +67,7 @@ const variant = (
 const SOFT_WEIGHTS = [0.01, 0.1, 1, 10];
 const soft = (layer: "conv1" | "conv2") =>
   SOFT_WEIGHTS.map((weight) =>
-    variant(`soft-${layer}-${weight}`, `Soft sharing of ${layer}, weight ${weight}`, {
+    variant(`soft-${layer}-${weight}`, `${layer} soft, weight ${weight}`, {
       ...NAIVE,
       softShare: layer,
       softShareWeight: weight,
@@ -149,6 +149,8 @@ export interface PaperTable {
   readonly title: string;
   /** In the paper's order. */
   readonly rows: readonly TableRow[];
+  /** Databases that the paper reports there. */
+  readonly databases: readonly (keyof PaperFigures)[];
   /** What the paper's figures leave out. */
   readonly note?: string;
   readonly curves?: readonly WeightCurve[];
@@ -168,11 +170,13 @@ export const TABLES: readonly PaperTable[] = [
   {
     id: "1",
     title: "Table 1: components of MPN",
+    databases: ["market", "duke", "cuhkDetected", "cuhkLabeled"],
     rows: rowsAgainst("mpn", ["baseline", "mt-only", "naive-mtl", "c1-s", "c2-s", "c1-s-c2-s", "cf", "mpn0", "mpn"]),
   },
   {
     id: "2",
     title: "Table 2: priors of body part locations",
+    databases: ["market", "duke"],
     rows: rowsAgainst("mpn0", ["baseline", "mt-only", "uniform-division", "roi-resize", "mpn0"], {
       mpn0: "Ours (MPN without CA)",
     }),
@@ -180,6 +184,7 @@ export const TABLES: readonly PaperTable[] = [
   {
     id: "3",
     title: "Table 3: feature space alignment",
+    databases: ["market", "duke"],
     rows: rowsAgainst("cf", ["baseline", "naive-mtl", "batch-wise", "sample-wise-sum", "sample-wise", "cf"], {
       cf: "Class-wise (CF alone)",
     }),
@@ -187,12 +192,13 @@ export const TABLES: readonly PaperTable[] = [
   {
     id: "9",
     title: "Fig. 9: hard and soft parameter sharing",
+    databases: ["market", "duke"],
     rows: [
       ...rowsAgainst("c1-s", ["naive-mtl", ...softNames("conv1"), "c1-s"], {
         "naive-mtl": "No sharing (Naive MTL)",
-        "c1-s": "Hard sharing of conv1 (C1-S)",
+        "c1-s": "conv1 hard (C1-S)",
       }),
-      ...rowsAgainst("c2-s", [...softNames("conv2"), "c2-s"], { "c2-s": "Hard sharing of conv2 (C2-S)" }),
+      ...rowsAgainst("c2-s", [...softNames("conv2"), "c2-s"], { "c2-s": "conv2 hard (C2-S)" }),
     ],
     note:
       "The paper draws soft sharing without numbers. Its text (Sec. 5.3.2) puts hard sharing of conv1 above the best of " +
