@@ -65,10 +65,12 @@ export async function ablationRun(shell: Shell, options: AblationOptions) {
   let output = await writeTables(options, seeds, planned.length, [...done.values()]);
   for (const [i, run] of planned.entries()) {
     if (done.has(run)) continue;
-    const left = timeLeft(planned, done);
     const title = `${variantOf(run.variant).title}, seed ${run.seed}`;
-    shell.note(`run ${i + 1}/${planned.length}: ${title}${left === null ? "" : `  (${formatSeconds(left)} left)`}`);
-    const result = await oneRun(shell, options, run, done.size === 0);
+    const resume = existsSync(join(run.folder, CHECKPOINT_FILE));
+    const left = timeLeft(planned, done);
+    const remarks = [resume && "from its checkpoint", left !== null && `${formatSeconds(left)} left`].filter(Boolean);
+    shell.note(`run ${i + 1}/${planned.length}: ${title}${remarks.length > 0 ? `  (${remarks.join(", ")})` : ""}`);
+    const result = await oneRun(shell, options, run, resume, done.size === 0);
     interrupted = result === null;
     if (!result) break;
     done.set(run, result);
@@ -92,12 +94,12 @@ async function oneRun(
   shell: Shell,
   { device, dataset, init }: AblationOptions,
   { variant, seed, config, folder }: Planned,
+  resume: boolean,
   talkative: boolean,
 ): Promise<AblationRun | null> {
   const run = { variant, seed, adapter: device.profile.name };
   // The dataset's table and priors are told once, tables of single runs not at all.
   const quiet: Shell = { ...shell, print: () => {}, note: talkative ? shell.note : () => {} };
-  const resume = existsSync(join(folder, CHECKPOINT_FILE));
   let result: AblationRun;
   try {
     const { interrupted, steps, secondsPerStep, evaluateSeconds, after } = await trainRun(quiet, {

@@ -10,6 +10,8 @@ import { temporaryFolder, tinyArguments, writeTinyDataset } from "../support/tin
 const folder = temporaryFolder();
 const dataset = join(folder, "dataset");
 const out = join(folder, "ablation");
+/** Long enough to be killed in between. */
+const settings = [...tinyArguments, "--set", "epochs=20"];
 const ablate = (...more: string[]) => [
   "ablate",
   "--data",
@@ -20,7 +22,7 @@ const ablate = (...more: string[]) => [
   "1",
   "--seeds",
   "2",
-  ...tinyArguments,
+  ...settings,
   ...more,
 ];
 const pair = ["--variants", "mpn,mt-only"];
@@ -30,10 +32,14 @@ const runs = ["mt-only", "mpn"].flatMap((variant) => [0, 1].map((seed) => result
 test.before(() => writeTinyDataset(dataset));
 
 test("killed half way, it goes on from the checkpoint and repeats nothing", async () => {
-  // The third run (seed 1 of the first variant) dies as it begins its training; two are finished by then.
+  // The third run (seed 1 of the first variant) dies between its first checkpoint and its end.
+  const third = join(out, "mt-only", "seed-1", "checkpoint.safetensors");
+  let watching: NodeJS.Timeout | undefined;
   const killed = await mpn(ablate(...pair), (child, stderr) => {
-    if (/run 3\/4/.test(stderr)) child.kill("SIGKILL");
+    if (!/run 3\/4/.test(stderr)) return;
+    watching ??= setInterval(() => existsSync(third) && child.kill("SIGKILL"), 2);
   });
+  clearInterval(watching);
   assert.is(killed.code, null, killed.stderr);
   assert.match(killed.stderr, /run 1\/4: MT Only, seed 0/);
   assert.match(killed.stderr, /run 2\/4: MPN, seed 0 {2}\(\d+s left\)/);
@@ -46,11 +52,22 @@ test("killed half way, it goes on from the checkpoint and repeats nothing", asyn
   assert.is(again.code, 0, again.stderr);
   assert.match(again.stderr, "2 of 4 runs are done already");
   assert.not.match(again.stderr, /run [12]\/4/);
+  assert.match(again.stderr, /run 3\/4: MT Only, seed 1 {2}\(from its checkpoint, /);
   assert.match(again.stderr, /run 4\/4: MPN, seed 1/);
   assert.equal(
     [runs[0], runs[2]].map((path) => statSync(path).mtimeMs),
     before,
   );
+  // The same weights as in one go, and by the command for a single run.
+  const single = join(folder, "single");
+  const train = ["train", dataset, "--out", single, "--variant", "mt-only", "--no-evaluate", ...settings];
+  const { code, stderr } = await mpn([...train, "--set", "seed=1"]);
+  assert.is(code, 0, stderr);
+  const [whole, resumed] = await Promise.all([
+    readCheckpoint(join(single, "checkpoint.safetensors")),
+    readCheckpoint(third),
+  ]);
+  assert.equal([...resumed.weights], [...whole.weights]);
 });
 
 test("the tables hold every run, mean and spread, paired differences and the paper's figures", async () => {
@@ -60,10 +77,10 @@ test("the tables hold every run, mean and spread, paired differences and the pap
   assert.equal(
     result.runs.map((run: { variant: string; seed: number; steps: number }) => [run.variant, run.seed, run.steps]),
     [
-      ["mt-only", 0, 6],
-      ["mpn", 0, 6],
-      ["mt-only", 1, 6],
-      ["mpn", 1, 6],
+      ["mt-only", 0, 40],
+      ["mpn", 0, 40],
+      ["mt-only", 1, 40],
+      ["mpn", 1, 40],
     ],
   );
   const [{ title, rows }] = result.tables;
