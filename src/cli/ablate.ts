@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { UserError } from "../errors.js";
+import { openDataset } from "./dataset-options.js";
 import { PERTURB_OPTION, perturbSettings } from "./perturb-option.js";
 import { collect, run, type Shell, wholeNumber } from "./shell.js";
 
@@ -72,13 +73,12 @@ export function register(program: Command): void {
           });
         }
         const { loadConfig } = await import("../training/config.js");
-        const { loadDataset } = await import("../data/dataset.js");
         const { openDevice } = await import("./common.js");
         const { ablationRun } = await import("./ablate-run.js");
         const set = [...perturbSettings(options), ...options.set];
         const configOf = (variant: string) => loadConfig({ preset, file, variant, set });
         const configs = new Map(asked.map((name) => [name, { ...configOf(name), evaluateEvery: 0 }]));
-        const dataset = await loadDataset(data);
+        const dataset = await openDataset(shell, data, ["train", "query", "gallery"]);
         const device = await openDevice(shell);
         try {
           return await ablationRun(shell, { device, dataset, configs, tables, seeds, folder: out, init });
