@@ -5,10 +5,14 @@ export {
   type Dataset,
   datasetTable,
   formatDatasetTable,
+  LAYOUTS,
+  type Layout,
+  type LoadOptions,
   loadDataset,
   type Sample,
   type Subset,
   trainIdentities,
+  unexcluded,
 } from "./data/dataset.js";
 export { DecodePool, type DecodePoolOptions } from "./data/decode-pool.js";
 export { type DecodeOptions, decodeImage, ImageError, type RgbImage } from "./data/image.js";
@@ -36,6 +40,12 @@ export { type DatasetEvaluation, evaluateDataset } from "./retrieval/evaluate.js
 export { type Extraction, Extractor, type ExtractorOptions } from "./retrieval/extractor.js";
 export { type Attention, GradCam } from "./retrieval/gradcam.js";
 export { evaluateRanking, type Labels, type RankingInput, type RankingResult } from "./retrieval/metrics.js";
+export {
+  evaluateMultiQuery,
+  type MultiQueryEvaluation,
+  type Pooling,
+  pooledFeatures,
+} from "./retrieval/multi-query.js";
 export { bestMatches, type LabelledMatch, type Match, rankedList } from "./retrieval/ranked-list.js";
 export { cosineSimilarity, type Features, type SimilarityTiles } from "./retrieval/similarity.js";
 // Training

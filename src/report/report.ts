@@ -21,7 +21,8 @@ export async function renderReport(data: ReportData): Promise<string> {
     html`<div class="card"><h3>${chart.title}</h3><div class="chart" data-chart="${charts.push(chart) - 1}"></div></div>`;
 
   const sections = [
-    data.evaluations.length ? results(data.evaluations, plot) : nothing,
+    data.evaluations.length ? results(data.evaluations, plot, data.notes) : nothing,
+    data.otherDatasets?.length ? otherDatasets(data.otherDatasets) : nothing,
     data.rankedLists.length ? await rankedLists(data.rankedLists) : nothing,
     section(
       "Training",
@@ -46,7 +47,11 @@ const MEASURES = [
   { key: "mAPTrapezoid", name: "mAP (trapezoid: original Market-1501 code)" },
 ] as const;
 
-function results(evaluations: readonly Evaluation[], plot: (chart: Chart) => Html): Html {
+function results(
+  evaluations: readonly Evaluation[],
+  plot: (chart: Chart) => Html,
+  notes: readonly string[] = [],
+): Html {
   const [first, last] = [evaluations[0], evaluations[evaluations.length - 1]];
   const compared = evaluations.length > 1;
   const figures = (["rank1", "rank5", "mAP", "mAPTrapezoid"] as const).map(
@@ -63,7 +68,7 @@ function results(evaluations: readonly Evaluation[], plot: (chart: Chart) => Htm
       ${compared ? html`<td>${points(last[key] - first[key])}</td>` : nothing}</tr>`,
   );
   const counts = html`<p class="muted">${last.queries} queries counted, ${last.skipped} skipped for want of a right gallery image.
-    Gallery images of the query's own camera and junk are left out.</p>`;
+    Gallery images of the query's own camera and junk are left out.</p>${notes.map((note) => html`<p>${note}</p>`)}`;
   return html`<dl class="figures">${figures}</dl>
     ${section(
       "Retrieval",
@@ -72,6 +77,21 @@ function results(evaluations: readonly Evaluation[], plot: (chart: Chart) => Htm
         ${compared ? html`<th scope="col">Change</th>` : nothing}</tr></thead>
         <tbody>${rows}</tbody></table></div>${counts}</div>${plot(cmcChart(evaluations))}</div>`,
     )}`;
+}
+
+/** Cross-database: a row for each dataset. */
+function otherDatasets(evaluations: NonNullable<ReportData["otherDatasets"]>): Html {
+  const rows = evaluations.map(
+    (one) => html`<tr><th scope="row">${one.label}</th>${MEASURES.map(({ key }) => html`<td>${percent(one[key])}</td>`)}
+      <td>${one.queries}</td></tr>`,
+  );
+  const notes = evaluations.flatMap(({ label, notes }) => notes.map((note) => html`<p>${label}: ${note}</p>`));
+  return section(
+    "Other datasets",
+    html`<div class="card"><p class="muted">Evaluated on as they are: nothing was trained or tuned on them.</p>
+      <div class="scroll"><table><thead><tr><th scope="col">Dataset</th>${MEASURES.map(({ name }) => html`<th scope="col">${name}</th>`)}
+      <th scope="col">Queries</th></tr></thead><tbody>${rows}</tbody></table></div>${notes}</div>`,
+  );
 }
 
 async function rankedLists(lists: readonly RankedListData[]): Promise<Html> {
@@ -103,7 +123,8 @@ async function image(picture: RankedListData["query"], description: string): Pro
 function dataset({ name, subsets }: ReportData["dataset"]): Html {
   const rows = subsets.map(
     ({ subset, people, images, cameras }) =>
-      html`<tr><th scope="row">${subset}</th><td>${people}</td><td>${images}</td><td>${cameras}</td></tr>`,
+      html`<tr><th scope="row">${subset}</th><td>${people}</td><td>${images}</td>
+        <td>${cameras === 0 && images > 0 ? "unknown" : cameras}</td></tr>`,
   );
   return html`<div class="card"><h3>${name}</h3><div class="scroll"><table>
     <thead><tr><th scope="col">Subset</th><th scope="col">People</th><th scope="col">Images</th><th scope="col">Cameras</th></tr></thead>

@@ -69,6 +69,21 @@ test("bench kernels times every kind of operation of a step", () => {
   assert.ok(filtered.length > 0 && filtered.every((k: { op: string }) => k.op.includes("maxPool")));
 });
 
+test("the peers are measured by name; what cannot be trained only infers", () => {
+  const pyramid = bench("model", ...small, "--model", "pyramid", "--batch", "2", "--mode", "train");
+  assert.is(pyramid.status, 0, pyramid.stderr);
+  assert.ok(JSON.parse(pyramid.stdout).cases[0].gflopPerImage > 0);
+  const dsa = bench("model", ...small, "--model", "dsa", "--batch", "2");
+  assert.is(dsa.status, 0, dsa.stderr);
+  assert.equal(
+    JSON.parse(dsa.stdout).cases.map((c: { model: string; mode: string }) => [c.model, c.mode]),
+    [["dsa", "infer"]],
+  );
+  const trained = bench("model", ...small, "--model", "dsa", "--mode", "train");
+  assert.is(trained.status, 2);
+  assert.match(trained.stderr, /unpublished/);
+});
+
 const tiny = ["--size", "96x32", "--width", "8", "--layers", "1,1,1,1", "--batch", "4", "--runs", "2"];
 
 test("bench table8 measures every model of the table beside the paper's figures", () => {

@@ -18,11 +18,15 @@ function testTime(settings: object): { store: ParameterStore; features: Tensor; 
   return { store, features: modelOf(config).represent(new Build(store, false), config, images), config };
 }
 
-/** Multiply-adds of an image's convolutions and products, in 10^9. */
-function gmac(features: Tensor): number {
+function launches(features: Tensor) {
   const lowering = new Lowering(paperProfile());
   lowering.lower(reachable(fuse([features])));
-  const products = lowering.launches.filter(({ kernel }) => ["conv", "matmul"].includes(kernel.shader));
+  return lowering.launches;
+}
+
+/** Multiply-adds of an image's convolutions and products, in 10^9. */
+function gmac(features: Tensor): number {
+  const products = launches(features).filter(({ kernel }) => ["conv", "matmul"].includes(kernel.shader));
   return products.reduce((sum, { flops = 0 }) => sum + flops, 0) / 2 / 1e9;
 }
 
@@ -52,6 +56,18 @@ for (const { model, parameters, withStatistics, macs, dim } of [
 
 test("MPN without CA has 7.289 GMAC", () => {
   assert.is(gmac(testTime({ channelAttention: false }).features).toFixed(3), "7.289");
+});
+
+test("the parts of a network run side by side, however many there are", () => {
+  const head = (settings: object) =>
+    launches(testTime(settings).features)
+      .filter(({ label }) => !label.includes("backbone.") && !label.includes("branches."))
+      // Depends on the weights alone and is computed once.
+      .filter(({ kernel }) => kernel.shader !== "batch_norm_running")
+      .map(({ kernel }) => kernel.shader);
+  assert.equal(head({ model: "pcb" }), ["reduce_sum", "conv"]);
+  assert.equal(head({ model: "pyramid" }), ["pyramid_stripes", "pyramid_runs", "conv"]);
+  assert.equal(head({ model: "pyramid", parts: 12 }), ["pyramid_stripes", "pyramid_runs", "conv"]);
 });
 
 test.run();

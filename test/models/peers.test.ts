@@ -139,6 +139,41 @@ for (const settings of TRAINABLE) {
   });
 }
 
+test("the backbone learns at the rate that is asked for, the rest at the full one", async () => {
+  const device = await sharedDevice();
+  const config = parseModelConfig({ ...TINY, ...TRAINABLE[1] });
+  const labels = Int32Array.of(0, 0, 1, 1);
+  const movedBy = async (lrBackbone: number) => {
+    const store = new ParameterStore();
+    const images = input("images", [4, ...config.imageSize, 3]);
+    const step = trainingStep(store, config, images, lrBackbone);
+    store.allocate(device, 1);
+    const before = await store.read(device);
+    const feeds = {
+      images: typed(draw(images.size, "uniform", 5)),
+      labels,
+      partLabels: partLabels(labels, config),
+      hyper: Float32Array.of(1, 0, 0, 0),
+    };
+    await run({ total: step.losses.total }, feeds, step.updates);
+    const moved = new Map<string, Float32Array>();
+    for (const [name, { data }] of await store.read(device)) {
+      if (!name.includes("running"))
+        moved.set(
+          name,
+          data.map((v, i) => v - before.get(name)!.data[i]),
+        );
+    }
+    store.destroy(device);
+    return moved;
+  };
+  const [slow, full] = [await movedBy(0.5), await movedBy(1)];
+  for (const [name, values] of full) {
+    const expected = name.startsWith("backbone.") ? values.map((v) => v / 2) : values;
+    assert.ok(relativeError(slow.get(name)!, expected) < 1e-3, name);
+  }
+});
+
 /** A store with the initial values of `config`, the classifiers included. */
 async function allocated(config: ModelConfig): Promise<ParameterStore> {
   const store = new ParameterStore();

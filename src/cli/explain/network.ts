@@ -1,5 +1,6 @@
 /** A network with its classifiers over a list of pictures. */
-import { personOf, type Sample } from "../../data/dataset.js";
+import type { Sample } from "../../data/dataset.js";
+import { marketName } from "../../data/datasets/names.js";
 import { DecodePool } from "../../data/decode-pool.js";
 import { maxPicturePixels } from "../../data/image-batch.js";
 import { imageBatches, type OnUnreadable } from "../../data/loader.js";
@@ -60,7 +61,7 @@ export async function explainedBy(
   const { path, pids } = checkpoint;
   const config = modelConfigOf(checkpoint.config, pids.length);
   const classOf = ({ name }: Sample): number | null => {
-    const pid = choice === "true" ? personOf(name) : choice;
+    const pid = choice === "true" ? (marketName(name)?.pid ?? null) : choice;
     const label = typeof pid === "number" ? pids.indexOf(pid) : -1;
     return label < 0 ? null : label;
   };
