@@ -32,8 +32,16 @@ export { renderReport, writeReport } from "./report/report.js";
 // Retrieval
 export { type DatasetEvaluation, evaluateDataset } from "./retrieval/evaluate.js";
 export { type Extraction, Extractor, type ExtractorOptions } from "./retrieval/extractor.js";
-export { evaluateRanking, type Labels, type RankingInput, type RankingResult } from "./retrieval/metrics.js";
+export { gpuSimilarity } from "./retrieval/gpu-similarity.js";
+export {
+  evaluateRanking,
+  evaluateRankings,
+  type Labels,
+  type RankingInput,
+  type RankingResult,
+} from "./retrieval/metrics.js";
 export { bestMatches, type LabelledMatch, type Match, rankedList } from "./retrieval/ranked-list.js";
+export { DEFAULT_RERANK, type RerankOptions, type RerankParameters, rerankedSimilarity } from "./retrieval/rerank.js";
 export { cosineSimilarity, type Features, type SimilarityTiles } from "./retrieval/similarity.js";
 // Training
 export {

@@ -4,6 +4,7 @@ import type { PresetName } from "../training/config.js";
 import type { KernelCase, KernelFigures } from "./bench/kernels.js";
 import type { Mode, ModelFigures } from "./bench/model.js";
 import type { Peak } from "./bench/peak.js";
+import { registerRerank } from "./bench/rerank.js";
 import { mebibytes, milliseconds, percent, table } from "./bench/timing.js";
 import { run, type Shell, wholeNumber } from "./shell.js";
 
@@ -28,7 +29,7 @@ interface KernelOptions extends ModelChoice {
 /** Batches that are measured where none is asked for. */
 const BATCHES: Record<Mode, readonly number[]> = { infer: [1, 4], train: [4] };
 
-/** `mpn bench`: how fast kernels and models are on this adapter, and what share of its peak that is. */
+/** `mpn bench`: how fast kernels, models and rankings are on this adapter, and what share of its peak that is. */
 export function register(program: Command): void {
   const bench = program.command("bench").description("measure kernels and models: time, GFLOP/s, share of the peak");
   withModel(bench.command("model", { isDefault: true }))
@@ -42,6 +43,7 @@ export function register(program: Command): void {
     .option("--batch <n>", "images of a batch", wholeNumber(1), 4)
     .option("--filter <text>", "only operations whose name contains this, such as conv2d")
     .action(run(benchKernels));
+  registerRerank(bench);
 }
 
 function withModel(command: Command): Command {

@@ -53,6 +53,20 @@ test("evaluate gives what training gave, for every dataset named", async () => {
   );
 });
 
+test("evaluate re-ranks beside the plain ranking, with the parameters asked for", async () => {
+  const plain = await json("evaluate", dataset, "--weights", checkpoint);
+  const both = await json("evaluate", dataset, "--weights", checkpoint, "--rerank", "--rerank-k1", "3");
+  assert.is(both.mAP, plain.mAP);
+  assert.not.ok("rerank" in plain);
+  const { k1, k2, lambda, mAP, queries } = both.rerank;
+  assert.equal([k1, k2, lambda, queries], [3, 6, 0.3, 2]);
+  assert.ok(mAP > 0 && mAP <= 1);
+  const { code, stderr, stdout } = await mpn(["evaluate", dataset, "--weights", checkpoint, "--rerank"]);
+  assert.is(code, 0, stderr);
+  assert.match(stdout, /re-ranked +[\d.]+%/);
+  assert.is((await mpn(["evaluate", dataset, "--rerank-lambda", "2"])).code, 2);
+});
+
 test("convert keeps what evaluation needs, and nothing of training", async () => {
   const weights = join(folder, "weights.safetensors");
   await json("convert", checkpoint, "--out", weights);
