@@ -243,10 +243,14 @@ async function priorsFor(shell: Shell, dataset: Dataset, config: TrainConfig): P
   const { priors, counts } = await loadPriors(
     dataset,
     { rows, cols, labels: config.labels },
-    { onProgress: shell.onProgress("coarse priors") },
+    {
+      parsing: config.parsing,
+      segmentation: config.segmentation,
+      onProgress: shell.onProgress("coarse priors"),
+    },
   );
   shell.note(
-    `coarse priors: ${counts.reliable} reliable, ${counts.unreliable} not (head or legs not seen), ${counts.missing} without maps (uniform division)`,
+    `coarse priors: ${counts.reliable} reliable, ${counts.segmentationOnly} by a segmentation alone, ${counts.unreliable} not (head or legs not seen), ${counts.missing} without maps (uniform division)`,
   );
   return [...priors];
 }

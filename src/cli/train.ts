@@ -1,9 +1,10 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { type MapOptions, mapSettings, withMapFolders } from "./map-options.js";
 import { collect, run } from "./shell.js";
 
-interface TrainOptions {
+interface TrainOptions extends MapOptions {
   out: string;
   preset?: string;
   config?: string;
@@ -15,8 +16,7 @@ interface TrainOptions {
 
 /** `mpn train`: trains MPN, or a variant of it by configuration, on a dataset. */
 export function register(program: Command): void {
-  program
-    .command("train")
+  withMapFolders(program.command("train"))
     .description("train MPN, or a variant of it, on a dataset in the layout of Market-1501")
     .argument("<dataset>", "folder with bounding_box_train and, to evaluate, query and bounding_box_test")
     .requiredOption("--out <folder>", "folder for checkpoint, metrics, configuration and report")
@@ -35,7 +35,7 @@ export function register(program: Command): void {
         // A resumed run goes on with its own settings, unless others are named.
         const own = join(options.out, CONFIG_FILE);
         const file = options.config ?? (options.resume && !options.preset && existsSync(own) ? own : undefined);
-        const config = loadConfig({ preset: options.preset, file, set: options.set });
+        const config = loadConfig({ preset: options.preset, file, set: [...mapSettings(options), ...options.set] });
         const dataset = await loadDataset(folder, ["train"]);
         if (options.evaluate && !canEvaluate(dataset)) {
           shell.warn(
