@@ -30,9 +30,10 @@ export function register(program: Command): void {
     )
     .action(
       run(async (shell, folder: string, options: Options) => {
-        const [{ loadDataset }, { buildPriors }, { loadConfig }, { featureSize }] = await Promise.all([
+        const [{ loadDataset }, { buildPriors }, { searchedFor }, { loadConfig }, { featureSize }] = await Promise.all([
           import("../data/dataset.js"),
           import("../data/prior-cache.js"),
+          import("../data/prior-maps.js"),
           import("../training/config.js"),
           import("../models/config.js"),
         ]);
@@ -55,7 +56,9 @@ export function register(program: Command): void {
           `  unreliable  ${counts.unreliable}  (head or legs missing, or nobody there; the whole image is used)`,
         );
         shell.print(`  no maps     ${counts.missing}  (the whole image is used)`);
-        if (file === null) shell.warn("nothing was cached: there are no maps, or no folder could be written");
+        if (counts.missing === dataset.train.length)
+          shell.warn(`there are no maps: ${searchedFor(dataset.root, dataset.train[0])}. Name others with --parsing.`);
+        else if (file === null) shell.warn("nothing was cached: no folder could be written");
         else shell.print(`cached in ${file}`);
         return { images: dataset.train.length, ...settings, ...counts, file };
       }),

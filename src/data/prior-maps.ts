@@ -88,6 +88,12 @@ function places(root: string, path: string, kind: MapKind, named: string | null 
   return [...below, ...beside];
 }
 
+/** Says where the maps of an image were looked for. */
+export function searchedFor(root: string, { path, name }: Sample): string {
+  const folders = [...places(root, path, "parsing", null), ...places(root, path, "segmentation", null)];
+  return `looked for ${stems(name)[0]}.png and the like in ${folders.map((folder) => relative(root, folder)).join(", ")} of ${root}`;
+}
+
 /**
  * What the map of an image may be called: as the image, or, as SCHP does it, as the image without its last four
  * characters (`a.` for a.jpeg), or with .png after its whole name.

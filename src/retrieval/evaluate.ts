@@ -4,10 +4,10 @@ import type { DecodePool } from "../data/decode-pool.js";
 import type { OnUnreadable } from "../data/loader.js";
 import type { Device } from "../gpu/device.js";
 import type { Extraction, Extractor } from "./extractor.js";
-import { gpuSimilarity } from "./gpu-similarity.js";
+import { similaritiesOf } from "./gpu-similarity.js";
 import { evaluateRankings, type Labels, type RankingInput, type RankingResult } from "./metrics.js";
 import { type RerankOptions, rerankedSimilarity } from "./rerank.js";
-import { cosineSimilarity, remembered } from "./similarity.js";
+import { type Features, remembered } from "./similarity.js";
 
 export interface DatasetEvaluation {
   readonly result: RankingResult;
@@ -23,8 +23,12 @@ export interface DatasetEvaluation {
   readonly release: () => void;
 }
 
-/** Products above which the GPU computes the similarities: a float64 loop on the CPU does some 4e8 a second. */
-const GPU_FROM = 4e9;
+export interface RankOptions {
+  /** Also rank by k-reciprocal re-ranking. */
+  rerank?: RerankOptions;
+  /** Queries ranked. */
+  onRanked?: (done: number, total: number) => void;
+}
 
 export async function evaluateDataset(
   device: Device,
@@ -34,10 +38,7 @@ export async function evaluateDataset(
   options: {
     onProgress?: (done: number, total: number) => void;
     onUnreadable?: OnUnreadable;
-    /** Queries ranked. */
-    onRanked?: (done: number, total: number) => void;
-    rerank?: RerankOptions;
-  } = {},
+  } & RankOptions = {},
 ): Promise<DatasetEvaluation> {
   const { onProgress, onUnreadable } = options;
   const total = dataset.query.length + dataset.gallery.length;
@@ -53,23 +54,36 @@ export async function evaluateDataset(
   const extracted = performance.now();
   const labels = labelsOf(dataset, query, gallery);
   const features = { query: query.features, gallery: gallery.features, dim: extractor.dim };
-  const products = query.indices.length * gallery.indices.length * extractor.dim;
-  const tiles = products > GPU_FROM ? await gpuSimilarity(device, features) : null;
-  const similarity = remembered(tiles?.similarity ?? cosineSimilarity(features));
-  const rankings = [similarity];
-  if (options.rerank) rankings.push(await rerankedSimilarity(device, features, similarity, options.rerank));
-  const [result, reranked = null] = await evaluateRankings(labels, rankings, { onProgress: options.onRanked });
+  const { destroy, ...rankings } = await rankFeatures(device, labels, features, options);
   const seconds = (from: number, to: number) => (to - from) / 1000;
   return {
-    result,
-    reranked,
+    ...rankings,
     query,
     gallery,
-    ranking: { ...labels, similarity },
     extractSeconds: seconds(started, extracted),
     rankSeconds: seconds(extracted, performance.now()),
-    release: () => tiles?.destroy(),
+    release: destroy,
   };
+}
+
+/** Ranks the gallery for each query by cosine similarity and, where asked for, by re-ranking too, in one pass. */
+export async function rankFeatures(
+  device: Device,
+  labels: Labels,
+  features: Features,
+  { rerank, onRanked }: RankOptions = {},
+): Promise<Pick<DatasetEvaluation, "result" | "reranked" | "ranking"> & { destroy: () => void }> {
+  const { similarity, destroy } = await similaritiesOf(device, features);
+  try {
+    const cosine = remembered(similarity);
+    const rankings = [cosine];
+    if (rerank) rankings.push(await rerankedSimilarity(device, features, cosine, rerank));
+    const [result, reranked = null] = await evaluateRankings(labels, rankings, { onProgress: onRanked });
+    return { result, reranked, ranking: { ...labels, similarity }, destroy };
+  } catch (error) {
+    destroy();
+    throw error;
+  }
 }
 
 function labelsOf(dataset: Dataset, query: Extraction, gallery: Extraction): Labels {

@@ -12,6 +12,20 @@ const FEW = 4;
 /** Rows are rounded up to these, so that sets of any size share pipelines and read whole vectors. */
 const ALIGN = 64;
 
+/** Products above which the GPU computes the similarities: a float64 loop on the CPU does some 4e8 a second. */
+const GPU_FROM = 4e9;
+
+/** Cosine similarities of two sets, by the GPU where that is worth it; `destroy` frees what they hold there. */
+export async function similaritiesOf(
+  device: Device,
+  features: Features,
+): Promise<{ similarity: SimilarityTiles; destroy: () => void }> {
+  const products = (features.query.length * features.gallery.length) / features.dim;
+  return products > GPU_FROM
+    ? gpuSimilarity(device, features)
+    : { similarity: cosineSimilarity(features), destroy: () => {} };
+}
+
 export const alignedRows = (rows: number) => Math.ceil(rows / ALIGN) * ALIGN;
 
 /** A block of images as a program takes it: features [rows, dim] as they are, and the inverse of each one's length. */
