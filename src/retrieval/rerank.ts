@@ -163,10 +163,11 @@ function distances({ query, gallery, dim }: Features, { count, indices, similari
       : { set: gallery, at: (image - queries) * dim, length: lengths.gallery[image - queries] };
   const cosine = (image: number, other: number) => {
     for (let at = image * count; at < (image + 1) * count; at++) if (indices[at] === other) return similarities[at];
-    const [a, b] = [place(image), place(other)];
+    const { set: a, at: from, length } = place(image);
+    const { set: b, at: to, length: otherLength } = place(other);
     let sum = 0;
-    for (let d = 0; d < dim; d++) sum += a.set[a.at + d] * b.set[b.at + d];
-    return sum / (a.length * b.length);
+    for (let d = 0; d < dim; d++) sum += a[from + d] * b[to + d];
+    return sum / (length * otherLength);
   };
   return (image: number, other: number) => {
     const farthest = 2 - 2 * least[image];

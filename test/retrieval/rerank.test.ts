@@ -120,7 +120,7 @@ test("a list longer than the set, tiny sets, and one image against one", async (
     [2, 1],
     [1, 1],
   ].entries()) {
-    const features = people(seededRng(50 + n), queries, gallery, 12, 3);
+    const features = people(seededRng(50 + n), queries, gallery, 7, 3);
     closeTo(await sparse(features, {}), dense(features, DEFAULT_RERANK), `${queries} x ${gallery}`);
   }
 });
@@ -147,8 +147,12 @@ test("more duplicates of an image than its list holds", async () => {
     gallery: Float32Array.from([...gallery, ...repeated]),
     dim,
   };
-  const parameters = { k1: 6, k2: 3, lambda: 0.3 };
-  closeTo(await sparse(features, parameters), dense(features, parameters), "duplicates");
+  // The nearest to a duplicate is the first of them, so that an average over one neighbour would not be the vector itself.
+  for (const parameters of [
+    { k1: 6, k2: 3, lambda: 0.3 },
+    { k1: 6, k2: 1, lambda: 0.3 },
+  ])
+    closeTo(await sparse(features, parameters), dense(features, parameters), `k2 ${parameters.k2}`);
 });
 
 test("images that are all the same are all as near", async () => {
