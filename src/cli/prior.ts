@@ -3,6 +3,8 @@ import type { LabelSet } from "../data/prior.js";
 import { type MapOptions, mapSettings, withMapFolders } from "./map-options.js";
 import { cpuOnly, run } from "./shell.js";
 
+const LABEL_SETS: LabelSet[] = ["lip", "cihp", "atr", "pascal", "sapiens"];
+
 interface Options extends MapOptions {
   preset?: string;
   config?: string;

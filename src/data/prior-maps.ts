@@ -135,7 +135,7 @@ async function readParsing(path: string, set: LabelSet): Promise<LabelMap> {
   if (strange !== undefined || (seen.length === 1 && seen[0] === VOID)) {
     throw new UserError(
       `The parsing map ${path} holds the label ${strange ?? VOID}; ${set} has 0 to ${labels - 1}. Is it of another set ` +
-        `(${Object.keys(LABEL_SETS).join(", ")}; --labels), or a segmentation map?`,
+        `(--labels or --set labels=...: ${Object.keys(LABEL_SETS).join(", ")}), or a segmentation map?`,
     );
   }
   return seen.includes(VOID) ? { ...map, data: map.data.map((label) => (label === VOID ? 0 : label)) } : map;
