@@ -21,15 +21,7 @@ export function register(program: Command): void {
     )
     .option("--preset <name>", "preset whose image size decides the size of the priors")
     .option("--config <file>", "YAML file of settings")
-    .addOption(
-      new Option("--labels <set>", "label set of the parsing maps").choices([
-        "lip",
-        "cihp",
-        "atr",
-        "pascal",
-        "sapiens",
-      ]),
-    )
+    .addOption(new Option("--labels <set>", "label set of the parsing maps").choices(LABEL_SETS))
     .action(
       run(async (shell, folder: string, options: Options) => {
         const [{ loadDataset }, { buildPriors }, { searchedFor }, { loadConfig }, { featureSize }] = await Promise.all([
