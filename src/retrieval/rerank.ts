@@ -56,7 +56,8 @@ export async function rerankedSimilarity(
 ): Promise<SimilarityTiles> {
   const { k1, k2, lambda, block, onProgress } = { ...DEFAULT_RERANK, ...options };
   checkParameters({ k1, k2, lambda });
-  const near = await nearestNeighbours(device, features, Math.max(k1 + 1, k2), {
+  // Lists twice as long as needed hold nearly all pairs of which V takes the distance.
+  const near = await nearestNeighbours(device, features, Math.max(2 * (k1 + 1), k2), {
     block,
     onProgress: (done, total) => onProgress?.("neighbours", done, total),
   });
