@@ -1,11 +1,12 @@
 import { type Command, Option } from "commander";
 import type { LabelSet } from "../data/prior.js";
+import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
 import { type MapOptions, mapSettings, withMapFolders } from "./map-options.js";
 import { cpuOnly, run } from "./shell.js";
 
 const LABEL_SETS: LabelSet[] = ["lip", "cihp", "atr", "pascal", "sapiens"];
 
-interface Options extends MapOptions {
+interface Options extends DatasetOptions, MapOptions {
   preset?: string;
   config?: string;
   labels?: LabelSet;
@@ -15,17 +16,13 @@ interface Options extends MapOptions {
 export function register(program: Command): void {
   const command = withMapFolders(program.command("prior"))
     .description("make the coarse priors of a dataset from its parsing and segmentation maps")
-    .argument(
-      "<dataset>",
-      "folder in the layout of Market-1501, with parsing/ or bounding_box_train_seg/ beside its images",
-    )
+    .argument("<dataset>", `${DATASET_HELP}, with parsing/ or <split>_seg/ beside its images`)
     .option("--preset <name>", "preset whose image size decides the size of the priors")
     .option("--config <file>", "YAML file of settings")
     .addOption(new Option("--labels <set>", "label set of the parsing maps").choices(LABEL_SETS))
     .action(
       run(async (shell, folder: string, options: Options) => {
-        const [{ loadDataset }, { buildPriors }, { searchedFor }, { loadConfig }, { featureSize }] = await Promise.all([
-          import("../data/dataset.js"),
+        const [{ buildPriors }, { searchedFor }, { loadConfig }, { featureSize }] = await Promise.all([
           import("../data/prior-cache.js"),
           import("../data/prior-maps.js"),
           import("../training/config.js"),
@@ -33,7 +30,10 @@ export function register(program: Command): void {
         ]);
         const set = [...mapSettings(options), ...(options.labels === undefined ? [] : [`labels=${options.labels}`])];
         const config = loadConfig({ preset: options.preset, file: options.config, set });
-        const dataset = await loadDataset(folder, ["train"]);
+        const dataset = await openDataset(shell, folder, ["train"], {
+          layout: options.layout,
+          trainVal: options.trainVal,
+        });
         const [rows, cols] = featureSize(config.imageSize);
         const settings = { rows, cols, labels: config.labels };
         const { counts, file } = await buildPriors(dataset, settings, {
@@ -57,5 +57,5 @@ export function register(program: Command): void {
         return { images: dataset.train.length, ...settings, ...counts, file };
       }),
     );
-  cpuOnly(command);
+  cpuOnly(addDatasetOptions(command, ["train"]));
 }
