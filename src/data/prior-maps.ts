@@ -3,7 +3,8 @@ import { readdir } from "node:fs/promises";
 import { isAbsolute, join, parse, relative, sep } from "node:path";
 import { UserError } from "../errors.js";
 import type { Sample } from "./dataset.js";
-import { type LabelMap, readLabelMap } from "./label-map.js";
+import { type LabelMap, perturbLabels, readLabelMap } from "./label-map.js";
+import type { DetectorErrors } from "./perturb.js";
 import {
   coarsePrior,
   type Grid,
@@ -116,14 +117,18 @@ async function listMaps(folder: string): Promise<ReadonlyMap<string, string> | n
 /**
  * The prior of an image: of both maps, of parsing alone, or the extent of the segmentation alone; whole without maps.
  *
+ * @param image its path, which decides its detector errors
  * @throws UserError naming a map that cannot be read, or holds labels that its set does not have
  */
 export async function priorFromMaps(
+  image: string,
   { parsing, segmentation }: MapPaths,
-  settings: Grid & { labels: LabelSet },
+  settings: Grid & { labels: LabelSet; perturb?: DetectorErrors },
 ): Promise<Prior> {
-  const person = segmentation === null ? null : await readLabelMap(segmentation);
-  if (parsing !== null) return coarsePrior(await readParsing(parsing, settings.labels), person, settings);
+  const { perturb } = settings;
+  const seen = (map: LabelMap) => (perturb ? perturbLabels(map, image, perturb) : map);
+  const person = segmentation === null ? null : seen(await readLabelMap(segmentation));
+  if (parsing !== null) return coarsePrior(seen(await readParsing(parsing, settings.labels)), person, settings);
   return person ? segmentationPrior(person, settings) : wholePrior(settings);
 }
 

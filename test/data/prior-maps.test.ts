@@ -96,15 +96,15 @@ test("both maps, parsing alone, segmentation alone, none; each in its tool's for
     );
 
     const lines = async (paths: { parsing: string | null; segmentation: string | null }) => {
-      const { mask, top, bottom, reliable } = await priorFromMaps(paths, SETTINGS);
+      const { mask, top, bottom, reliable } = await priorFromMaps("a.jpg", paths, SETTINGS);
       return [mask.join("").match(/..../g)!.join(" "), top, bottom, reliable];
     };
     assert.equal(await lines({ parsing, segmentation }), ["0000 0110 1110 1110", 1, 4, true]);
     assert.equal(await lines({ parsing, segmentation: null }), ["0000 0110 0110 0000", 1, 3, true]);
     assert.equal(await lines({ parsing: null, segmentation }), ["0000 0000 1110 1110", 2, 4, true]);
-    assert.equal(await priorFromMaps({ parsing: null, segmentation: null }, SETTINGS), wholePrior(SETTINGS));
+    assert.equal(await priorFromMaps("a.jpg", { parsing: null, segmentation: null }, SETTINGS), wholePrior(SETTINGS));
     await put(segmentation, greyPng(4, 4, new Array(16).fill(0)));
-    assert.equal(await priorFromMaps({ parsing: null, segmentation }, SETTINGS), wholePrior(SETTINGS));
+    assert.equal(await priorFromMaps("a.jpg", { parsing: null, segmentation }, SETTINGS), wholePrior(SETTINGS));
   }));
 
 test("every label set: its heads and legs are seen, its last label is known and the next one is not", () =>
@@ -113,7 +113,7 @@ test("every label set: its heads and legs are seen, its last label is known and 
     for (const [labels, set] of Object.entries(LABEL_SETS) as [LabelSet, (typeof LABEL_SETS)[LabelSet]][]) {
       const reliable = async (values: number[]) => {
         await put(path, greyPng(4, 8, values));
-        return (await priorFromMaps({ parsing: path, segmentation: null }, { ...SETTINGS, labels })).reliable;
+        return (await priorFromMaps("a.jpg", { parsing: path, segmentation: null }, { ...SETTINGS, labels })).reliable;
       };
       for (const head of set.head)
         assert.is(await reliable(person(0, 8, [head, set.leg[0]])), true, `${labels} ${head}`);
@@ -139,7 +139,7 @@ test("void pixels are nobody's; a segmentation among the parsing maps is found o
         values.map((v, i) => (i < 8 ? 255 : v)),
       ),
     );
-    const prior = await priorFromMaps({ parsing: path, segmentation: null }, SETTINGS);
+    const prior = await priorFromMaps("a.jpg", { parsing: path, segmentation: null }, SETTINGS);
     assert.equal([prior.top, prior.bottom, prior.reliable], [1, 3, true]);
     await put(
       path,
@@ -149,10 +149,10 @@ test("void pixels are nobody's; a segmentation among the parsing maps is found o
         values.map((v) => (v ? 255 : 0)),
       ),
     );
-    const { message } = await userError(() => priorFromMaps({ parsing: path, segmentation: null }, SETTINGS));
+    const { message } = await userError(() => priorFromMaps("a.jpg", { parsing: path, segmentation: null }, SETTINGS));
     assert.match(message, /map.png holds the label 255; lip has 0 to 19.*or a segmentation map\?/);
     await put(path, await picture(4, 8, [120, 130, 140], "png"));
-    const photo = await userError(() => priorFromMaps({ parsing: path, segmentation: null }, SETTINGS));
+    const photo = await userError(() => priorFromMaps("a.jpg", { parsing: path, segmentation: null }, SETTINGS));
     assert.match(photo.message, /\(120, 130, 140\)/);
   }));
 
@@ -170,7 +170,7 @@ test("a prior that is moved with its image is the prior of moved maps", () =>
     const prior = async (values: number[]) => {
       const path = join(root, "map.png");
       await put(path, encodePng({ width, height, depth: 4, colourType: 3, values }));
-      return priorFromMaps({ parsing: path, segmentation: null }, settings);
+      return priorFromMaps("a.jpg", { parsing: path, segmentation: null }, settings);
     };
     // A cell is 2 x 2 pixels of the map, and 16 x 16 of the network's input.
     const input = { width: 64, height: 128 };

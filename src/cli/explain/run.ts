@@ -65,13 +65,14 @@ export async function explain(shell: Shell, places: readonly string[], options: 
   const page = join(options.out, EXPLAIN_PAGE);
   const figures: AttentionFigure[] = [];
   for (const sample of samples.slice(0, PAGE_PICTURES)) figures.push(await figureOf(sample, networks));
+  const pictures = `${samples.length} ${samples.length === 1 ? "picture" : "pictures"}`;
   const names = networks.map(({ label }) => label).join(", ");
   const first = samples.length > figures.length ? `the first ${figures.length} of ` : "";
   await writePage(
     page,
     await renderAttentionPage({
       title: "Where the classifiers look",
-      subtitle: `${first}${samples.length} ${samples.length === 1 ? "picture" : "pictures"}; ${names}`,
+      subtitle: `${first}${pictures}; ${names}`,
       adapter: { name: device.profile.name, software: device.profile.software },
       shown: shown ?? `Maps are of person ${options.class}.`,
       facts: ["Network", "Classifiers", "Input", "People", "Checkpoint"],
@@ -91,7 +92,7 @@ export async function explain(shell: Shell, places: readonly string[], options: 
     drawing.update(i + 1);
   }
   drawing.stop();
-  shell.print(`${files.length} pictures, ${networks.length} networks: ${page}`);
+  shell.print(`${pictures}: ${page}`);
   return {
     adapter: device.profile.name,
     class: options.class,
