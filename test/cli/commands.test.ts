@@ -11,6 +11,7 @@ const folder = temporaryFolder();
 const dataset = join(folder, "dataset");
 const out = join(folder, "run");
 const checkpoint = join(out, "checkpoint.safetensors");
+let plainMAP: number;
 
 async function json(...args: string[]) {
   const { code, stdout, stderr } = await mpn([...args, "--json"]);
@@ -45,12 +46,23 @@ test("evaluate gives what training gave, for every dataset named", async () => {
     assert.ok(one[field] >= 0 && one[field] <= 1, field);
   }
   assert.is(one.queries, 2);
+  assert.not.ok("rerank" in one);
+  plainMAP = one.mAP;
   assert.is(one.skipped, 0);
   const two = await json("evaluate", dataset, dataset, "--weights", checkpoint);
   assert.equal(
     two.datasets.map((d: { mAP: number }) => d.mAP),
     [one.mAP, one.mAP],
   );
+});
+
+test("evaluate re-ranks beside the plain ranking, with the parameters asked for", async () => {
+  const both = await json("evaluate", dataset, "--weights", checkpoint, "--rerank", "--rerank-k1", "3");
+  assert.is(both.mAP, plainMAP);
+  const { k1, k2, lambda, mAP, queries } = both.rerank;
+  assert.equal([k1, k2, lambda, queries], [3, 6, 0.3, 2]);
+  assert.ok(mAP > 0 && mAP <= 1);
+  assert.is((await mpn(["evaluate", dataset, "--rerank-lambda", "2"])).code, 2);
 });
 
 test("convert keeps what evaluation needs, and nothing of training", async () => {
