@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { readSafetensors } from "#src/formats/safetensors.js";
+import { readSafetensors, writeSafetensors } from "#src/formats/safetensors.js";
 import { mpn } from "../support/mpn.js";
 import { temporaryFolder, tinyArguments, writeTinyDataset } from "../support/tiny.js";
 
@@ -111,6 +111,26 @@ test("verify reports every group and fails beyond the bounds", async () => {
       ["prior", true],
     ],
   );
+});
+
+test("verify says what a failure of gradients alone may be", async () => {
+  const { tensors, metadata } = await readSafetensors(join(import.meta.dirname, "../fixtures/baseline.safetensors"));
+  const spoiled = async (group: string) => {
+    const file = join(folder, `${group}.safetensors`);
+    const wrong = new Map(tensors);
+    for (const [name, t] of tensors) {
+      if (name.startsWith(`expect.${group}`))
+        wrong.set(name, { ...t, data: (t.data as Float32Array).map((v) => 1.01 * v) } as typeof t);
+    }
+    await writeSafetensors(file, wrong, metadata);
+    return file;
+  };
+  const { code, stdout } = await mpn(["verify", await spoiled("grad"), await spoiled("eval.features"), "--json"]);
+  assert.is(code, 1);
+  const [gradients, features] = JSON.parse(stdout).fixtures;
+  assert.not(gradients.pass || features.pass);
+  assert.match(gradients.note, "other seeds");
+  assert.is(features.note, undefined);
 });
 
 test("demo: synthetic people, training, report, in one command", async () => {
