@@ -2,11 +2,12 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { type Dataset, datasetTable, formatDatasetTable, trainIdentities } from "../data/dataset.js";
+import { type Dataset, datasetTable, formatDatasetTable, remarks, trainIdentities } from "../data/dataset.js";
 import { DecodePool } from "../data/decode-pool.js";
 import { maxPicturePixels } from "../data/image-batch.js";
 import type { Prior } from "../data/prior.js";
 import { loadPriors } from "../data/prior-cache.js";
+import { searchedFor } from "../data/prior-maps.js";
 import { UserError } from "../errors.js";
 import type { Device } from "../gpu/device.js";
 import { featureSize } from "../models/config.js";
@@ -14,10 +15,16 @@ import { modelOf } from "../models/index.js";
 import type { Timing } from "../report/data.js";
 import { type DatasetEvaluation, evaluateDataset } from "../retrieval/evaluate.js";
 import { Extractor, extractionBatch } from "../retrieval/extractor.js";
-import { type Checkpoint, checkResumable, readCheckpoint } from "../training/checkpoint.js";
-import { modelConfigOf, type TrainConfig } from "../training/config.js";
+import {
+  type Checkpoint,
+  CLASSIFIER,
+  checkResumable,
+  type Initialised,
+  readCheckpoint,
+} from "../training/checkpoint.js";
+import { detectorErrorsOf, modelConfigOf, type TrainConfig } from "../training/config.js";
 import { CHECKPOINT_FILE, type StepReport, Trainer } from "../training/trainer.js";
-import { canEvaluate, countUnreadable, evaluationFields, printEvaluations } from "./common.js";
+import { canEvaluate, countUnreadable, evaluationFields, printEvaluations, printUnexcluded } from "./common.js";
 import { rankedLists, writeRunReport } from "./run-report.js";
 import type { Shell } from "./shell.js";
 
@@ -26,6 +33,8 @@ export const CONFIG_FILE = "config.yaml";
 export interface TrainRunOptions {
   readonly device: Device;
   readonly dataset: Dataset;
+  /** Evaluated on after training, besides the dataset itself. */
+  readonly tests?: readonly Dataset[];
   readonly config: TrainConfig;
   /** Folder of the run: checkpoint, metrics, configuration and report. */
   readonly folder: string;
@@ -33,6 +42,8 @@ export interface TrainRunOptions {
   /** A checkpoint whose weights training starts from. */
   readonly init?: string;
   readonly evaluate: boolean;
+  /** Whether to evaluate the untrained network too. Default: true. */
+  readonly evaluateBefore?: boolean;
   readonly title: string;
   /** Timings of what came before, for the report. */
   readonly timings?: readonly Timing[];
@@ -45,9 +56,16 @@ export interface TrainRunResult {
   checkpoint: string;
   report: string;
   skippedImages: number;
+  /** What `init` gave, by the tensors' names. */
+  init?: Initialised;
   trainSeconds: number;
+  /** Of the steps done now, without those done before a resume; 0 where there was none to do. */
+  secondsPerStep: number;
+  evaluateSeconds: number;
   before?: ReturnType<typeof evaluationFields>;
   after?: ReturnType<typeof evaluationFields>;
+  /** Of the datasets in `tests`, in their order. */
+  tests?: ({ dataset: string; layout: string; root: string } & ReturnType<typeof evaluationFields>)[];
 }
 
 export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<TrainRunResult> {
@@ -71,24 +89,42 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
   const trainer = await time("Preparing the training step", "shaders compiled or taken from the driver's cache", () =>
     Trainer.create({ device, config, samples: dataset.train, labels, pids, priors, folder, from, onUnreadable }),
   );
-  const evaluator =
-    options.evaluate && canEvaluate(dataset) ? await Evaluator.create(shell, options, trainer, onUnreadable) : null;
+  if (trainer.initialised) printInitialised(shell, options.init!, trainer.initialised);
+  const { tests = [] } = options;
+  const ownTest = options.evaluate && canEvaluate(dataset);
+  const evaluator = ownTest || tests.length > 0 ? await Evaluator.create(shell, options, trainer, onUnreadable) : null;
+  const own = ownTest ? evaluator : null;
+  const resumedAt = trainer.step;
   try {
     const before =
-      evaluator &&
-      (await time("Evaluation before training", undefined, () => evaluator.run("evaluating the untrained network")));
+      own &&
+      (options.evaluateBefore ?? true) &&
+      (await time("Evaluation before training", undefined, () => own.run("evaluating the untrained network")));
     const interrupted = await time("Training", `${trainer.totalSteps - trainer.step} steps`, () =>
-      trainLoop(shell, config, trainer, evaluator),
+      trainLoop(shell, config, trainer, own),
     );
     // Who stops a run wants it saved and gone, not evaluated.
     const after = interrupted
       ? null
-      : evaluator && (await time("Evaluation after training", undefined, () => evaluator.run("evaluating")));
+      : own && (await time("Evaluation after training", undefined, () => own.run("evaluating")));
     const evaluations = [
       ...(before ? [{ label: from?.resume ? "when resumed" : "before training", result: before.result }] : []),
       ...(after ? [{ label: `after ${trainer.step} steps`, result: after.result }] : []),
     ];
     if (evaluations.length > 0) printEvaluations(shell, evaluations);
+    if (own) printUnexcluded(shell, dataset);
+    const others: { label: string; result: DatasetEvaluation["result"]; notes: string[] }[] = [];
+    for (const other of interrupted ? [] : tests) {
+      shell.print(`${other.name}  (${other.root})`);
+      shell.print(formatDatasetTable(other));
+      const { result, release } = await time(`Evaluation on ${other.name}`, undefined, () =>
+        evaluator!.run(`evaluating on ${other.name}`, other),
+      );
+      release();
+      others.push({ label: other.name, result, notes: remarks(other) });
+      printEvaluations(shell, others.slice(-1));
+      printUnexcluded(shell, other);
+    }
     const report = await writeRunReport({
       folder,
       title: options.title,
@@ -96,15 +132,18 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
       config,
       dataset: { name: dataset.name, rows: datasetTable(dataset) },
       evaluations,
+      notes: remarks(dataset),
+      otherDatasets: others,
       metrics: trainer.metrics.read(),
-      rankedLists: after ? await rankedLists(dataset, after, 4) : [],
+      rankedLists: after ? await rankedLists(dataset, after, 4, detectorErrorsOf(config)) : [],
       timings,
     });
-    for (const e of [before, after]) e?.release();
+    for (const e of [before, after]) if (e) e.release();
     if (unreadable.count > 0) shell.warn(`${unreadable.count} images could not be read and were skipped.`);
     shell.print(`checkpoint: ${trainer.checkpointPath}`);
     shell.print(`report:     ${report}`);
-    const training = timings.find((t) => t.name === "Training");
+    const secondsOf = (name: string) => (timings.find((t) => t.name === name)?.milliseconds ?? 0) / 1000;
+    const trainSeconds = secondsOf("Training");
     return {
       steps: trainer.step,
       epochs: trainer.epoch,
@@ -112,14 +151,37 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
       checkpoint: trainer.checkpointPath,
       report,
       skippedImages: unreadable.count,
-      trainSeconds: (training?.milliseconds ?? 0) / 1000,
+      ...(trainer.initialised && { init: trainer.initialised }),
+      trainSeconds,
+      secondsPerStep: trainSeconds / Math.max(1, trainer.step - resumedAt),
+      evaluateSeconds: secondsOf("Evaluation after training"),
       ...(before && { before: evaluationFields(before.result) }),
       ...(after && { after: evaluationFields(after.result) }),
+      ...(others.length > 0 && {
+        tests: others.map(({ result }, i) => ({
+          dataset: tests[i].name,
+          layout: tests[i].layout,
+          root: tests[i].root,
+          ...evaluationFields(result),
+        })),
+      }),
     };
   } finally {
     await evaluator?.close();
     await trainer.close();
   }
+}
+
+/** Says what a network starts with: users cannot tell a harmless difference from a fatal one by themselves. */
+function printInitialised(shell: Shell, path: string, { loaded, skipped, missing }: Initialised): void {
+  const few = (names: readonly string[]) =>
+    names.length === 0 ? "" : ` (${names.slice(0, 3).join(", ")}${names.length > 3 ? ", ..." : ""})`;
+  const classifiers = skipped.filter((name) => CLASSIFIER.test(name));
+  const others = skipped.filter((name) => !CLASSIFIER.test(name));
+  shell.note(`started from ${path}: ${loaded.length} tensors loaded`);
+  shell.note(`  skipped classifiers: ${classifiers.length}${few(classifiers)}`);
+  shell.note(`  skipped, not in this network: ${others.length}${few(others)}`);
+  shell.note(`  missing, with initial values: ${missing.length}${few(missing)}`);
 }
 
 /** @returns whether the user stopped it */
@@ -199,12 +261,14 @@ class Evaluator {
     const pool = new DecodePool({
       workers: config.workers ?? undefined,
       maxPixels: maxPicturePixels(config.imageSize),
+      perturb: detectorErrorsOf(config),
     });
     return new Evaluator(shell, options, extractor, pool, onUnreadable);
   }
 
-  async run(title: string | null): Promise<DatasetEvaluation> {
-    const { device, dataset } = this.options;
+  /** @param dataset by default the one trained on */
+  async run(title: string | null, dataset = this.options.dataset): Promise<DatasetEvaluation> {
+    const { device } = this.options;
     this.extractor.refresh();
     const onProgress = title === null ? undefined : this.shell.onProgress(title);
     return evaluateDataset(device, this.extractor, dataset, this.pool, { onProgress, onUnreadable: this.onUnreadable });
@@ -242,11 +306,19 @@ async function priorsFor(shell: Shell, dataset: Dataset, config: TrainConfig): P
   const [rows, cols] = featureSize(config.imageSize);
   const { priors, counts } = await loadPriors(
     dataset,
-    { rows, cols, labels: config.labels },
-    { onProgress: shell.onProgress("coarse priors") },
+    { rows, cols, labels: config.labels, perturb: detectorErrorsOf(config) },
+    {
+      parsing: config.parsing,
+      segmentation: config.segmentation,
+      onProgress: shell.onProgress("coarse priors"),
+    },
   );
   shell.note(
-    `coarse priors: ${counts.reliable} reliable, ${counts.unreliable} not (head or legs not seen), ${counts.missing} without maps (uniform division)`,
+    `coarse priors: ${counts.reliable} reliable, ${counts.segmentationOnly} by a segmentation alone, ${counts.unreliable} not (head or legs not seen), ${counts.missing} without maps (uniform division)`,
   );
+  if (counts.missing === priors.length)
+    shell.warn(
+      `no image has a coarse prior, and all are divided uniformly: ${searchedFor(dataset.root, dataset.train[0])}.`,
+    );
   return [...priors];
 }

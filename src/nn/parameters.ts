@@ -108,10 +108,9 @@ export class ParameterStore {
     for (const block of [this.weights, this.momenta, this.statistics]) {
       if (block.bytes > 0) block.buffer ??= device.buffer(block.label, block.bytes, BUFFER_USAGE);
     }
-    let index = 0;
     for (const entry of this.entries.values()) {
       const values = new Map<string, Float32Array>();
-      for (const name of entry.names) values.set(name, entry.init(seed, index++, entry.diskShape));
+      for (const name of entry.names) values.set(name, entry.init(seed, name, entry.diskShape));
       this.upload(device, entry, (name) => values.get(name)!);
     }
     // Lets the driver free the staging memory of so many writes.
@@ -141,6 +140,26 @@ export class ParameterStore {
     for (const entry of complete) this.upload(device, entry, (name) => values.get(name)!.data);
     const known = new Set(all.flatMap((entry) => entry.names));
     return { missing, unknown: [...values.keys()].filter((name) => !known.has(name)) };
+  }
+
+  /**
+   * Loads what fits by name and shape, and leaves the rest as it is.
+   * @param nameIn the name in `values` of what this store calls `name`
+   * @returns names on disk that this store loaded, and those that keep their values; and what of `values` was used
+   */
+  loadFitting(
+    device: Device,
+    values: ReadonlyMap<string, NamedArray>,
+    nameIn: (name: string) => string,
+  ): { loaded: string[]; kept: string[]; used: Set<string> } {
+    const loaded: string[] = [];
+    const kept: string[] = [];
+    for (const entry of this.entries.values()) {
+      const fits = entry.names.every((name) => values.get(nameIn(name))?.shape.join() === entry.diskShape.join());
+      (fits ? loaded : kept).push(...entry.names);
+      if (fits) this.upload(device, entry, (name) => values.get(nameIn(name))!.data);
+    }
+    return { loaded, kept, used: new Set(loaded.map(nameIn)) };
   }
 
   /** Loads momenta; the counterpart of `readMomenta`. */

@@ -9,7 +9,8 @@ import {
   type StationaryTile,
   stationaryDefines,
 } from "./conv-geometry.js";
-import { dispatchTranspose, tileDefines } from "./conv2d.js";
+import { tileDefines } from "./conv2d.js";
+import { dispatchTranspose } from "./layout.js";
 
 /** How many workgroups keep an adapter busy: the reduction is split until there are as many. */
 const wantedWorkgroups = (software: boolean) => (software ? 16 : 1024);
@@ -126,7 +127,7 @@ function lowerStationary(
 ): void {
   const pixels = g.images * g.outHeight * g.outWidth;
   const byFilter = to.scratch("dy", [g.filters, pixels]);
-  dispatchTranspose(to, dy, byFilter, [1, pixels, g.filters]);
+  dispatchTranspose(to, dy, byFilter, pixels, g.filters);
 
   const t = (floats: number) => floats / tile.elem;
   const ta = (floats: number) => floats / tile.aElem;
@@ -168,7 +169,7 @@ function lowerStationary(
     bytes: x.bytes + dy.bytes + partial.bytes,
   });
   if (splits > 1) sumPartials(to, partial, transposed);
-  dispatchTranspose(to, transposed, dw, [taps, g.filters, inner]);
+  dispatchTranspose(to, transposed, dw, g.filters, inner);
 }
 
 function sumPartials(to: Lowering, partial: Tensor, y: Tensor): void {

@@ -16,7 +16,8 @@ import {
   type Tile,
 } from "./conv-geometry.js";
 import { lowerConvWeightGrad } from "./conv-weight-grad.js";
-import { elemOf, flat } from "./lanes.js";
+import { flat } from "./lanes.js";
+import { dispatchTranspose } from "./layout.js";
 import { sum } from "./reduce.js";
 
 /** What is done to a sum before it is stored; everything but the bias is for inference, and not differentiated. */
@@ -106,7 +107,7 @@ const convInputGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
     const g = convGeometry(dx.shape, w.shape, attrs);
     const [kh, kw] = g.kernel;
     const transposed = to.scratch("weights", [kh * kw, g.filters, g.groupChannels]);
-    dispatchTranspose(to, w, transposed, [kh * kw, g.groupChannels, g.filters]);
+    dispatchTranspose(to, w, transposed, g.groupChannels, g.filters);
     const tap = g.filters * g.groupChannels;
     const out = mapStrides(g, "input");
     // Input pixels of one parity of the stride see the same taps, so each parity is a dense convolution of its own.
@@ -285,20 +286,6 @@ function dispatchConv(to: Lowering, l: ConvLaunch): void {
     workgroups: [gx, gy, l.groups],
     flops: l.flops,
     bytes: l.a.bytes + l.b.bytes + l.c.bytes,
-  });
-}
-
-/** y[batch, col, row] = x[batch, row, col]. */
-export function dispatchTranspose(to: Lowering, x: Tensor, y: Tensor, shape: readonly [number, number, number]): void {
-  const [, rows, cols] = shape;
-  const elem = elemOf(rows, cols);
-  const squares = x.size / elem ** 2;
-  to.dispatch({
-    kernel: { shader: "transpose", defines: { ELEM: elem } },
-    bindings: { x, y },
-    params: { size: squares, rows: rows / elem, cols: cols / elem },
-    workgroups: flat(squares),
-    bytes: 2 * x.bytes,
   });
 }
 

@@ -1,8 +1,21 @@
 import { readFileSync } from "node:fs";
 import { parse as parseYaml, YAMLParseError } from "yaml";
 import { z } from "zod";
+import type { DetectorErrors } from "../data/perturb.js";
+import { LABEL_SETS, type LabelSet } from "../data/prior.js";
 import { UserError } from "../errors.js";
-import { checkModelSettings, type ModelConfig, modelFields, parseWith } from "../models/config.js";
+import {
+  checkModelSettings,
+  fieldsOf,
+  type ModelConfig,
+  type ModelName,
+  modelFields,
+  parseModelConfig,
+  parseWith,
+  withModelDefaults,
+} from "../models/config.js";
+import { untrainable } from "../models/dsa.js";
+import { variantOf } from "./variants.js";
 
 const count = z.int().min(1);
 const fraction = z.number().min(0).max(1);
@@ -30,6 +43,8 @@ const trainConfigSchema = z.strictObject({
   /** Epochs after which the learning rate is multiplied by `lrGamma`, again and again (Sec. 4). */
   lrStep: count.default(20),
   lrGamma: z.number().gt(0).max(1).default(0.1),
+  /** Factor of the learning rate for the backbone: below 1 for one that is trained already. */
+  lrBackbone: z.number().gt(0).default(1),
   /** Momentum of SGD (Sec. 4). */
   momentum: z.number().min(0).lt(1).default(0.9),
   /** Weight decay of every parameter, those of batch norm included (Sec. 4). */
@@ -59,12 +74,20 @@ const trainConfigSchema = z.strictObject({
   /** Whether the evaluated features are averaged with those of the flipped image. */
   flipTest: z.boolean().default(true),
 
+  /** Detector errors added to every picture and its maps (data/perturb.ts): 0 none, 1 heavy. */
+  perturb: z.number().min(0).max(2).default(0),
+  /** Decides the detector errors; apart from `seed`, so that runs of other seeds see the same pictures. */
+  perturbSeed: z.int().min(0).max(0xffffffff).default(0),
+
   /** Batches decoded ahead of the GPU. */
   batchesAhead: count.default(2),
   /** Threads that decode images; null: one for each core but one, at least one. */
   workers: count.nullable().default(null),
   /** The label set of the parsing maps that coarse priors are made from (Sec. 3.2). */
-  labels: z.enum(["lip", "atr", "pascal"]).default("lip"),
+  labels: z.enum(Object.keys(LABEL_SETS) as [LabelSet, ...LabelSet[]]).default("lip"),
+  /** Folders of parsing and of segmentation maps; null: the usual places in the dataset, see `findMaps`. */
+  parsing: z.string().nullable().default(null),
+  segmentation: z.string().nullable().default(null),
 });
 
 /** Everything that decides a training run except the dataset, which brings `identities`. */
@@ -84,29 +107,57 @@ export const presets: Record<PresetName, Partial<TrainConfig>> = {
     partDim: 64,
     epochs: 8,
     lr: 0.02,
+    lrBackbone: 1,
     lrStep: 5,
     erasing: 0.2,
     evaluateEvery: 2,
   },
 };
 
+/**
+ * How models other than MPN are trained where that differs and is known. IDE's recipe is not published; this is that of the
+ * public baseline whose head it has (layumi/Person_reID_baseline_pytorch), in the batches of MPN.
+ */
+const recipes: Partial<Record<ModelName, Partial<TrainConfig>>> = {
+  ide: { epochs: 60, lr: 0.05, lrBackbone: 0.1, lrStep: 40, nesterov: true },
+};
+
 export interface ConfigSources {
   /** Name of a preset; otherwise the file's own `preset`, otherwise "paper". */
   preset?: string;
+  /** Name of a model; otherwise the settings' own `model`, otherwise "mpn". */
+  model?: string;
   /** Path of a YAML file of settings. */
   file?: string;
+  /** Name of a variant of the paper's tables (training/variants.ts). */
+  variant?: string;
   /** Settings as `key=value`, the value in YAML: `lr=0.02`, `imageSize=[96, 32]`. */
   set?: readonly string[];
 }
 
+/** What a preset says to a model: settings of other models are left out. */
+function presetFor(name: PresetName, model: unknown): Partial<TrainConfig> {
+  const takes = fieldsOf(model);
+  const said = Object.entries(presets[name]).filter(([key]) => !Object.hasOwn(modelFields, key) || takes.includes(key));
+  return Object.fromEntries(said);
+}
+
+/** A model at the size of a preset, for what needs no training run. */
+export function presetModel(name: PresetName, settings: Partial<ModelConfig>): ModelConfig {
+  const said = Object.entries(presetFor(name, settings.model)).filter(([key]) => Object.hasOwn(modelFields, key));
+  return parseModelConfig({ ...Object.fromEntries(said), ...settings }, `the preset ${name}`);
+}
+
 /**
- * Settings from the defaults, over them the preset, the YAML file and the `key=value` settings, the last one winning.
- * @throws UserError for an unreadable file, an unknown key or preset, a value of the wrong kind, and settings that do
+ * Settings from the defaults of the model, over them the preset, the YAML file, the variant and the `key=value`
+ * settings, the last one winning.
+ * @throws UserError for an unreadable file, an unknown key, preset or variant, a value of the wrong kind, and settings that do
  * not go together.
  */
-export function loadConfig({ preset, file, set = [] }: ConfigSources = {}): TrainConfig {
+export function loadConfig({ preset, model, file, variant, set = [] }: ConfigSources = {}): TrainConfig {
   const fromFile = file === undefined ? {} : readYaml(file);
-  const fromCommand = Object.fromEntries(set.map(parseSetting));
+  const fromCommand: Record<string, unknown> = Object.fromEntries(set.map(parseSetting));
+  if (model !== undefined) fromCommand.model = model;
   const name = preset ?? fromFile.preset ?? "paper";
   if (!isPreset(name)) {
     const where = preset === undefined ? file : "--preset";
@@ -119,8 +170,11 @@ export function loadConfig({ preset, file, set = [] }: ConfigSources = {}): Trai
   }
   // Each source is validated by itself first, so that an error names the source that has to be changed.
   if (file !== undefined) parseWith(trainConfigSchema, fromFile, file);
-  parseWith(trainConfigSchema, fromCommand, "--set");
-  const config = trainConfigSchema.parse({ ...presets[name], ...fromFile, ...fromCommand, preset: name });
+  parseWith(trainConfigSchema, fromCommand, model === undefined ? "--set" : "--model and --set");
+  const ofVariant = variant === undefined ? {} : variantOf(variant).settings;
+  const given: Record<string, unknown> = { ...fromFile, ...ofVariant, ...fromCommand };
+  const settings = { ...recipes[given.model as ModelName], ...presetFor(name, given.model), ...given, preset: name };
+  const config = trainConfigSchema.parse(withModelDefaults(settings));
   checkTrainConfig(config);
   return config;
 }
@@ -130,7 +184,7 @@ export function loadConfig({ preset, file, set = [] }: ConfigSources = {}): Trai
  * @throws UserError as `loadConfig` does.
  */
 export function parseTrainConfig(input: unknown, source = "the configuration"): TrainConfig {
-  const config = parseWith(trainConfigSchema, input, source);
+  const config = parseWith(trainConfigSchema, withModelDefaults(input), source);
   checkTrainConfig(config, source);
   return config;
 }
@@ -140,6 +194,7 @@ function isPreset(name: unknown): name is PresetName {
 }
 
 function checkTrainConfig(config: TrainConfig, source = "the configuration"): void {
+  if (config.model === "dsa") untrainable();
   checkModelSettings(config, source);
   for (const key of ["subjects", "imagesPerSubject"] as const) {
     if (config.triplet && config[key] < 2) {
@@ -197,6 +252,11 @@ export function modelConfigOf(config: TrainConfig, identities: number): ModelCon
   };
 }
 
+/** The detector errors that these settings add to the pictures, if any. */
+export function detectorErrorsOf({ perturb, perturbSeed }: TrainConfig): DetectorErrors | undefined {
+  return perturb > 0 ? { amount: perturb, seed: perturbSeed } : undefined;
+}
+
 /**
  * Batches of an epoch over `images` training images: those that leave at least one image of the enlarged set over, as
  * the official code counts (1347 for Market-1501's 12,936 images, five-fold, in batches of 48), and at least one.
@@ -208,7 +268,18 @@ export function epochLength(config: TrainConfig, images: number): number {
 }
 
 /** Settings that may change between stopping and resuming a run without changing the weights it reaches by a step. */
-const free = ["preset", "epochs", "evaluateEvery", "checkpointEvery", "flipTest", "batchesAhead", "workers"] as const;
+const free = [
+  "preset",
+  "epochs",
+  "evaluateEvery",
+  "checkpointEvery",
+  "flipTest",
+  "batchesAhead",
+  "workers",
+  // Only where the maps lie.
+  "parsing",
+  "segmentation",
+] as const;
 
 /** What must match for a run to be resumed, as JSON with sorted keys; written into checkpoints. */
 export function configDigest(config: TrainConfig): string {
@@ -216,12 +287,26 @@ export function configDigest(config: TrainConfig): string {
   return JSON.stringify(Object.fromEntries(bound.sort(([a], [b]) => (a < b ? -1 : 1))));
 }
 
+/** What runs that differ in `but` and their seed have in common; how a run goes along is left out. */
+export function settingsInCommon(config: TrainConfig, but: readonly (keyof TrainConfig)[]): Record<string, unknown> {
+  const left = new Set<string>([
+    ...but,
+    "preset",
+    "seed",
+    "evaluateEvery",
+    "checkpointEvery",
+    "batchesAhead",
+    "workers",
+  ]);
+  return Object.fromEntries(Object.entries(config).filter(([key]) => !left.has(key)));
+}
+
 /** How two digests differ, a line for each setting: `width is 16, the checkpoint has 64`. */
-export function digestDifferences(current: string, checkpoint: string): string[] {
-  const [ours, theirs] = [current, checkpoint].map((text) => JSON.parse(text) as Record<string, unknown>);
+export function digestDifferences(current: string, earlier: string, owner = "the checkpoint"): string[] {
+  const [ours, theirs] = [current, earlier].map((text) => JSON.parse(text) as Record<string, unknown>);
   const keys = [...new Set([...Object.keys(ours), ...Object.keys(theirs)])];
   const show = (value: unknown) => (value === undefined ? "not set" : JSON.stringify(value));
   return keys
     .filter((key) => show(ours[key]) !== show(theirs[key]))
-    .map((key) => `${key} is ${show(ours[key])}, the checkpoint has ${show(theirs[key])}`);
+    .map((key) => `${key} is ${show(ours[key])}, ${owner} has ${show(theirs[key])}`);
 }

@@ -64,10 +64,12 @@ function mapGraphs(channels: number): Tensor[] {
     ops.maxPool(x),
     ops.globalMaxPool(x),
     ops.globalAveragePool(x),
+    ops.pyramidPool(x, 3),
     ops.cropResize(x, tensor([2, 4]), { height: 3, width: 3 }),
     ops.maskMultiply(x, tensor([2, 6, 6])),
     ops.slice(x, 1, 1, 3),
     ops.concat([x, x], 3),
+    ops.transpose(tensor([12, channels])),
     ...ops.split(x, 1, 3),
   ];
 }
@@ -78,6 +80,7 @@ function lossGraphs(width: number): Tensor[] {
   return [
     ops.softmaxCrossEntropy(tensor([2, 4, width]), labels),
     ops.batchHardTriplet(h, labels, 0.2),
+    ops.batchHardTriplet(h, labels, 0.2, { distance: "euclidean", average: "all" }),
     ops.classAlignment(h, tensor([4, width]), labels),
     ops.matmul(h, tensor([width, 9])),
     ops.matmul(h, tensor([width, 300])),
@@ -135,6 +138,8 @@ function trainingGraphs(): Tensor[][] {
   const packed = ops.pack([tensor([8]), tensor([8])], [0, 256], 128);
   lists.push(ops.sgd(tensor([128]), tensor([128]), packed, tensor([4])));
   lists.push([ops.prepareImages(tensor([30], "u32"), tensor([2, ops.IMAGE_TABLE_COLUMNS], "i32"), 4, 4)]);
+  const topK = { values: tensor([3, 9]), indices: tensor([3, 9], "u32"), least: tensor([9]) };
+  lists.push(Object.values(ops.topK(tensor([4, 5]), tensor([1, 4], "u32"), topK, "columns")));
   for (const software of [true, false]) lists.push(fmaPeakGraphs(software));
   return lists;
 }
