@@ -31,7 +31,7 @@ export const modelFields = {
   channelAttention: z.boolean().default(true),
   /** CA squeezes partDim channels to partDim / attentionReduction, rounded down. */
   attentionReduction: count.default(4),
-  /** RGA-S after each of the four stages (MPN*). */
+  /** RGA-S after each of the four stages (MPN*); ties the parameters to `imageSize`. */
   spatialAttention: z.boolean().default(false),
   /** Which pixels the ATs see (Sec. 3.2, Table 2): masked and cropped, cropped to the ROI, or the whole map. */
   prior: z.enum(["mask", "roi", "uniform"]).default("mask"),
@@ -96,7 +96,6 @@ export function checkModelSettings(config: ModelSettings, source = "the model's 
         `high); set parts to one of ${fitting}, or imageSize to [${height}, ${config.imageSize[1]}]`,
     );
   }
-  if (config.spatialAttention) refuse("spatialAttention (MPN*) is not available yet; set it to false");
   if (config.channelAttention && config.attentionReduction > config.partDim) {
     refuse(
       `attentionReduction ${config.attentionReduction} leaves no channel of partDim ${config.partDim}; ` +

@@ -1,12 +1,15 @@
 import { scope, type Tensor } from "../graph/tensor.js";
 import { maxPool } from "../ops/index.js";
 import type { Build } from "./layers.js";
+import { spatialAttention } from "./spatial-attention.js";
 
 export interface ResNetConfig {
   /** Bottleneck blocks of the four stages; ResNet-50 has [3, 4, 6, 3]. */
   readonly layers: readonly number[];
   /** Channels of the stem; stage i outputs 4 * width * 2^i. */
   readonly width: number;
+  /** RGA-S after each stage (MPN*). */
+  readonly spatialAttention: boolean;
 }
 
 /**
@@ -19,10 +22,15 @@ export function resnet(b: Build, name: string, images: Tensor, config: ResNetCon
   x = scope(name, () => maxPool(x));
   const strides = [1, 2, 2, 1];
   config.layers.forEach((blocks, i) => {
-    const planes = config.width * 2 ** i;
-    for (let j = 0; j < blocks; j++)
-      x = bottleneck(b, `${name}.layer${i + 1}.${j}`, x, planes, j === 0 ? strides[i] : 1);
+    x = stage(b, `${name}.layer${i + 1}`, x, config.width * 2 ** i, blocks, strides[i]);
+    if (config.spatialAttention) x = spatialAttention(b, `${name}.attention${i + 1}`, x);
   });
+  return x;
+}
+
+/** A stage: `blocks` bottlenecks, the first one with the stride. -> [N, H / stride, W / stride, 4 * planes] */
+export function stage(b: Build, name: string, x: Tensor, planes: number, blocks: number, stride: number): Tensor {
+  for (let j = 0; j < blocks; j++) x = bottleneck(b, `${name}.${j}`, x, planes, j === 0 ? stride : 1);
   return x;
 }
 

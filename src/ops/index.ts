@@ -16,4 +16,5 @@ export { type MaxPoolOptions, maxPool } from "./max-pool.js";
 export { IMAGE_TABLE_COLUMNS, prepareImages } from "./prepare-images.js";
 export { broadcastTo, globalAveragePool, max, mean, type ReduceOptions, sum } from "./reduce.js";
 export { pack, sgd } from "./sgd.js";
+export { transpose } from "./transpose.js";
 export { batchHardTriplet } from "./triplet.js";

@@ -78,6 +78,7 @@ function lossGraphs(width: number): Tensor[] {
     ops.softmaxCrossEntropy(tensor([2, 4, width]), labels),
     ops.batchHardTriplet(h, labels, 0.2),
     ops.classAlignment(h, tensor([4, width]), labels),
+    ops.transpose(h),
     ops.matmul(h, tensor([width, 9])),
     ops.matmul(h, tensor([width, 300])),
   ];
