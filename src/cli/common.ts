@@ -53,6 +53,7 @@ export async function loadNetwork(device: Device, weights: string | undefined, f
   restore(device, store, checkpoint);
   const extractor = await Extractor.create(device, store, config, {
     flip,
+    interpolation: checkpoint.config.testInterpolation,
     batch: extractionBatch(config, device.profile, flip),
   });
   const pool = new DecodePool({ maxPixels: maxPicturePixels(config.imageSize) });

@@ -43,6 +43,8 @@ export const modelFields = {
   triplet: z.boolean().default(true),
   /** alpha of eq. 3, in cosine distance. */
   margin: z.number().min(0).default(0.2),
+  /** Factor of the triplet loss; 2 makes it one on squared distances of unit vectors, which are twice cosine distances. */
+  tripletScale: z.number().min(0).default(1),
   /** Soft sharing (Sec. 5.3.2): an L2 penalty between MT's and AT's own copies of this layer. */
   softShare: z.enum(["none", "conv1", "conv2"]).default("none"),
   /** Weight of the soft-sharing penalty. */

@@ -104,7 +104,7 @@ export class Trainer {
     const step = trainingStep(
       store,
       modelConfigOf(config, options.pids.length),
-      prepareImages(bytes, table, height, width),
+      prepareImages(bytes, table, height, width, { erasure: config.erasingFill }),
     );
     store.allocate(device, config.seed);
     if (from) restore(device, store, from.checkpoint, { momenta: from.resume });

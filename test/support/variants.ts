@@ -134,7 +134,10 @@ function trainingGraphs(): Tensor[][] {
   }
   const packed = ops.pack([tensor([8]), tensor([8])], [0, 256], 128);
   lists.push(ops.sgd(tensor([128]), tensor([128]), packed, tensor([4])));
-  lists.push([ops.prepareImages(tensor([30], "u32"), tensor([2, ops.IMAGE_TABLE_COLUMNS], "i32"), 4, 4)]);
+  for (const interpolation of ["bilinear", "bicubic"] as const) {
+    const table = tensor([2, ops.IMAGE_TABLE_COLUMNS], "i32");
+    lists.push([ops.prepareImages(tensor([30], "u32"), table, 4, 4, { interpolation })]);
+  }
   for (const software of [true, false]) lists.push(fmaPeakGraphs(software));
   return lists;
 }

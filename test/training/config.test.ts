@@ -87,7 +87,7 @@ test("bad sources are refused", () => {
   refused(() => loadConfig({ file: yaml("just words\n") }), /settings\.yaml must be a set of keys and values/);
   refused(
     () => loadConfig({ file: yaml("preset: tiny\n") }),
-    /settings\.yaml: there is no preset "tiny"; use paper or small/,
+    /settings\.yaml: there is no preset "tiny"; use paper, small, official/,
   );
   refused(() => loadConfig({ preset: "constructor" }), /--preset: there is no preset "constructor"/);
   refused(() => loadConfig({ set: ["lr"] }), /--set lr: expected key=value/);
