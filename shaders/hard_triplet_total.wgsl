@@ -1,9 +1,9 @@
-// loss = (sum of hinges) / violations, where violations counts hinges above 0 and is 1 where there is none.
+// loss = (sum of hinges) / divisor: the count of hinges above 0, 1 where there is none, or of all anchors.
 // Grid: one invocation, which adds in order; a batch has too few anchors to share the work.
-struct Params { count: u32 }
+struct Params { count: u32, all: u32 }
 @group(0) @binding(0) var<storage, read> hinge: array<f32>;
 @group(0) @binding(1) var<storage, read_write> loss: array<f32>;
-@group(0) @binding(2) var<storage, read_write> violations: array<f32>;
+@group(0) @binding(2) var<storage, read_write> divisor: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(1)
@@ -14,6 +14,7 @@ fn main() {
     sum += hinge[i];
     violated += select(0.0, 1.0, hinge[i] > 0.0);
   }
-  violations[0] = max(violated, 1.0);
-  loss[0] = sum / max(violated, 1.0);
+  let by = select(max(violated, 1.0), f32(params.count), params.all != 0u);
+  divisor[0] = by;
+  loss[0] = sum / by;
 }

@@ -1,8 +1,8 @@
 // SGD with momentum, weight decay and Nesterov over flat buffers, one dispatch for the whole model where it can be bound:
 //   v <- momentum v + (g + decay w);  w <- w - rate v   (Nesterov: w <- w - rate ((g + decay w) + momentum v))
-// hyper = rate, momentum, decay, nesterov (0 or 1): fed, so that the schedule costs nothing.
+// hyper = rate, momentum, decay, nesterov (0 or 1): fed, so that the schedule costs nothing; `factor` multiplies the rate.
 // Grid: one invocation per vec4. Bytes: 20 per parameter.
-struct Params { size: u32 }  // in vec4
+struct Params { size: u32, factor: f32 }  // size in vec4
 @group(0) @binding(0) var<storage, read_write> weights: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> momenta: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> grads: array<vec4<f32>>;
@@ -17,5 +17,5 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let g = fma(vec4<f32>(hyper[2]), weights[i], grads[i]);
   let v = fma(vec4<f32>(hyper[1]), momenta[i], g);
   momenta[i] = v;
-  weights[i] -= hyper[0] * select(v, fma(vec4<f32>(hyper[1]), v, g), hyper[3] != 0.0);
+  weights[i] -= params.factor * hyper[0] * select(v, fma(vec4<f32>(hyper[1]), v, g), hyper[3] != 0.0);
 }

@@ -5,10 +5,14 @@ export {
   type Dataset,
   datasetTable,
   formatDatasetTable,
+  LAYOUTS,
+  type Layout,
+  type LoadOptions,
   loadDataset,
   type Sample,
   type Subset,
   trainIdentities,
+  unexcluded,
 } from "./data/dataset.js";
 export { DecodePool, type DecodePoolOptions } from "./data/decode-pool.js";
 export { type DecodeOptions, decodeImage, ImageError, type RgbImage } from "./data/image.js";
@@ -25,6 +29,8 @@ export { readSafetensors, type SafetensorsFile, type StoredTensor, writeSafetens
 export { featureSize, type ModelConfig, parseModelConfig } from "./models/config.js";
 export { modelOf } from "./models/index.js";
 export type { Classifier, Losses, ReidModel, TrainingBatch, TrainingOutputs } from "./models/model.js";
+export { type AttentionCell, type AttentionFigure, type AttentionRow, attentionPicture } from "./report/attention.js";
+export { type AttentionPageData, renderAttentionPage } from "./report/attention-page.js";
 export type { Evaluation, RankedListData, ReportData } from "./report/data.js";
 export { rankedListPicture } from "./report/pictures.js";
 export { renderReport, writeReport } from "./report/report.js";
@@ -32,7 +38,14 @@ export { renderReport, writeReport } from "./report/report.js";
 // Retrieval
 export { type DatasetEvaluation, evaluateDataset } from "./retrieval/evaluate.js";
 export { type Extraction, Extractor, type ExtractorOptions } from "./retrieval/extractor.js";
+export { type Attention, GradCam } from "./retrieval/gradcam.js";
 export { evaluateRanking, type Labels, type RankingInput, type RankingResult } from "./retrieval/metrics.js";
+export {
+  evaluateMultiQuery,
+  type MultiQueryEvaluation,
+  type Pooling,
+  pooledFeatures,
+} from "./retrieval/multi-query.js";
 export { bestMatches, type LabelledMatch, type Match, rankedList } from "./retrieval/ranked-list.js";
 export { cosineSimilarity, type Features, type SimilarityTiles } from "./retrieval/similarity.js";
 // Training

@@ -11,7 +11,7 @@ import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
 export type { RandomGenerator };
 
 /** What a stream of random numbers is for; the first part of its key, so that no two uses share numbers. */
-export const Stream = { subjects: 1, images: 2, augmentation: 3 } as const;
+export const Stream = { subjects: 1, images: 2, augmentation: 3, dropout: 4 } as const;
 
 /** The finaliser of splitmix32: every input bit reaches every output bit. */
 function scramble(word: number): number {

@@ -1,14 +1,18 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { UserError } from "../errors.js";
 import type { ModelConfig } from "../models/config.js";
 import type { PresetName } from "../training/config.js";
 import type { KernelCase, KernelFigures } from "./bench/kernels.js";
 import type { Mode, ModelFigures } from "./bench/model.js";
 import type { Peak } from "./bench/peak.js";
-import { mebibytes, milliseconds, percent, table } from "./bench/timing.js";
+import { markdownTable, mebibytes, milliseconds, percent, table } from "./bench/timing.js";
 import { run, type Shell, wholeNumber } from "./shell.js";
 
+/** The models, MPN without channel attention among them. */
+const MODELS = ["mpn", "mpn0", "ide", "pcb", "mgn", "pyramid", "dsa"] as const;
+
 interface ModelChoice {
-  model: "mpn" | "mpn0";
+  model: (typeof MODELS)[number];
   preset: PresetName;
   size?: [number, number];
   runs?: number;
@@ -18,6 +22,16 @@ interface ModelOptions extends ModelChoice {
   mode?: Mode;
   batch?: number;
   profile?: boolean;
+}
+
+interface Table8CommandOptions {
+  models: string[];
+  size: [number, number];
+  batch?: number;
+  width: number;
+  layers: ModelConfig["layers"];
+  runs?: number;
+  markdown?: boolean;
 }
 
 interface KernelOptions extends ModelChoice {
@@ -42,12 +56,30 @@ export function register(program: Command): void {
     .option("--batch <n>", "images of a batch", wholeNumber(1), 4)
     .option("--filter <text>", "only operations whose name contains this, such as conv2d")
     .action(run(benchKernels));
+  bench
+    .command("table8")
+    .description("Table 8 of the paper: size, work, time and memory of MPN without CA and its peers, measured in turns")
+    .option("--models <names>", "those of pcb, mgn, pyramid, dsa and mpn0 that are measured", commaSeparated, [])
+    .option("--size <HxW>", "height and width of the images", heightByWidth, [384, 128])
+    .option("--batch <n>", "images of a batch (default: 4 on a software adapter, 16 on others)", wholeNumber(1))
+    .option(
+      "--width <n>",
+      "channels of the stem; all others, those of the parts too, keep their proportion",
+      wholeNumber(1),
+      64,
+    )
+    .option("--layers <n,n,n,n>", "blocks of the backbone's stages", fourNumbers, [3, 4, 6, 3])
+    .option("--runs <n>", "turns of every model (default: 3 on a software adapter, 10 on others)", wholeNumber(1))
+    .option("--markdown", "print the tables in Markdown")
+    .action(run(benchTable8));
 }
 
 function withModel(command: Command): Command {
   return command
     .addOption(
-      new Option("--model <name>", "mpn with channel attention, mpn0 without").choices(["mpn", "mpn0"]).default("mpn0"),
+      new Option("--model <name>", "mpn with channel attention, mpn0 without, or a peer; dsa only infers")
+        .choices(MODELS)
+        .default("mpn0"),
     )
     .addOption(
       new Option("--preset <name>", "whose backbone and size are measured")
@@ -59,12 +91,9 @@ function withModel(command: Command): Command {
 }
 
 async function configOf({ model, preset, size }: ModelChoice): Promise<ModelConfig> {
-  const { loadConfig, modelConfigOf } = await import("../training/config.js");
-  const { checkModelSettings } = await import("../models/config.js");
-  const config = { ...modelConfigOf(loadConfig({ preset }), 751), channelAttention: model === "mpn" };
-  if (size) config.imageSize = size;
-  checkModelSettings(config, "mpn bench");
-  return config;
+  const { presetModel } = await import("../training/config.js");
+  const settings = model === "mpn0" ? ({ model: "mpn", channelAttention: false } as const) : { model };
+  return presetModel(preset, { ...settings, ...(size && { imageSize: size }) });
 }
 
 async function benchModels(shell: Shell, options: ModelOptions) {
@@ -79,7 +108,11 @@ async function benchModels(shell: Shell, options: ModelOptions) {
   try {
     const runs = options.runs ?? defaultRuns(software);
     let peak = await measurePeak(device);
-    const modes: readonly Mode[] = options.mode ? [options.mode] : ["infer", "train"];
+    const modes: readonly Mode[] = options.mode
+      ? [options.mode]
+      : options.model === "dsa"
+        ? ["infer"]
+        : ["infer", "train"];
     const measured: { mode: Mode; batch: number; figures: ModelFigures }[] = [];
     for (const mode of modes) {
       for (const batch of options.batch ? [options.batch] : BATCHES[mode]) {
@@ -212,12 +245,60 @@ async function benchKernels(shell: Shell, options: KernelOptions) {
   }
 }
 
+async function benchTable8(shell: Shell, options: Table8CommandOptions) {
+  const [{ Device }, { measureTable8, TABLE8, turnsOf }, { table8Rows, table8Text }] = await Promise.all([
+    import("../gpu/device.js"),
+    import("./bench/table8.js"),
+    import("./bench/table8-rows.js"),
+  ]);
+  const unknown = options.models.filter((name) => !TABLE8.some(({ model }) => model === name));
+  if (unknown.length > 0) {
+    const names = TABLE8.map(({ model }) => model).join(", ");
+    throw new UserError(`--models: Table 8 has no ${unknown.join(", ")}; it has ${names}.`, { exitCode: 2 });
+  }
+  const entries = TABLE8.filter(({ model }) => options.models.length === 0 || options.models.includes(model));
+  const { size, width, layers } = options;
+  const device = await Device.open();
+  const { name, software } = device.profile;
+  try {
+    const { batch = software ? 4 : 16, runs: rounds = software ? 3 : 10 } = options;
+    const progress = shell.progress("table 8", turnsOf(entries, rounds));
+    const measured = await measureTable8(device, entries, {
+      settings: { imageSize: size, width, layers },
+      batch,
+      rounds,
+      runs: software ? 1 : 5,
+      onTurn: progress.update,
+    });
+    progress.stop();
+    const rows = table8Rows(measured, batch);
+    warnOfSoftware(shell, name, software);
+    const backbone = `backbone of ${layers.join(", ")} blocks, stem of ${width} channels`;
+    shell.print(
+      `${name}: batches of ${batch} images of ${size.join("x")}, ${backbone}; median (least to most) of the turns`,
+    );
+    for (const lines of table8Text(rows)) {
+      shell.print();
+      for (const line of (options.markdown ? markdownTable : table)(lines)) shell.print(line);
+    }
+    shell.print();
+    for (const { title, untrained } of rows) if (untrained) shell.print(`${title} is not trained here: ${untrained}.`);
+    return { adapter: name, software, batch, size, width, layers, rounds, rows };
+  } finally {
+    device.close();
+  }
+}
+
 function printPeak(shell: Shell, adapter: string, software: boolean, peak: Peak): void {
-  if (software)
-    shell.warn(`${adapter} is a software adapter: the CPU does the work, and these are not a GPU's figures`);
+  warnOfSoftware(shell, adapter, software);
   shell.print(
     `${adapter}: peak ${peak.gflops.toFixed(1)} GFLOP/s of multiply-adds, copy ${peak.copyGbps.toFixed(1)} GB/s`,
   );
+}
+
+function warnOfSoftware(shell: Shell, adapter: string, software: boolean): void {
+  if (software)
+    shell.warn(`${adapter} is a software adapter: the CPU does the work, and these are not a GPU's figures`);
 }
 
 /** Enough for a median; a training step of ResNet-50 takes some ten seconds in software. */
@@ -227,4 +308,11 @@ function heightByWidth(text: string): [number, number] {
   const [, height, width] = /^([1-9]\d*)x([1-9]\d*)$/.exec(text) ?? [];
   if (width === undefined) throw new InvalidArgumentError("Expected height x width, such as 384x128.");
   return [Number(height), Number(width)];
+}
+
+const commaSeparated = (text: string) => text.split(",").map((name) => name.trim());
+
+function fourNumbers(text: string): ModelConfig["layers"] {
+  if (!/^[1-9]\d*(,[1-9]\d*){3}$/.test(text)) throw new InvalidArgumentError("Expected four numbers, such as 3,4,6,3.");
+  return text.split(",").map(Number) as ModelConfig["layers"];
 }

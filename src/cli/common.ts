@@ -1,7 +1,7 @@
 /** What several commands do: open the adapter and say which, load a network, read a dataset, print an evaluation. */
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Dataset } from "../data/dataset.js";
+import { type Dataset, unexcluded } from "../data/dataset.js";
 import { DecodePool } from "../data/decode-pool.js";
 import { maxPicturePixels } from "../data/image-batch.js";
 import type { OnUnreadable } from "../data/loader.js";
@@ -91,6 +91,12 @@ export function printEvaluations(shell: Shell, rows: readonly { label: string; r
   }
   const { queries, skipped } = rows[rows.length - 1].result;
   shell.print(`${queries} queries${skipped > 0 ? `, ${skipped} without a right gallery image left out` : ""}`);
+}
+
+/** Says what the evaluation on a dataset could not leave out. */
+export function printUnexcluded(shell: Shell, dataset: Dataset): void {
+  const sentence = unexcluded(dataset);
+  if (sentence) shell.print(sentence);
 }
 
 /** The fields that scripts rely on. */

@@ -23,6 +23,7 @@ export function register(program: Command): void {
       run(async (shell, options: DemoOptions) => {
         const { loadConfig } = await import("../training/config.js");
         const config = loadConfig({ preset: "small", set: [...DEMO_SETTINGS, ...options.set] });
+        const { modelOf } = await import("../models/index.js");
         const { openDevice } = await import("./common.js");
         const device = await openDevice(shell);
         try {
@@ -48,7 +49,7 @@ export function register(program: Command): void {
             folder: options.out,
             resume: false,
             evaluate: true,
-            title: "MPN on synthetic people",
+            title: `${modelOf(config).title} on synthetic people`,
             timings: known ? [] : [{ name: "Drawing synthetic people", milliseconds: drawn }],
           });
           shell.print();

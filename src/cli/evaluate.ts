@@ -1,28 +1,44 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
+import type { OnUnreadable } from "../data/loader.js";
+import type { DatasetEvaluation } from "../retrieval/evaluate.js";
+import type { Pooling } from "../retrieval/multi-query.js";
+import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
 import { run, type Shell } from "./shell.js";
 
-interface EvaluateOptions {
+interface EvaluateOptions extends DatasetOptions {
+  multiQuery?: keyof typeof POOLINGS_OF;
   weights?: string;
   flip: boolean;
   report?: string;
   strict?: boolean;
 }
 
+const POOLINGS_OF = { avg: ["average"], max: ["max"], both: ["average", "max"] } as const;
+
 /** `mpn evaluate`: CMC and mAP of a network on one dataset or several. */
 export function register(program: Command): void {
-  program
+  const command = program
     .command("evaluate")
-    .description("Rank-1/5/10/20 and mAP (both definitions) of a network, single query")
-    .argument("<datasets...>", "folders with query and bounding_box_test, in the layout of Market-1501")
+    .description("Rank-1/5/10/20 and mAP (both definitions) of a network, by single queries and multi-queries")
+    .argument("<datasets...>", `datasets with query and gallery: ${DATASET_HELP}`)
     .option("--weights <checkpoint>", "the network; by default the small one that ships")
     .option("--no-flip", "use the image alone, without averaging in its mirror image")
     .option("--report <file>", "also write a page with CMC curve and ranked lists (one dataset)")
+    .addOption(
+      new Option(
+        "--multi-query <pooling>",
+        "also search with all images of the query's person by its camera (Market-1501's gt_bbox), pooled",
+      ).choices(Object.keys(POOLINGS_OF)),
+    )
     .option("--strict", "fail on an image that cannot be read instead of leaving it out")
     .action(
       run(async (shell, folders: string[], options: EvaluateOptions) => {
-        const { loadDataset } = await import("../data/dataset.js");
-        const datasets = [];
-        for (const folder of folders) datasets.push(await loadDataset(folder, ["query", "gallery"]));
+        const { layout, distractors } = options;
+        const multiQuery = options.multiQuery !== undefined;
+        const datasets: Dataset[] = [];
+        for (const folder of folders) {
+          datasets.push(await openDataset(shell, folder, ["query", "gallery"], { layout, distractors, multiQuery }));
+        }
         const { loadNetwork, openDevice } = await import("./common.js");
         const device = await openDevice(shell);
         try {
@@ -36,25 +52,31 @@ export function register(program: Command): void {
         }
       }),
     );
+  addDatasetOptions(command, ["gallery"]);
 }
 
 type Common = typeof import("./common.js");
 type Network = Awaited<ReturnType<Common["loadNetwork"]>>;
 type Device = Awaited<ReturnType<Common["openDevice"]>>;
-type Dataset = Awaited<ReturnType<typeof import("../data/dataset.js").loadDataset>>;
+type Dataset = Awaited<ReturnType<typeof openDataset>>;
 
 async function evaluateOne(shell: Shell, device: Device, network: Network, dataset: Dataset, options: EvaluateOptions) {
-  const { countUnreadable, evaluationFields, printEvaluations } = await import("./common.js");
-  const { formatDatasetTable, datasetTable } = await import("../data/dataset.js");
+  const { countUnreadable, evaluationFields, printEvaluations, printUnexcluded } = await import("./common.js");
+  const { formatDatasetTable, datasetTable, remarks, unexcluded } = await import("../data/dataset.js");
   const { evaluateDataset } = await import("../retrieval/evaluate.js");
   shell.print(`${dataset.name}  (${dataset.root})`);
   shell.print(formatDatasetTable(dataset));
   const unreadable = countUnreadable(shell);
+  const onUnreadable = options.strict ? undefined : unreadable.onUnreadable;
   const evaluation = await evaluateDataset(device, network.extractor, dataset, network.pool, {
     onProgress: shell.onProgress("evaluating"),
-    onUnreadable: options.strict ? undefined : unreadable.onUnreadable,
+    onUnreadable,
   });
-  printEvaluations(shell, [{ label: dataset.name, result: evaluation.result }]);
+  const poolings = options.multiQuery && POOLINGS_OF[options.multiQuery];
+  const multi = poolings && (await evaluateMulti(shell, device, network, dataset, evaluation, poolings, onUnreadable));
+  const rows = [{ label: dataset.name, result: evaluation.result }, ...(multi?.rows ?? [])];
+  printEvaluations(shell, rows);
+  printUnexcluded(shell, dataset);
   shell.print(
     `features in ${evaluation.extractSeconds.toFixed(1)} s, ranking in ${evaluation.rankSeconds.toFixed(1)} s`,
   );
@@ -74,7 +96,11 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
           cameras: r.cameras,
         })),
       },
-      evaluations: [{ label: network.checkpoint.path, ...evaluation.result }],
+      evaluations: rows.map(({ label, result }, i) => ({
+        label: i === 0 ? network.checkpoint.path : label,
+        ...result,
+      })),
+      notes: remarks(dataset),
       metrics: [],
       rankedLists: await rankedLists(dataset, evaluation, 8),
       timings: [
@@ -87,12 +113,46 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
   evaluation.release();
   return {
     dataset: dataset.name,
+    layout: dataset.layout,
     adapter: device.profile.name,
     weights: network.checkpoint.path,
     flip: options.flip,
     ...evaluationFields(evaluation.result),
+    ...(multi && { multiQuery: multi.fields }),
+    sameCameraExcluded: unexcluded(dataset) === null,
     unreadable: unreadable.count,
     extractSeconds: evaluation.extractSeconds,
     rankSeconds: evaluation.rankSeconds,
+  };
+}
+
+/** By multi-queries: rows of the table, and fields by pooling. */
+async function evaluateMulti(
+  shell: Shell,
+  device: Device,
+  network: Network,
+  dataset: Dataset,
+  single: DatasetEvaluation,
+  poolings: readonly Pooling[],
+  onUnreadable: OnUnreadable | undefined,
+) {
+  const { evaluationFields } = await import("./common.js");
+  const { evaluateMultiQuery } = await import("../retrieval/multi-query.js");
+  const { extractor, pool } = network;
+  const options = { onProgress: shell.onProgress("multi-queries"), onUnreadable };
+  const { results, images, alone } = await evaluateMultiQuery(
+    device,
+    extractor,
+    dataset,
+    pool,
+    single,
+    poolings,
+    options,
+  );
+  if (alone > 0) shell.warn(`${alone} queries have no multi-query image; they are searched with their own image.`);
+  const fields = poolings.map((pooling) => [pooling, evaluationFields(results[pooling]!)]);
+  return {
+    rows: poolings.map((pooling) => ({ label: `multi-query (${pooling})`, result: results[pooling]! })),
+    fields: { ...Object.fromEntries(fields), images, alone },
   };
 }

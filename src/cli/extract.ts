@@ -1,7 +1,7 @@
-import { readdir, stat } from "node:fs/promises";
-import { basename, extname, join, relative } from "node:path";
+import { basename, relative } from "node:path";
 import type { Command } from "commander";
 import { UserError } from "../errors.js";
+import { findImages } from "./find-images.js";
 import { run } from "./shell.js";
 
 interface ExtractOptions {
@@ -10,8 +10,6 @@ interface ExtractOptions {
   flip: boolean;
   normalize: boolean;
 }
-
-const IMAGE_EXTENSIONS = [".jpg", ".jpeg", ".png", ".webp"];
 
 /** `mpn extract`: images to representations. */
 export function register(program: Command): void {
@@ -76,24 +74,6 @@ export function register(program: Command): void {
         }
       }),
     );
-}
-
-async function findImages(places: readonly string[]): Promise<string[]> {
-  const found: string[] = [];
-  for (const place of places) {
-    const info = await stat(place).catch(() => null);
-    if (!info) throw new UserError(`There is no file or folder ${place}.`);
-    if (!info.isDirectory()) {
-      found.push(place);
-      continue;
-    }
-    const files = (await readdir(place, { recursive: true })).sort();
-    const images = files.filter((file) => IMAGE_EXTENSIONS.includes(extname(file).toLowerCase()));
-    if (images.length === 0)
-      throw new UserError(`${place} holds no image: looked for ${IMAGE_EXTENSIONS.join(", ")} in it and its folders.`);
-    found.push(...images.map((file) => join(place, file)));
-  }
-  return found;
 }
 
 function normalize(features: Float32Array, dim: number): void {

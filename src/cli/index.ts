@@ -4,6 +4,7 @@ import { register as convert } from "./convert.js";
 import { register as demo } from "./demo.js";
 import { register as doctor } from "./doctor.js";
 import { register as evaluate } from "./evaluate.js";
+import { register as explain } from "./explain.js";
 import { register as extract } from "./extract.js";
 import { register as prior } from "./prior.js";
 import { main } from "./shell.js";
@@ -12,6 +13,6 @@ import { register as train } from "./train.js";
 import { register as verify } from "./verify.js";
 
 /** In the order in which `mpn --help` lists them. */
-const commands = [demo, doctor, synth, prior, train, extract, evaluate, verify, convert, bench];
+const commands = [demo, doctor, synth, prior, train, extract, evaluate, explain, verify, convert, bench];
 
 process.exitCode = await main(process.argv, commands);

@@ -1,8 +1,9 @@
 import { type Command, Option } from "commander";
 import type { LabelSet } from "../data/prior.js";
+import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
 import { cpuOnly, run } from "./shell.js";
 
-interface Options {
+interface Options extends DatasetOptions {
   preset?: string;
   config?: string;
   labels?: LabelSet;
@@ -13,21 +14,23 @@ export function register(program: Command): void {
   const command = program
     .command("prior")
     .description("make the coarse priors of a dataset from its parsing and segmentation maps")
-    .argument("<dataset>", "folder in the layout of Market-1501, with parsing/ and segmentation/ beside its images")
+    .argument("<dataset>", `${DATASET_HELP}, with parsing/ and segmentation/ beside its images`)
     .option("--preset <name>", "preset whose image size decides the size of the priors")
     .option("--config <file>", "YAML file of settings")
     .addOption(new Option("--labels <set>", "label set of the parsing maps").choices(["lip", "atr", "pascal"]))
     .action(
       run(async (shell, folder: string, options: Options) => {
-        const [{ loadDataset }, { buildPriors }, { loadConfig }, { featureSize }] = await Promise.all([
-          import("../data/dataset.js"),
+        const [{ buildPriors }, { loadConfig }, { featureSize }] = await Promise.all([
           import("../data/prior-cache.js"),
           import("../training/config.js"),
           import("../models/config.js"),
         ]);
         const set = options.labels === undefined ? [] : [`labels=${options.labels}`];
         const config = loadConfig({ preset: options.preset, file: options.config, set });
-        const dataset = await loadDataset(folder, ["train"]);
+        const dataset = await openDataset(shell, folder, ["train"], {
+          layout: options.layout,
+          trainVal: options.trainVal,
+        });
         const [rows, cols] = featureSize(config.imageSize);
         const settings = { rows, cols, labels: config.labels };
         const { counts, file } = await buildPriors(dataset, settings, { onProgress: shell.onProgress("priors") });
@@ -40,5 +43,5 @@ export function register(program: Command): void {
         return { images: dataset.train.length, ...settings, ...counts, file };
       }),
     );
-  cpuOnly(command);
+  cpuOnly(addDatasetOptions(command, ["train"]));
 }

@@ -44,6 +44,8 @@ export interface RunReport {
   readonly config: TrainConfig;
   readonly dataset: { readonly name: string; readonly rows: ReturnType<typeof datasetTable> };
   readonly evaluations: readonly { label: string; result: RankingResult }[];
+  readonly notes: readonly string[];
+  readonly otherDatasets: readonly { label: string; result: RankingResult; notes: readonly string[] }[];
   readonly metrics: readonly MetricsRow[];
   readonly rankedLists: readonly RankedListData[];
   readonly timings: readonly Timing[];
@@ -61,6 +63,8 @@ export async function writeRunReport(run: RunReport): Promise<string> {
       subsets: run.dataset.rows.map(({ subset, ids, images, cameras }) => ({ subset, people: ids, images, cameras })),
     },
     evaluations: run.evaluations.map(({ label, result }) => ({ label, ...result })),
+    notes: run.notes,
+    otherDatasets: run.otherDatasets.map(({ label, result, notes }) => ({ label, notes, ...result })),
     metrics: run.metrics.filter((row) => row.loss !== undefined),
     rankedLists: [...run.rankedLists],
     timings: [...run.timings],

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { type Dataset, datasetTable, formatDatasetTable, trainIdentities } from "../data/dataset.js";
+import { type Dataset, datasetTable, formatDatasetTable, remarks, trainIdentities } from "../data/dataset.js";
 import { DecodePool } from "../data/decode-pool.js";
 import { maxPicturePixels } from "../data/image-batch.js";
 import type { Prior } from "../data/prior.js";
@@ -14,10 +14,16 @@ import { modelOf } from "../models/index.js";
 import type { Timing } from "../report/data.js";
 import { type DatasetEvaluation, evaluateDataset } from "../retrieval/evaluate.js";
 import { Extractor, extractionBatch } from "../retrieval/extractor.js";
-import { type Checkpoint, checkResumable, readCheckpoint } from "../training/checkpoint.js";
+import {
+  type Checkpoint,
+  CLASSIFIER,
+  checkResumable,
+  type Initialised,
+  readCheckpoint,
+} from "../training/checkpoint.js";
 import { modelConfigOf, type TrainConfig } from "../training/config.js";
 import { CHECKPOINT_FILE, type StepReport, Trainer } from "../training/trainer.js";
-import { canEvaluate, countUnreadable, evaluationFields, printEvaluations } from "./common.js";
+import { canEvaluate, countUnreadable, evaluationFields, printEvaluations, printUnexcluded } from "./common.js";
 import { rankedLists, writeRunReport } from "./run-report.js";
 import type { Shell } from "./shell.js";
 
@@ -26,6 +32,8 @@ export const CONFIG_FILE = "config.yaml";
 export interface TrainRunOptions {
   readonly device: Device;
   readonly dataset: Dataset;
+  /** Evaluated on after training, besides the dataset itself. */
+  readonly tests?: readonly Dataset[];
   readonly config: TrainConfig;
   /** Folder of the run: checkpoint, metrics, configuration and report. */
   readonly folder: string;
@@ -45,9 +53,13 @@ export interface TrainRunResult {
   checkpoint: string;
   report: string;
   skippedImages: number;
+  /** What `init` gave, by the tensors' names. */
+  init?: Initialised;
   trainSeconds: number;
   before?: ReturnType<typeof evaluationFields>;
   after?: ReturnType<typeof evaluationFields>;
+  /** Of the datasets in `tests`, in their order. */
+  tests?: ({ dataset: string; layout: string; root: string } & ReturnType<typeof evaluationFields>)[];
 }
 
 export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<TrainRunResult> {
@@ -71,24 +83,39 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
   const trainer = await time("Preparing the training step", "shaders compiled or taken from the driver's cache", () =>
     Trainer.create({ device, config, samples: dataset.train, labels, pids, priors, folder, from, onUnreadable }),
   );
-  const evaluator =
-    options.evaluate && canEvaluate(dataset) ? await Evaluator.create(shell, options, trainer, onUnreadable) : null;
+  if (trainer.initialised) printInitialised(shell, options.init!, trainer.initialised);
+  const { tests = [] } = options;
+  const ownTest = options.evaluate && canEvaluate(dataset);
+  const evaluator = ownTest || tests.length > 0 ? await Evaluator.create(shell, options, trainer, onUnreadable) : null;
+  const own = ownTest ? evaluator : null;
   try {
     const before =
-      evaluator &&
-      (await time("Evaluation before training", undefined, () => evaluator.run("evaluating the untrained network")));
+      own && (await time("Evaluation before training", undefined, () => own.run("evaluating the untrained network")));
     const interrupted = await time("Training", `${trainer.totalSteps - trainer.step} steps`, () =>
-      trainLoop(shell, config, trainer, evaluator),
+      trainLoop(shell, config, trainer, own),
     );
     // Who stops a run wants it saved and gone, not evaluated.
     const after = interrupted
       ? null
-      : evaluator && (await time("Evaluation after training", undefined, () => evaluator.run("evaluating")));
+      : own && (await time("Evaluation after training", undefined, () => own.run("evaluating")));
     const evaluations = [
       ...(before ? [{ label: from?.resume ? "when resumed" : "before training", result: before.result }] : []),
       ...(after ? [{ label: `after ${trainer.step} steps`, result: after.result }] : []),
     ];
     if (evaluations.length > 0) printEvaluations(shell, evaluations);
+    if (own) printUnexcluded(shell, dataset);
+    const others: { label: string; result: DatasetEvaluation["result"]; notes: string[] }[] = [];
+    for (const other of interrupted ? [] : tests) {
+      shell.print(`${other.name}  (${other.root})`);
+      shell.print(formatDatasetTable(other));
+      const { result, release } = await time(`Evaluation on ${other.name}`, undefined, () =>
+        evaluator!.run(`evaluating on ${other.name}`, other),
+      );
+      release();
+      others.push({ label: other.name, result, notes: remarks(other) });
+      printEvaluations(shell, others.slice(-1));
+      printUnexcluded(shell, other);
+    }
     const report = await writeRunReport({
       folder,
       title: options.title,
@@ -96,6 +123,8 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
       config,
       dataset: { name: dataset.name, rows: datasetTable(dataset) },
       evaluations,
+      notes: remarks(dataset),
+      otherDatasets: others,
       metrics: trainer.metrics.read(),
       rankedLists: after ? await rankedLists(dataset, after, 4) : [],
       timings,
@@ -112,14 +141,35 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
       checkpoint: trainer.checkpointPath,
       report,
       skippedImages: unreadable.count,
+      ...(trainer.initialised && { init: trainer.initialised }),
       trainSeconds: (training?.milliseconds ?? 0) / 1000,
       ...(before && { before: evaluationFields(before.result) }),
       ...(after && { after: evaluationFields(after.result) }),
+      ...(others.length > 0 && {
+        tests: others.map(({ result }, i) => ({
+          dataset: tests[i].name,
+          layout: tests[i].layout,
+          root: tests[i].root,
+          ...evaluationFields(result),
+        })),
+      }),
     };
   } finally {
     await evaluator?.close();
     await trainer.close();
   }
+}
+
+/** Says what a network starts with: users cannot tell a harmless difference from a fatal one by themselves. */
+function printInitialised(shell: Shell, path: string, { loaded, skipped, missing }: Initialised): void {
+  const few = (names: readonly string[]) =>
+    names.length === 0 ? "" : ` (${names.slice(0, 3).join(", ")}${names.length > 3 ? ", ..." : ""})`;
+  const classifiers = skipped.filter((name) => CLASSIFIER.test(name));
+  const others = skipped.filter((name) => !CLASSIFIER.test(name));
+  shell.note(`started from ${path}: ${loaded.length} tensors loaded`);
+  shell.note(`  skipped classifiers: ${classifiers.length}${few(classifiers)}`);
+  shell.note(`  skipped, not in this network: ${others.length}${few(others)}`);
+  shell.note(`  missing, with initial values: ${missing.length}${few(missing)}`);
 }
 
 /** @returns whether the user stopped it */
@@ -207,8 +257,9 @@ class Evaluator {
     return new Evaluator(shell, options, extractor, pool, onUnreadable);
   }
 
-  async run(title: string | null): Promise<DatasetEvaluation> {
-    const { device, dataset } = this.options;
+  /** @param dataset by default the one trained on */
+  async run(title: string | null, dataset = this.options.dataset): Promise<DatasetEvaluation> {
+    const { device } = this.options;
     this.extractor.refresh();
     const onProgress = title === null ? undefined : this.shell.onProgress(title);
     return evaluateDataset(device, this.extractor, dataset, this.pool, { onProgress, onUnreadable: this.onUnreadable });

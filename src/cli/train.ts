@@ -1,10 +1,14 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { UserError } from "../errors.js";
+import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
 import { collect, run } from "./shell.js";
 
-interface TrainOptions {
+interface TrainOptions extends DatasetOptions {
+  test: string[];
   out: string;
+  model?: string;
   preset?: string;
   config?: string;
   set: string[];
@@ -13,47 +17,66 @@ interface TrainOptions {
   evaluate: boolean;
 }
 
-/** `mpn train`: trains MPN, or a variant of it by configuration, on a dataset. */
+/** `mpn train`: trains MPN, a variant of it by configuration, or one of its peers on a dataset. */
 export function register(program: Command): void {
-  program
+  const command = program
     .command("train")
-    .description("train MPN, or a variant of it, on a dataset in the layout of Market-1501")
-    .argument("<dataset>", "folder with bounding_box_train and, to evaluate, query and bounding_box_test")
+    .description("train MPN, a variant of it or one of its peers on a dataset")
+    .argument("<dataset>", `training images and, to evaluate, query and gallery: ${DATASET_HELP}`)
     .requiredOption("--out <folder>", "folder for checkpoint, metrics, configuration and report")
+    .option(
+      "--model <name>",
+      "mpn, ide (which MPN starts from), pcb, mgn or pyramid; as --set model=<name> (default: mpn)",
+    )
     .option("--preset <name>", "paper (ResNet-50 at 384x128) or small (for CPUs)")
     .option("--config <file>", "YAML file of settings, over the preset")
     .option("--set <key=value>", "one setting, over all others; repeatable", collect, [])
     .option("--resume", "go on from the checkpoint in --out, to the same weights as if never stopped")
-    .option("--init <checkpoint>", "start from the weights of this checkpoint")
+    .option(
+      "--init <checkpoint>",
+      "start from what fits of this checkpoint, which may be another model's, such as ide's",
+    )
+    .option(
+      "--test <dataset>",
+      "evaluate on this dataset too, once trained (as LAYOUT:FOLDER where the layout must be said); repeatable",
+      collect,
+      [],
+    )
     .option("--no-evaluate", "do not evaluate before, during and after training")
     .action(
       run(async (shell, folder: string, options: TrainOptions) => {
         const { loadConfig } = await import("../training/config.js");
         const { CONFIG_FILE, trainRun } = await import("./train-run.js");
-        const { loadDataset } = await import("../data/dataset.js");
+        const { modelOf } = await import("../models/index.js");
+        if (options.test.length > 0 && !options.evaluate)
+          throw new UserError("--test asks for an evaluation, --no-evaluate for none; leave one out.", { exitCode: 2 });
         const { canEvaluate, openDevice } = await import("./common.js");
         // A resumed run goes on with its own settings, unless others are named.
         const own = join(options.out, CONFIG_FILE);
         const file = options.config ?? (options.resume && !options.preset && existsSync(own) ? own : undefined);
-        const config = loadConfig({ preset: options.preset, file, set: options.set });
-        const dataset = await loadDataset(folder, ["train"]);
-        if (options.evaluate && !canEvaluate(dataset)) {
+        const config = loadConfig({ preset: options.preset, model: options.model, file, set: options.set });
+        const { layout, trainVal, distractors } = options;
+        const dataset = await openDataset(shell, folder, ["train"], { layout, trainVal, distractors });
+        // Datasets that the network is not trained on are read before the work begins, so that a wrong path costs none.
+        const tests = [];
+        for (const place of options.test) tests.push(await openDataset(shell, place, ["query", "gallery"]));
+        if (options.evaluate && !canEvaluate(dataset))
           shell.warn(
-            `${dataset.root} has no query and bounding_box_test; the network is trained without being evaluated.`,
+            `${dataset.root} has no query and gallery images; the network is trained without being evaluated on it.`,
           );
-        }
         const device = await openDevice(shell);
         try {
           const { out, init, resume = false, evaluate } = options;
           const result = await trainRun(shell, {
             device,
             dataset,
+            tests,
             config,
             folder: out,
             resume,
             init,
             evaluate,
-            title: `MPN on ${dataset.name}`,
+            title: `${modelOf(config).title} on ${dataset.name}`,
           });
           if (result.interrupted) {
             shell.note(`Stopped after step ${result.steps}. Go on with the same command and --resume.`);
@@ -65,4 +88,5 @@ export function register(program: Command): void {
         }
       }),
     );
+  addDatasetOptions(command, ["train", "gallery"]);
 }

@@ -1,119 +1,122 @@
-/** Datasets in the layout and with the names of Market-1501. */
-import { readdir } from "node:fs/promises";
-import { basename, extname, join, resolve } from "node:path";
+/** Datasets in the layouts in which they are published, and in plain ones for everybody else's. */
+import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
 import { UserError } from "../errors.js";
+import { separateUnknownCameras, unexcluded } from "./datasets/cameras.js";
+import { isCsv, readCsv } from "./datasets/csv.js";
+import { findCuhk03, readCuhk03 } from "./datasets/cuhk03.js";
+import { listFolder, listSome } from "./datasets/files.js";
+import { findMarket, MARKET_FOLDERS, marketLayout, readDistractors, readMarket } from "./datasets/market.js";
+import { findMsmt17, readMsmt17 } from "./datasets/msmt17.js";
+import { differences } from "./datasets/published.js";
+import { findTree, readTree } from "./datasets/tree.js";
+import {
+  type Dataset,
+  DISTRACTOR_PID,
+  JUNK_PID,
+  type Layout,
+  type LoadOptions,
+  type ReadRequest,
+  type Sample,
+  SUBSETS,
+  type Subset,
+} from "./datasets/types.js";
 
-/** One image, as its name tells it. */
-export interface Sample {
-  path: string;
-  /** File name, such as `0001_c1s1_001051_00.jpg`. */
-  name: string;
-  /** Identity; `JUNK_PID` and `DISTRACTOR_PID` stand for nobody. */
-  pid: number;
-  /** Camera, as numbered in the name. */
-  camid: number;
-}
+export { SUBSET_FOLDERS } from "./datasets/market.js";
+export {
+  type Dataset,
+  DISTRACTOR_PID,
+  JUNK_PID,
+  LAYOUTS,
+  type Layout,
+  type LoadOptions,
+  type Sample,
+  type Subset,
+} from "./datasets/types.js";
 
-export type Subset = "train" | "query" | "gallery";
-
-/** A dataset; each subset is sorted by name. */
-export interface Dataset extends Record<Subset, Sample[]> {
-  name: string;
-  /** The folder that holds the subsets' folders. */
-  root: string;
-}
-
-/** pid of badly cut boxes: ignored in evaluation and training. */
-export const JUNK_PID = -1;
-/** pid of boxes that show nobody of the dataset: wrong answers in evaluation, ignored in training. */
-export const DISTRACTOR_PID = 0;
-
-export const SUBSET_FOLDERS: Readonly<Record<Subset, string>> = {
-  train: "bounding_box_train",
-  query: "query",
-  gallery: "bounding_box_test",
+const READERS: Readonly<Record<Layout, (root: string, request: ReadRequest) => Promise<Dataset>>> = {
+  market: readMarket,
+  market1501: readMarket,
+  dukemtmc: readMarket,
+  "cuhk03-detected": readCuhk03,
+  "cuhk03-labeled": readCuhk03,
+  msmt17: readMsmt17,
+  pytorch: readTree,
+  folders: readTree,
+  csv: readCsv,
 };
-const SUBSETS = Object.keys(SUBSET_FOLDERS) as Subset[];
-
-/** Folder inside the archive in which Market-1501 is published. */
-const PUBLISHED_FOLDER = "Market-1501-v15.09.15";
-const IMAGE_EXTENSIONS = new Set([".jpg", ".jpeg", ".png", ".webp"]);
-const NAME_PATTERN = /^(-?\d+)_c(\d+)/;
-const NAME_HELP =
-  "<pid>_c<camera>..., as 0001_c1s1_001051_00.jpg is (pid -1: junk, 0000: distractor). Rename or remove them";
-const NAMES_LISTED = 5;
+const WITH_DISTRACTORS: readonly Layout[] = ["market", "market1501", "dukemtmc"];
 
 /**
- * Reads the lists of a dataset: `bounding_box_train`, `query` and `bounding_box_test` in `root` or in
- * `root/Market-1501-v15.09.15`. No image is opened; files that are no images by their extension are ignored.
+ * Reads the lists of a dataset in any of the layouts (src/data/datasets). No image is opened, but for CUHK03's .mat file,
+ * which is unpacked first; files that are no images by their extension are ignored.
  *
+ * @param root the dataset's folder, or a CSV file
  * @param needed the subsets that must be there; another one may be missing and is empty then
- * @throws UserError on a missing or empty folder, and on images whose names hold no identity and camera
+ * @throws UserError on a missing or empty folder, on images whose names hold no identity, and where several layouts fit
  */
-export async function loadDataset(root: string, needed: readonly Subset[] = SUBSETS): Promise<Dataset> {
-  const home = await findHome(resolve(root));
-  const dataset: Dataset = { name: basename(home), root: home, train: [], query: [], gallery: [] };
-  for (const subset of SUBSETS) dataset[subset] = await loadSubset(home, subset, needed.includes(subset));
+export async function loadDataset(
+  root: string,
+  needed: readonly Subset[] = SUBSETS,
+  options: LoadOptions = {},
+): Promise<Dataset> {
+  const place = resolve(root);
+  const layout = options.layout ?? (await detectLayout(place));
+  const dataset = await READERS[layout](place, { ...options, layout, needed });
+  if (options.multiQuery && dataset.multiQuery.length === 0) {
+    throw new UserError(
+      `${dataset.name} brings no images for multi-query evaluation (layout ${layout}). Market-1501 has them in gt_bbox, a ` +
+        "tree of people's folders in multi-query, and a CSV file under the subset multi-query.",
+    );
+  }
+  let distractors: Sample[] = [];
+  if (options.distractors !== undefined) {
+    if (!WITH_DISTRACTORS.includes(layout)) {
+      throw new UserError(
+        `Distractors are added to Market-1501's layout alone; ${dataset.name} has the layout ${layout}.`,
+      );
+    }
+    distractors = await readDistractors(dataset.root, options.distractors);
+    dataset.gallery = [...dataset.gallery, ...distractors];
+    dataset.notes.push(`gallery: with ${distractors.length} images of ${options.distractors}`);
+  }
+  await separateUnknownCameras(dataset);
+  const { trainVal } = options;
+  dataset.warnings.push(...differences(dataset, { trainVal, distractors: distractors.length }));
   return dataset;
 }
 
-/** Entries of a folder, sorted; null where there is no such folder. */
-async function listFolder(path: string): Promise<string[] | null> {
-  try {
-    return (await readdir(path)).sort();
-  } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    if (code === "ENOENT" || code === "ENOTDIR") return null;
-    throw new UserError(`Cannot read the folder ${path}: ${message}`, { cause });
-  }
-}
-
-async function findHome(root: string): Promise<string> {
-  const entries = await listFolder(root);
-  const folders = Object.values(SUBSET_FOLDERS);
-  if (entries === null) {
+/** @throws UserError saying what was looked for where no layout fits */
+async function detectLayout(place: string): Promise<Layout> {
+  const info = await stat(place).catch(() => null);
+  if (info === null) {
     throw new UserError(
-      `No dataset at ${root}: there is no such folder. Give one that holds ${folders.join(", ")} (Market-1501 layout).`,
+      `No dataset at ${place}: there is no such folder. Give one that holds ${MARKET_FOLDERS}, or of another layout ` +
+        "(see --layout), or a CSV file.",
     );
   }
-  if (folders.some((folder) => entries.includes(folder))) return root;
-  if (entries.includes(PUBLISHED_FOLDER)) return join(root, PUBLISHED_FOLDER);
+  if (info.isFile()) {
+    if (isCsv(place)) return "csv";
+    throw new UserError(`${place} is a file; a dataset is a folder or a CSV file of path, pid, camid and subset.`);
+  }
+  const cuhk03 = await findCuhk03(place);
+  if (cuhk03) return cuhk03;
+  const market = await findMarket(place);
+  if (market) return marketLayout(market);
+  if (await findMsmt17(place)) return "msmt17";
+  const tree = await findTree(place);
+  if (tree) return tree.layout;
   throw new UserError(
-    `No dataset at ${root}: looked for ${folders.join(", ")} or ${PUBLISHED_FOLDER}, found ${listSome(entries)}.`,
+    `No dataset at ${place}: looked for ${MARKET_FOLDERS}, MSMT17's and CUHK03's lists, and folders of people, found ` +
+      `${listSome((await listFolder(place)) ?? [])}.`,
   );
 }
 
-async function loadSubset(home: string, subset: Subset, needed: boolean): Promise<Sample[]> {
-  const folder = join(home, SUBSET_FOLDERS[subset]);
-  const entries = await listFolder(folder);
-  if (entries === null) {
-    if (!needed) return [];
-    throw new UserError(`No folder ${folder}: the ${subset} images of ${basename(home)} are looked for there.`);
-  }
-  const names = entries.filter((name) => !name.startsWith(".") && IMAGE_EXTENSIONS.has(extname(name).toLowerCase()));
-  if (names.length === 0 && needed) {
-    const looked = [...IMAGE_EXTENSIONS].join(", ");
-    throw new UserError(`No images in ${folder}: looked for ${looked}, found ${listSome(entries)}.`);
-  }
-  const nameless = names.filter((name) => !NAME_PATTERN.test(name));
-  if (nameless.length > 0) {
-    throw new UserError(
-      `${folder}: no identity and camera in the names of ${nameless.length} of ${names.length} images: ` +
-        `${listSome(nameless)}. Expected ${NAME_HELP}.`,
-    );
-  }
-  return names.map((name) => ({ path: join(folder, name), name, ...parseName(name) }));
-}
+export { unexcluded };
 
-function parseName(name: string): { pid: number; camid: number } {
-  const [, pid, camid] = NAME_PATTERN.exec(name)!;
-  return { pid: Number(pid), camid: Number(camid) };
-}
-
-function listSome(names: readonly string[]): string {
-  if (names.length === 0) return "nothing";
-  const more = names.length - NAMES_LISTED;
-  return names.slice(0, NAMES_LISTED).join(", ") + (more > 0 ? ` and ${more} more` : "");
+/** What the reader of an evaluation must know of its data. */
+export function remarks(dataset: Dataset): string[] {
+  return [...dataset.notes, ...dataset.warnings, unexcluded(dataset) ?? []].flat();
 }
 
 /** The people to train on. */
@@ -134,9 +137,10 @@ export function trainIdentities(train: readonly Sample[]): TrainIdentities {
 
 /** One line of the dataset table. Like torchreid's: junk is left out, distractors count as one id. */
 export interface DatasetTableRow {
-  subset: Subset;
+  subset: Subset | "multi-query";
   ids: number;
   images: number;
+  /** 0 where no camera is known. */
   cameras: number;
   /** Images with pid -1, not part of `images`. */
   junk: number;
@@ -145,25 +149,32 @@ export interface DatasetTableRow {
 }
 
 export function datasetTable(dataset: Dataset): DatasetTableRow[] {
-  return SUBSETS.map((subset) => {
-    const kept = dataset[subset].filter(({ pid }) => pid !== JUNK_PID);
+  const lists: [DatasetTableRow["subset"], Sample[]][] = SUBSETS.map((subset) => [subset, dataset[subset]]);
+  if (dataset.multiQuery.length > 0) lists.push(["multi-query", dataset.multiQuery]);
+  return lists.map(([subset, samples]) => {
+    const kept = samples.filter(({ pid }) => pid !== JUNK_PID);
     return {
       subset,
       ids: new Set(kept.map(({ pid }) => pid)).size,
       images: kept.length,
-      cameras: new Set(kept.map(({ camid }) => camid)).size,
-      junk: dataset[subset].length - kept.length,
+      cameras: new Set(kept.map(({ camid }) => camid).filter((camid) => camid >= 0)).size,
+      junk: samples.length - kept.length,
       distractors: kept.filter(({ pid }) => pid === DISTRACTOR_PID).length,
     };
   });
 }
 
-/** The table as text, with a line below for junk and distractors where there are any. */
+/** The table as text, with lines below for junk, distractors and choices where there are any. */
 export function formatDatasetTable(dataset: Dataset): string {
   const rows = datasetTable(dataset);
   const cells = [
     ["subset", "# ids", "# images", "# cameras"],
-    ...rows.map(({ subset, ids, images, cameras }) => [subset, String(ids), String(images), String(cameras)]),
+    ...rows.map(({ subset, ids, images, cameras }) => [
+      subset,
+      String(ids),
+      String(images),
+      cameras === 0 && images > 0 ? "unknown" : String(cameras),
+    ]),
   ];
   const widths = cells[0].map((_, column) => Math.max(...cells.map((row) => row[column].length)));
   const lines = cells.map(([first, ...rest]) =>
@@ -174,5 +185,6 @@ export function formatDatasetTable(dataset: Dataset): string {
     if (junk + distractors > 0)
       lines.push(`${subset}: ${distractors} distractors (one id, 0) counted, ${junk} junk images (id -1) left out`);
   }
+  lines.push(...dataset.notes);
   return lines.join("\n");
 }

@@ -10,14 +10,17 @@ const count = z.int().min(1);
  */
 export const modelFields = {
   /** The network; the fields below describe MPN, and others take what they have of them. */
-  model: z.enum(["mpn"]).default("mpn"),
+  model: z.enum(["mpn", "ide", "pcb", "mgn", "pyramid", "dsa"]).default("mpn"),
   /** Bottleneck blocks of the backbone's four stages; ResNet-50 has [3, 4, 6, 3] (Sec. 3.1). */
   layers: z.tuple([count, count, count, count]).default([3, 4, 6, 3]),
   /** Channels of the stem; stage i (0 to 3) outputs 4 * width * 2^i channels, the last one 32 * width. */
   width: count.default(64),
   /** Height and width in pixels that every image is resized to (Sec. 4). */
   imageSize: z.tuple([count, count]).default([384, 128]),
-  /** K, the number of body parts, hence of pairs of a main task (MT) and an auxiliary task (AT) (Sec. 3.1). */
+  /**
+   * K, the number of body parts, hence of pairs of a main task (MT) and an auxiliary task (AT) (Sec. 3.1). Stripes of PCB,
+   * basic stripes of Pyramid, branches of MGN.
+   */
   parts: count.default(6),
   /** Filters of both 1x1 convolutions of a part; the representation has parts * partDim values (eq. 2). */
   partDim: count.default(512),
@@ -41,7 +44,7 @@ export const modelFields = {
   alignmentWeight: z.number().min(0).default(1),
   /** Whether the batch-hard triplet loss of eq. 3 is added. */
   triplet: z.boolean().default(true),
-  /** alpha of eq. 3, in cosine distance. */
+  /** alpha of eq. 3, in cosine distance; MGN's and Pyramid's is in Euclidean distance. */
   margin: z.number().min(0).default(0.2),
   /** Factor of the triplet loss; 2 makes it one on squared distances of unit vectors, which are twice cosine distances. */
   tripletScale: z.number().min(0).default(1),
@@ -57,11 +60,40 @@ const modelConfigSchema = z.strictObject({
   identities: count.default(751),
 });
 
+/**
+ * What each network other than MPN takes of the fields beside `layers`, `width` and `imageSize`, and its own defaults:
+ * those of the paper that proposed it.
+ */
+const PEERS: Readonly<
+  Record<Exclude<ModelName, "mpn">, { takes: readonly string[]; defaults: Partial<ModelSettings> }>
+> = {
+  ide: { takes: ["partDim"], defaults: { triplet: false } },
+  pcb: { takes: ["parts", "partDim"], defaults: { partDim: 256, triplet: false } },
+  mgn: { takes: ["parts", "partDim", "triplet", "margin"], defaults: { parts: 3, partDim: 256, margin: 1.2 } },
+  pyramid: { takes: ["parts", "partDim", "triplet", "margin"], defaults: { partDim: 128, margin: 1.4 } },
+  dsa: { takes: [], defaults: { triplet: false } },
+};
+
+/** The fields that a network takes; a known name, or MPN's fields, which are all. */
+export function fieldsOf(model: unknown): readonly string[] {
+  const all = Object.keys(modelFields);
+  return isPeer(model) ? ["model", "layers", "width", "imageSize", ...PEERS[model].takes] : all;
+}
+
+/** Defaults of a network that differ from MPN's. */
+export function modelDefaults(model: unknown): Partial<ModelSettings> {
+  return isPeer(model) ? PEERS[model].defaults : {};
+}
+
+const isPeer = (model: unknown): model is keyof typeof PEERS =>
+  typeof model === "string" && Object.hasOwn(PEERS, model);
+
 /** One model and its losses; the names are those of checkpoints' and fixtures' metadata. */
 export type ModelConfig = z.infer<typeof modelConfigSchema>;
 
 /** The model's fields without `identities`, which the dataset decides. */
 export type ModelSettings = Omit<ModelConfig, "identities">;
+export type ModelName = ModelConfig["model"];
 
 /**
  * Rows and columns of the feature map F for images of `imageSize` pixels (height, width). The stem's convolution and
@@ -76,9 +108,15 @@ export function featureSize([height, width]: readonly [number, number]): [rows: 
  * @throws UserError naming the field, its value and what is expected.
  */
 export function parseModelConfig(input: unknown, source = "the model's configuration"): ModelConfig {
-  const config = parseWith(modelConfigSchema, input, source);
+  const config = parseWith(modelConfigSchema, withModelDefaults(input), source);
   checkModelSettings(config, source);
   return config;
+}
+
+/** The input over the defaults of the model that it names; what is no set of keys is left to the validation. */
+export function withModelDefaults(input: unknown): unknown {
+  if (input === null || typeof input !== "object" || Array.isArray(input)) return input;
+  return { ...modelDefaults((input as { model?: unknown }).model), ...input };
 }
 
 /**
@@ -89,14 +127,10 @@ export function checkModelSettings(config: ModelSettings, source = "the model's 
   const refuse = (message: string): never => {
     throw new UserError(`${source}: ${message}`, { exitCode: 2 });
   };
-  const [rows] = featureSize(config.imageSize);
-  if (config.tasks !== "main" && rows % config.parts !== 0) {
-    const fitting = divisors(rows).join(", ");
-    const height = 16 * config.parts * Math.max(1, Math.round(rows / config.parts));
-    refuse(
-      `parts ${config.parts} does not divide the ${rows} rows of the feature map (images ${config.imageSize[0]} pixels ` +
-        `high); set parts to one of ${fitting}, or imageSize to [${height}, ${config.imageSize[1]}]`,
-    );
+  checkStripes(config, refuse);
+  if (config.model !== "mpn") {
+    checkForeign(config, refuse);
+    return;
   }
   if (config.channelAttention && config.attentionReduction > config.partDim) {
     refuse(
@@ -113,8 +147,54 @@ export function checkModelSettings(config: ModelSettings, source = "the model's 
   }
 }
 
-function divisors(n: number): number[] {
-  return Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0);
+/** Into how many stripes the network divides the rows of its map, if it does. */
+function stripesOf(config: Pick<ModelSettings, "model" | "tasks">, parts: number): number[] {
+  switch (config.model) {
+    case "mpn":
+      return config.tasks === "main" ? [] : [parts];
+    case "pcb":
+    case "pyramid":
+      return [parts];
+    case "mgn":
+      return Array.from({ length: parts }, (_, i) => i + 1);
+    default:
+      return [];
+  }
+}
+
+function checkStripes(config: ModelSettings, refuse: (message: string) => never): void {
+  const [height, width] = config.imageSize;
+  const [rows] = featureSize(config.imageSize);
+  const stripes = stripesOf(config, config.parts);
+  if (stripes.every((count) => rows % count === 0)) return;
+  const fitting = Array.from({ length: rows }, (_, i) => i + 1).filter((parts) =>
+    stripesOf(config, parts).every((count) => rows % count === 0),
+  );
+  const step = 16 * stripes.reduce(leastCommonMultiple, 1);
+  const what =
+    stripes.length > 1
+      ? `parts ${config.parts} makes up to ${config.parts} stripes, which do`
+      : `parts ${config.parts} does`;
+  refuse(
+    `${what} not divide the ${rows} rows of the feature map (images ${height} pixels high); set parts to one of ` +
+      `${fitting.join(", ")}, or imageSize to [${step * Math.max(1, Math.round(height / step))}, ${width}]`,
+  );
+}
+
+function leastCommonMultiple(a: number, b: number): number {
+  let multiple = a;
+  while (multiple % b !== 0) multiple += a;
+  return multiple;
+}
+
+/** What the network has no use for must keep its default, so that nobody believes it to matter. */
+function checkForeign(config: ModelSettings, refuse: (message: string) => never): void {
+  const takes = fieldsOf(config.model);
+  const usual: Record<string, unknown> = { ...modelConfigSchema.parse({}), ...modelDefaults(config.model) };
+  for (const [key, value] of Object.entries(config)) {
+    if (!Object.hasOwn(modelFields, key) || takes.includes(key) || value === usual[key]) continue;
+    refuse(`${key} is ${show(value)}, but ${config.model} has no such setting; it takes ${takes.join(", ")}`);
+  }
 }
 
 /**

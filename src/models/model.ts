@@ -18,6 +18,8 @@ export interface TrainingBatch {
   readonly labels: Tensor;
   /** [N * classifiersPerImage] i32: each label once for every classifier that judges the image in one go. */
   readonly partLabels: Tensor;
+  /** [1] u32, another one for every step. */
+  readonly dropoutSeed: Tensor;
 }
 
 /** Losses by the name under which they are logged, each [1]; what a model or variant does not have is absent. */
@@ -44,6 +46,8 @@ export interface Classifier {
 }
 
 export interface ReidModel {
+  /** What tables and reports call it. */
+  readonly title: string;
   /** How often `TrainingBatch.partLabels` repeats each label. */
   classifiersPerImage(c: ModelConfig): number;
   /** Whether training looks at the coarse prior of Sec. 3.2. */
@@ -54,4 +58,6 @@ export interface ReidModel {
   losses(b: Build, c: ModelConfig, batch: TrainingBatch): TrainingOutputs;
   /** The classifiers that judge an image by the test-time network (MPN: the MTs', for the Baseline the ATs'). */
   classifiers(b: Build, c: ModelConfig, images: Tensor): Classifier[];
+  /** The layer of a plain backbone whose weights this one starts from (`--init`), where its name is not the same. */
+  initialName?(name: string): string;
 }

@@ -3,7 +3,6 @@
  * The K parts run side by side: one engine tensor holds all parts' weights of a kind, and features are [N, K * partDim].
  */
 import { scope, type Tensor } from "../graph/tensor.js";
-import { constantValues, normal } from "../nn/init.js";
 import type { Build } from "../nn/layers.js";
 import { resnet } from "../nn/resnet.js";
 import {
@@ -18,13 +17,12 @@ import {
   mul,
   reshape,
   sigmoid,
-  slice,
-  softmaxCrossEntropy,
   sumSquaredDifference,
   weightedSum,
 } from "../ops/index.js";
 import type { ModelConfig } from "./config.js";
 import type { Classifier, ReidModel, TrainingBatch, TrainingOutputs } from "./model.js";
+import { classify, identityLoss, partNames as namesOf, partClassifiers } from "./parts.js";
 
 type Task = "main" | "aux";
 
@@ -46,7 +44,7 @@ function losses(b: Build, c: ModelConfig, batch: TrainingBatch): TrainingOutputs
   const aux = c.tasks === "main" ? null : partFeatures(b, c, partInput(c, f, batch), "aux");
 
   const identity = (features: Tensor | null, task: Task) =>
-    features ? [identityLoss(b, c, features, task, batch.partLabels)] : [];
+    features ? [identityLoss(scoresOf(b, c, features, task), batch.partLabels)] : [];
   const tasks = [...identity(main, "main"), ...identity(aux, "aux")];
   // Every part's cross entropy is a mean over images; eq. 1 sums over parts and tasks.
   const id = weightedSum(
@@ -84,7 +82,7 @@ function losses(b: Build, c: ModelConfig, batch: TrainingBatch): TrainingOutputs
   };
 }
 
-const partNames = (c: ModelConfig, layer: string) => Array.from({ length: c.parts }, (_, k) => `parts.${k}.${layer}`);
+const partNames = (c: ModelConfig, layer: string) => namesOf(c.parts, layer);
 
 /** F as the ATs see it (Sec. 3.3, Fig. 5b): masked, cropped to the region of interest and resized. */
 function partInput(c: ModelConfig, f: Tensor, batch: TrainingBatch): Tensor {
@@ -126,29 +124,18 @@ function channelAttention(b: Build, c: ModelConfig, v: Tensor): Tensor {
 }
 
 /** Scores of all parts' classifiers, part after part: [N, parts * identities]. */
-function classify(b: Build, c: ModelConfig, features: Tensor, task: Task): Tensor {
-  const [n, width] = features.shape;
-  const init = { weight: normal(0.001), bias: constantValues(0), linear: true };
-  const x = reshape(features, [n, 1, 1, width]);
-  const scores = b.partsConv(partNames(c, `${task}_classifier`), x, c.identities, "channels", init);
-  return reshape(scores, [n, c.parts * c.identities]);
-}
-
-/** eq. 1 for one task: cross entropy of the parts' classifiers, the mean over images and parts. */
-function identityLoss(b: Build, c: ModelConfig, features: Tensor, task: Task, partLabels: Tensor): Tensor {
-  const scores = classify(b, c, features, task);
-  return softmaxCrossEntropy(reshape(scores, [1, partLabels.shape[0], c.identities]), partLabels);
+function scoresOf(b: Build, c: ModelConfig, features: Tensor, task: Task): Tensor {
+  return classify(b, partNames(c, `${task}_classifier`), features, c.identities);
 }
 
 function classifiers(b: Build, c: ModelConfig, images: Tensor): Classifier[] {
   const map = featureMap(b, c, images);
   const task = c.tasks === "aux" ? "aux" : "main";
-  const scores = classify(b, c, partFeatures(b, c, map, task), task);
-  return Array.from({ length: c.parts }, (_, k) => ({
-    name: `part ${k + 1}`,
-    map,
-    scores: slice(scores, 1, k * c.identities, (k + 1) * c.identities),
-  }));
+  const scores = scoresOf(b, c, partFeatures(b, c, map, task), task);
+  return partClassifiers(
+    scores,
+    Array.from({ length: c.parts }, (_, k) => ({ name: `part ${k + 1}`, map })),
+  );
 }
 
 /** Feature space alignment of MT's h and AT's g (Sec. 3.5, 5.3.3); "sample-sum" acts on the triplet loss instead. */
@@ -177,6 +164,7 @@ function softSharing(b: Build, c: ModelConfig, f: Tensor, layer: "conv1" | "conv
 }
 
 export const mpn: ReidModel = {
+  title: "MPN",
   classifiersPerImage: (c) => c.parts,
   usesPrior: (c) => c.tasks === "main+aux" && c.prior !== "uniform",
   represent,

@@ -30,6 +30,9 @@ export const normal = (std: number) => normalValues(() => std);
 /** He et al.: N(0, 2 / fan out), for the backbone's convolutions. */
 export const heFanOut: Initializer = normalValues(([out, , kh = 1, kw = 1]) => Math.sqrt(2 / (out * kh * kw)));
 
+/** N(0, 2 / fan in). */
+export const heFanIn: Initializer = normalValues(([, channels, kh = 1, kw = 1]) => Math.sqrt(2 / (channels * kh * kw)));
+
 /** U(-1 / sqrt(fan in), 1 / sqrt(fan in)), torch's default, for the heads' weights and biases. */
 export const uniformFanIn =
   (fanIn: number): Initializer =>

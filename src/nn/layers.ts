@@ -11,10 +11,12 @@ export interface BatchNormActivation {
 }
 
 export interface PartsInit {
-  readonly weight: Initializer;
-  readonly bias: Initializer;
+  /** torch's default where absent. */
+  readonly weight?: Initializer;
+  /** torch's default where absent; null: no bias. */
+  readonly bias?: Initializer | null;
   /** Whether the weight on disk is a linear layer's [out, in] instead of [out, in, 1, 1]. */
-  readonly linear: boolean;
+  readonly linear?: boolean;
 }
 
 export class Build {
@@ -83,7 +85,7 @@ export class Build {
   }
 
   /**
-   * 1x1 convolution with bias of several parts at once.
+   * 1x1 convolution of several parts at once.
    * @param x [N, H, W, C]: `split` says what part k sees: everything ("all"), stripe k of the rows ("rows"), or its own
    * share of the channels ("channels")
    * @returns [N, H', W, parts * filters]
@@ -101,19 +103,15 @@ export class Build {
     return scope(names[0], () => conv2d(x, w, { ...groups, bias }));
   }
 
-  /** Weight and bias of `partsConv`, side by side: [1, 1, channels, parts * filters] and [parts * filters]. */
-  partsParameters(
-    names: readonly string[],
-    channels: number,
-    filters: number,
-    init?: PartsInit,
-  ): [weight: Tensor, bias: Tensor] {
+  /** Weight and bias (if any) of `partsConv`, side by side: [1, 1, channels, parts * filters] and [parts * filters]. */
+  partsParameters(names: readonly string[], channels: number, filters: number, init?: PartsInit): Tensor[] {
     const weight = this.store.parameter({
       names: names.map((n) => `${n}.weight`),
       shape: [1, 1, channels, names.length * filters],
       diskShape: init?.linear ? [filters, channels] : [filters, channels, 1, 1],
       init: init?.weight ?? uniformFanIn(channels),
     });
+    if (init?.bias === null) return [weight];
     const bias = this.store.parameter({
       names: names.map((n) => `${n}.bias`),
       shape: [names.length * filters],

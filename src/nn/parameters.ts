@@ -155,6 +155,26 @@ export class ParameterStore {
     return { missing, unknown: [...values.keys()].filter((name) => !known.has(name)) };
   }
 
+  /**
+   * Loads what fits by name and shape, and leaves the rest as it is.
+   * @param nameIn the name in `values` of what this store calls `name`
+   * @returns names on disk that this store loaded, and those that keep their values; and what of `values` was used
+   */
+  loadFitting(
+    device: Device,
+    values: ReadonlyMap<string, NamedArray>,
+    nameIn: (name: string) => string,
+  ): { loaded: string[]; kept: string[]; used: Set<string> } {
+    const loaded: string[] = [];
+    const kept: string[] = [];
+    for (const entry of this.entries.values()) {
+      const fits = entry.names.every((name) => values.get(nameIn(name))?.shape.join() === entry.diskShape.join());
+      (fits ? loaded : kept).push(...entry.names);
+      if (fits) this.upload(device, entry, (name) => values.get(nameIn(name))!.data);
+    }
+    return { loaded, kept, used: new Set(loaded.map(nameIn)) };
+  }
+
   /** Loads momenta; the counterpart of `readMomenta`. */
   loadMomenta(device: Device, values: ReadonlyMap<string, NamedArray>): void {
     for (const entry of this.inBlock(this.weights)) {

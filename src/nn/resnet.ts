@@ -9,7 +9,7 @@ export interface ResNetConfig {
   /** Channels of the stem; stage i outputs 4 * width * 2^i. */
   readonly width: number;
   /** RGA-S after each stage (MPN*). */
-  readonly spatialAttention: boolean;
+  readonly spatialAttention?: boolean;
 }
 
 /**
@@ -18,20 +18,41 @@ export interface ResNetConfig {
  * @returns F [N, H / 16, W / 16, 32 * width] (sizes rounded up)
  */
 export function resnet(b: Build, name: string, images: Tensor, config: ResNetConfig): Tensor {
-  let x = b.batchNorm(`${name}.bn1`, b.conv(`${name}.conv1`, images, config.width, 7, 2), { relu: true });
-  x = scope(name, () => maxPool(x));
-  const strides = [1, 2, 2, 1];
-  config.layers.forEach((blocks, i) => {
-    x = stage(b, `${name}.layer${i + 1}`, x, config.width * 2 ** i, blocks, strides[i]);
-    if (config.spatialAttention) x = spatialAttention(b, `${name}.attention${i + 1}`, x);
-  });
-  return x;
+  return STRIDES.reduce(
+    (x, _, i) => {
+      const y = stage(b, name, x, i, config);
+      return config.spatialAttention ? spatialAttention(b, `${name}.attention${i + 1}`, y) : y;
+    },
+    stem(b, name, images, config),
+  );
 }
 
-/** A stage: `blocks` bottlenecks, the first one with the stride. -> [N, H / stride, W / stride, 4 * planes] */
-export function stage(b: Build, name: string, x: Tensor, planes: number, blocks: number, stride: number): Tensor {
-  for (let j = 0; j < blocks; j++) x = bottleneck(b, `${name}.${j}`, x, planes, j === 0 ? stride : 1);
-  return x;
+/** Strides of the four stages. */
+const STRIDES = [1, 2, 2, 1];
+
+/** What comes before the stages: 7x7 convolution and max pooling, [N, H, W, 3] -> [N, H / 4, W / 4, width]. */
+export function stem(b: Build, name: string, images: Tensor, config: ResNetConfig): Tensor {
+  const x = b.batchNorm(`${name}.bn1`, b.conv(`${name}.conv1`, images, config.width, 7, 2), { relu: true });
+  return scope(name, () => maxPool(x));
+}
+
+/**
+ * Bottleneck blocks `first` to `end` (exclusive) of stage `index` (0 to 3); all of them by default.
+ * @param stride of the stage's first block
+ */
+export function stage(
+  b: Build,
+  name: string,
+  x: Tensor,
+  index: number,
+  config: ResNetConfig,
+  { first = 0, end = config.layers[index], stride = STRIDES[index] } = {},
+): Tensor {
+  const planes = config.width * 2 ** index;
+  let y = x;
+  for (let j = first; j < end; j++)
+    y = bottleneck(b, `${name}.layer${index + 1}.${j}`, y, planes, j === 0 ? stride : 1);
+  return y;
 }
 
 /** 1x1 -> 3x3 (with the stride) -> 1x1, each with batch norm; ReLU after the first two and after the sum. */

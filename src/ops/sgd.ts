@@ -28,11 +28,12 @@ const packOp: Op<{ readonly byteOffsets: readonly number[]; readonly size: numbe
 };
 
 /** Inputs: weights, momenta, gradients (all flat, laid out alike), hyper; overwrites the first two. */
-const sgdOp: Op<null> = {
+const sgdOp: Op<readonly RateRange[]> = {
   name: "sgd",
-  outputs([weights, momenta, grads]) {
+  outputs([weights, momenta, grads], ranges) {
     if (weights.size !== momenta.size || weights.size !== grads.size)
       throw new Error("flat buffers of different sizes");
+    if (ranges.at(-1)?.end !== weights.size) throw new Error(`the ranges must end at ${weights.size} floats`);
     return [{ shape: weights.shape }, { shape: momenta.shape }];
   },
   updates: () =>
@@ -40,11 +41,17 @@ const sgdOp: Op<null> = {
       [0, 0],
       [1, 1],
     ]),
-  lower({ inputs: [, , grads, hyper], outputs: [weights, momenta] }, to) {
-    // One dispatch, or as many as it takes where the adapter cannot bind the whole buffers at once.
+  lower({ inputs: [, , grads, hyper], outputs: [weights, momenta], attrs: ranges }, to) {
+    // A dispatch for each range, or as many as it takes where the adapter cannot bind so much at once.
     const most = Math.floor(to.profile.maxBindingBytes / BINDING_ALIGNMENT) * (BINDING_ALIGNMENT / 4);
-    for (let start = 0; start < weights.size; start += most) {
-      const count = Math.min(most, weights.size - start);
+    const pieces = ranges.flatMap(({ end, factor }, i) => {
+      const from = i === 0 ? 0 : ranges[i - 1].end;
+      return Array.from({ length: Math.ceil((end - from) / most) }, (_, k) => {
+        const start = from + k * most;
+        return { start, count: Math.min(most, end - start), factor };
+      });
+    });
+    for (const { start, count, factor } of pieces) {
       const range = (t: Tensor, name: string) => {
         if (count === t.size) return t;
         const part = to.scratch(name, [count]);
@@ -60,7 +67,7 @@ const sgdOp: Op<null> = {
           grads: range(grads, "grads"),
           hyper,
         },
-        params: { size },
+        params: { size, factor },
         workgroups: grid(Math.ceil(size / 64)),
         bytes: 20 * count,
       });
@@ -77,11 +84,26 @@ export function pack(tensors: readonly Tensor[], byteOffsets: readonly number[],
   return apply(packOp, tensors, { byteOffsets, size })[0];
 }
 
+/** A part of the flat buffers that learns at a rate of its own. */
+export interface RateRange {
+  /** Where it ends, in floats, a multiple of 64; it starts where the one before it ends. */
+  readonly end: number;
+  /** Factor of the learning rate. */
+  readonly factor: number;
+}
+
 /**
  * One step of SGD with momentum, weight decay and Nesterov, as torch's, over whole flat buffers.
  * @param hyper [4]: learning rate, momentum, weight decay, Nesterov (0 or 1)
+ * @param ranges parameter groups in order, the last one ending with the buffers; one of factor 1 by default
  * @returns the updates to hand to `Program.compile`
  */
-export function sgd(weights: Tensor, momenta: Tensor, grads: Tensor, hyper: Tensor): Tensor[] {
-  return apply(sgdOp, [weights, momenta, grads, hyper], null);
+export function sgd(
+  weights: Tensor,
+  momenta: Tensor,
+  grads: Tensor,
+  hyper: Tensor,
+  ranges: readonly RateRange[] = [{ end: weights.size, factor: 1 }],
+): Tensor[] {
+  return apply(sgdOp, [weights, momenta, grads, hyper], ranges);
 }

@@ -33,6 +33,7 @@ export interface SubsetRow {
   subset: string;
   people: number;
   images: number;
+  /** 0 where no camera is known. */
   cameras: number;
 }
 
@@ -55,6 +56,10 @@ export interface ReportData {
   dataset: { name: string; subsets: SubsetRow[] };
   /** In order, such as before and after training; the change shown is that from the first to the last. */
   evaluations: Evaluation[];
+  /** What the reader of the results must know of the data, such as what could not be left out. */
+  notes?: readonly string[];
+  /** The same network on datasets that it was not trained on, each labelled by its name. */
+  otherDatasets?: (Evaluation & { notes: readonly string[] })[];
   /** Drawn are `loss`, names that begin with `loss.`, and the learning rate `lr`, each over `step`. */
   metrics: MetricsRow[];
   rankedLists: RankedListData[];

@@ -1,14 +1,9 @@
-/** The report: one HTML file that holds its pictures, its charts and the code that draws them, and fetches nothing. */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
-import { fileURLToPath } from "node:url";
-import { UserError } from "../errors.js";
+/** The report of a run or an evaluation. */
 import { type Chart, cmcChart, flatten, trainingCharts } from "./charts.js";
 import type { Evaluation, RankedListData, ReportData, Timing } from "./data.js";
-import { Html, html, jsonForScript, nothing } from "./html.js";
+import { type Html, html, nothing } from "./html.js";
+import { renderPage, section, writePage } from "./page.js";
 import { MARK_STROKES, thumbnail } from "./pictures.js";
-import { script } from "./script.js";
-import { style } from "./style.js";
 
 /**
  * Writes a report as one self-contained HTML file; folders are made as needed.
@@ -16,16 +11,7 @@ import { style } from "./style.js";
  * @throws UserError when the file cannot be written
  */
 export async function writeReport(path: string, data: ReportData): Promise<void> {
-  const page = await renderReport(data);
-  try {
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(path, page);
-  } catch (cause) {
-    throw new UserError(
-      `Cannot write the report ${path}: ${(cause as Error).message}. Free some space or choose another folder.`,
-      { cause },
-    );
-  }
+  await writePage(path, await renderReport(data));
 }
 
 /** The text of the page. */
@@ -35,7 +21,8 @@ export async function renderReport(data: ReportData): Promise<string> {
     html`<div class="card"><h3>${chart.title}</h3><div class="chart" data-chart="${charts.push(chart) - 1}"></div></div>`;
 
   const sections = [
-    data.evaluations.length ? results(data.evaluations, plot) : nothing,
+    data.evaluations.length ? results(data.evaluations, plot, data.notes) : nothing,
+    data.otherDatasets?.length ? otherDatasets(data.otherDatasets) : nothing,
     data.rankedLists.length ? await rankedLists(data.rankedLists) : nothing,
     section(
       "Training",
@@ -44,47 +31,11 @@ export async function renderReport(data: ReportData): Promise<string> {
     section("Dataset and time", html`<div class="grid">${dataset(data.dataset)}${timings(data.timings)}</div>`),
     section("Configuration", settings(data.configuration)),
   ];
-  const page = html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<title>${data.title}</title>
-<style>${await packageText("uplot/dist/uPlot.min.css")}${new Html(style)}</style>
-</head>
-<body>
-<main>
-<header>
-<h1>${data.title}</h1>
-${data.subtitle === undefined ? nothing : html`<p class="muted">${data.subtitle}</p>`}
-${adapter(data.adapter)}
-</header>
-${sections}
-</main>
-<script type="application/json" id="charts">${jsonForScript(charts)}</script>
-<script>${await packageText("uplot/dist/uPlot.iife.min.js")}</script>
-<script>${new Html(script)}</script>
-</body>
-</html>
-`;
-  return page.text;
+  return renderPage(data, sections, charts);
 }
-
-/** A file of an installed package, to be inlined as it is. */
-const packageText = async (name: string) => new Html(await readFile(fileURLToPath(import.meta.resolve(name)), "utf8"));
-
-const section = (title: string, body: Html) =>
-  body === nothing ? nothing : html`<section><h2>${title}</h2>${body}</section>`;
 
 const percent = (fraction: number) => `${(100 * fraction).toFixed(1)} %`;
 const points = (change: number) => `${change < 0 ? "-" : "+"}${Math.abs(100 * change).toFixed(1)}`;
-
-const adapter = ({ name, software }: ReportData["adapter"]) =>
-  software
-    ? html`<p class="warning" role="note"><strong>Software adapter: ${name}.</strong>
-        No GPU took part. Rates are as on any adapter; times are those of a processor and say nothing about a GPU.</p>`
-    : html`<p class="muted">Adapter: ${name}</p>`;
 
 /** Rows of the table of results. The two definitions of mAP differ by up to some percent, so both are named. */
 const MEASURES = [
@@ -96,7 +47,11 @@ const MEASURES = [
   { key: "mAPTrapezoid", name: "mAP (trapezoid: original Market-1501 code)" },
 ] as const;
 
-function results(evaluations: readonly Evaluation[], plot: (chart: Chart) => Html): Html {
+function results(
+  evaluations: readonly Evaluation[],
+  plot: (chart: Chart) => Html,
+  notes: readonly string[] = [],
+): Html {
   const [first, last] = [evaluations[0], evaluations[evaluations.length - 1]];
   const compared = evaluations.length > 1;
   const figures = (["rank1", "rank5", "mAP", "mAPTrapezoid"] as const).map(
@@ -113,7 +68,7 @@ function results(evaluations: readonly Evaluation[], plot: (chart: Chart) => Htm
       ${compared ? html`<td>${points(last[key] - first[key])}</td>` : nothing}</tr>`,
   );
   const counts = html`<p class="muted">${last.queries} queries counted, ${last.skipped} skipped for want of a right gallery image.
-    Gallery images of the query's own camera and junk are left out.</p>`;
+    Gallery images of the query's own camera and junk are left out.</p>${notes.map((note) => html`<p>${note}</p>`)}`;
   return html`<dl class="figures">${figures}</dl>
     ${section(
       "Retrieval",
@@ -122,6 +77,21 @@ function results(evaluations: readonly Evaluation[], plot: (chart: Chart) => Htm
         ${compared ? html`<th scope="col">Change</th>` : nothing}</tr></thead>
         <tbody>${rows}</tbody></table></div>${counts}</div>${plot(cmcChart(evaluations))}</div>`,
     )}`;
+}
+
+/** Cross-database: a row for each dataset. */
+function otherDatasets(evaluations: NonNullable<ReportData["otherDatasets"]>): Html {
+  const rows = evaluations.map(
+    (one) => html`<tr><th scope="row">${one.label}</th>${MEASURES.map(({ key }) => html`<td>${percent(one[key])}</td>`)}
+      <td>${one.queries}</td></tr>`,
+  );
+  const notes = evaluations.flatMap(({ label, notes }) => notes.map((note) => html`<p>${label}: ${note}</p>`));
+  return section(
+    "Other datasets",
+    html`<div class="card"><p class="muted">Evaluated on as they are: nothing was trained or tuned on them.</p>
+      <div class="scroll"><table><thead><tr><th scope="col">Dataset</th>${MEASURES.map(({ name }) => html`<th scope="col">${name}</th>`)}
+      <th scope="col">Queries</th></tr></thead><tbody>${rows}</tbody></table></div>${notes}</div>`,
+  );
 }
 
 async function rankedLists(lists: readonly RankedListData[]): Promise<Html> {
@@ -153,7 +123,8 @@ async function image(picture: RankedListData["query"], description: string): Pro
 function dataset({ name, subsets }: ReportData["dataset"]): Html {
   const rows = subsets.map(
     ({ subset, people, images, cameras }) =>
-      html`<tr><th scope="row">${subset}</th><td>${people}</td><td>${images}</td><td>${cameras}</td></tr>`,
+      html`<tr><th scope="row">${subset}</th><td>${people}</td><td>${images}</td>
+        <td>${cameras === 0 && images > 0 ? "unknown" : cameras}</td></tr>`,
   );
   return html`<div class="card"><h3>${name}</h3><div class="scroll"><table>
     <thead><tr><th scope="col">Subset</th><th scope="col">People</th><th scope="col">Images</th><th scope="col">Cameras</th></tr></thead>

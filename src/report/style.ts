@@ -52,8 +52,15 @@ tbody tr:last-child > * { border-bottom: 0; }
 .shot svg { position: absolute; top: 0; right: 0; width: 22px; height: 22px; padding: 2px; border-bottom-left-radius: 6px; fill: none; stroke: #fff; stroke-width: 2.4; }
 .right .shot { border-color: #15803d; } .right svg { background: #15803d; }
 .wrong .shot { border-color: #c81e1e; } .wrong svg { background: #c81e1e; }
+header + .legend { margin-top: 16px; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; }
 .legend b.right { color: var(--right); } .legend b.wrong { color: var(--wrong); } .legend b.query { color: var(--accent); }
+.maps { display: grid; gap: 10px; grid-template-columns: repeat(auto-fill, minmax(max(76px, (100% - 10px * (var(--columns) - 1)) / var(--columns)), 1fr)); }
+.maps + h3 { margin-top: 18px; }
+.maps figure { margin: 0; min-width: 0; }
+.maps img { width: 100%; max-height: 400px; height: auto; display: block; border-radius: 4px; }
+.maps figcaption { font-size: 12px; line-height: 1.35; color: var(--muted); margin-top: 3px; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.scale { display: inline-block; width: 120px; height: 10px; border-radius: 3px; margin: 0 4px; }
 .chart { min-height: 300px; }
 .uplot .u-legend { text-align: left; font-size: 13px; color: var(--text); margin-top: 6px; }
 .u-legend .u-series > * { padding: 2px 4px; }

@@ -9,7 +9,7 @@ import { input } from "../graph/tensor.js";
 import { matmul } from "../ops/index.js";
 import type { Extraction, Extractor } from "./extractor.js";
 import { evaluateRanking, type Labels, type RankingInput, type RankingResult } from "./metrics.js";
-import { cosineSimilarity, type SimilarityTiles } from "./similarity.js";
+import { cosineSimilarity, type Features, type SimilarityTiles } from "./similarity.js";
 
 export interface DatasetEvaluation {
   readonly result: RankingResult;
@@ -47,9 +47,8 @@ export async function evaluateDataset(
   const extracted = performance.now();
   const labels = labelsOf(dataset, query, gallery);
   const features = { query: query.features, gallery: gallery.features, dim: extractor.dim };
-  const products = query.indices.length * gallery.indices.length * extractor.dim;
-  const tiles = products > GPU_FROM ? await gpuSimilarity(device, features) : null;
-  const ranking = { ...labels, similarity: tiles?.similarity ?? cosineSimilarity(features) };
+  const { similarity, destroy } = await similaritiesOf(device, features);
+  const ranking = { ...labels, similarity };
   const result = await evaluateRanking(ranking);
   const seconds = (from: number, to: number) => (to - from) / 1000;
   return {
@@ -59,8 +58,19 @@ export async function evaluateDataset(
     ranking,
     extractSeconds: seconds(started, extracted),
     rankSeconds: seconds(extracted, performance.now()),
-    release: () => tiles?.destroy(),
+    release: destroy,
   };
+}
+
+/** Cosine similarities of two sets, by the GPU where that is worth it; `destroy` frees what they hold there. */
+export async function similaritiesOf(
+  device: Device,
+  features: Features,
+): Promise<{ similarity: SimilarityTiles; destroy: () => void }> {
+  const products = (features.query.length * features.gallery.length) / features.dim;
+  return products > GPU_FROM
+    ? gpuSimilarity(device, features)
+    : { similarity: cosineSimilarity(features), destroy: () => {} };
 }
 
 function labelsOf(dataset: Dataset, query: Extraction, gallery: Extraction): Labels {

@@ -63,8 +63,10 @@ export async function writeCheckpoint(
   });
 }
 
+export const CLASSIFIER = /(^|[._])classifier\./;
+
 /** Layers that a network does without once it is trained: classifiers, and what only the ATs have. */
-export const TRAINING_ONLY = /_classifier\.|\.aux_/;
+export const TRAINING_ONLY = new RegExp(`${CLASSIFIER.source}|\\.aux_`);
 
 /** Writes what `extract` and `evaluate` need of a checkpoint: no momenta, no sampler, no classifiers. */
 export async function writeWeights(path: string, checkpoint: Checkpoint): Promise<void> {
@@ -135,6 +137,43 @@ export function restore(
   if (missing.length > 0) refuse(`lacks ${few(missing)}`);
   if (extra.length > 0) refuse(`has ${few(extra)}, which this model does not know`);
   if (options.momenta) store.loadMomenta(device, checkpoint.momenta);
+}
+
+/** What became of a checkpoint's and of a network's tensors, by name, when one was started from the other. */
+export interface Initialised {
+  readonly loaded: readonly string[];
+  /** In the checkpoint only: classifiers of other people, layers of another network. */
+  readonly skipped: readonly string[];
+  /** In the network only, or of another shape there: they keep their initial values. */
+  readonly missing: readonly string[];
+}
+
+/**
+ * Starts a network from whatever of a checkpoint fits it by name and shape; the checkpoint may be another model's, such as
+ * IDE's for MPN. Classifiers are taken over only for the same people.
+ * @param initialName see `ReidModel.initialName`
+ * @throws UserError when no layer of the backbone fits: then it is a network of another size
+ */
+export function initialise(
+  device: Device,
+  store: ParameterStore,
+  checkpoint: Checkpoint,
+  pids: readonly number[],
+  initialName: (name: string) => string = (name) => name,
+): Initialised {
+  const { weights, path } = checkpoint;
+  const samePeople = checkpoint.pids.join() === pids.join();
+  const values = new Map([...weights].filter(([name]) => samePeople || !CLASSIFIER.test(name)));
+  // A branch that has a layer of its own in the checkpoint, of the same model, takes that one.
+  const nameIn = (name: string) => (values.has(name) ? name : initialName(name));
+  const { loaded, kept, used } = store.loadFitting(device, values, nameIn);
+  if (!loaded.some((name) => name.startsWith("backbone."))) {
+    throw new UserError(
+      `${path}: no layer of the backbone fits this network; its width is ${checkpoint.config.width}, its layers ` +
+        `[${checkpoint.config.layers.join(", ")}]. Train with the same, or start from another checkpoint.`,
+    );
+  }
+  return { loaded, skipped: [...weights.keys()].filter((name) => !used.has(name)), missing: kept };
 }
 
 /** @throws UserError naming every setting that differs and would change the weights a resumed run reaches */

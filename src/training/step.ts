@@ -15,11 +15,13 @@ export interface TrainingStep extends TrainingOutputs {
 }
 
 /**
- * Builds the step. Fed at every run: `mask` [N, h, w], `roi` [N, 4], `labels` [N], `partLabels` [N * classifiers] and `hyper`
- * [learning rate, momentum, weight decay, Nesterov], as far as the model takes them, beside what `images` is made from.
+ * Builds the step. Fed at every run: `mask` [N, h, w], `roi` [N, 4], `labels` [N], `partLabels` [N * classifiers],
+ * `dropoutSeed` [1] and `hyper` [learning rate, momentum, weight decay, Nesterov], as far as the model takes them, beside
+ * what `images` is made from.
  * @param images [N, H, W, 3], normalised
+ * @param lrBackbone factor of the backbone's learning rate
  */
-export function trainingStep(store: ParameterStore, config: ModelConfig, images: Tensor): TrainingStep {
+export function trainingStep(store: ParameterStore, config: ModelConfig, images: Tensor, lrBackbone = 1): TrainingStep {
   const n = images.shape[0];
   const [rows, columns] = featureSize(config.imageSize);
   const build = new Build(store, true);
@@ -30,6 +32,7 @@ export function trainingStep(store: ParameterStore, config: ModelConfig, images:
     roi: input("roi", [n, 4]),
     labels: input("labels", [n], "i32"),
     partLabels: input("partLabels", [n * model.classifiersPerImage(config)], "i32"),
+    dropoutSeed: input("dropoutSeed", [1], "u32"),
   });
   const trained = store.trained;
   const grads = gradients(
@@ -45,9 +48,18 @@ export function trainingStep(store: ParameterStore, config: ModelConfig, images:
     trained.map((p) => p.byteOffset),
     weights.size,
   );
-  const step = sgd(weights, momenta, packed, input("hyper", [4]));
+  const ranges = trained.map(({ names }, i) => ({
+    end: trained[i + 1]?.byteOffset / 4 || weights.size,
+    factor: BACKBONE.test(names[0]) ? lrBackbone : 1,
+  }));
+  // Neighbours that learn alike are one range.
+  const merged = ranges.filter(({ factor }, i) => factor !== ranges[i + 1]?.factor);
+  const step = sgd(weights, momenta, packed, input("hyper", [4]), merged);
   return { losses, features, gradients: grads, updates: [...build.updates, ...step] };
 }
+
+/** What a backbone that is trained already brings; MGN's branches start as copies of it. */
+const BACKBONE = /^(backbone|branches)\./;
 
 /** Each label once for every classifier, as the classifiers' rows run. */
 export function partLabels(labels: Int32Array, config: ModelConfig): Int32Array {

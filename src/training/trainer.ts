@@ -18,9 +18,11 @@ import type { Device } from "../gpu/device.js";
 import { Program } from "../graph/program.js";
 import { input } from "../graph/tensor.js";
 import { featureSize } from "../models/config.js";
+import { modelOf } from "../models/index.js";
 import { ParameterStore } from "../nn/parameters.js";
 import { IMAGE_TABLE_COLUMNS, prepareImages } from "../ops/index.js";
-import { type Checkpoint, restore, writeCheckpoint } from "./checkpoint.js";
+import { integer, Stream, seededRng } from "../random.js";
+import { type Checkpoint, type Initialised, initialise, restore, writeCheckpoint } from "./checkpoint.js";
 import { epochLength, modelConfigOf, type TrainConfig } from "./config.js";
 import { MetricsLog } from "./metrics-log.js";
 import { partLabels, trainingStep } from "./step.js";
@@ -43,7 +45,7 @@ export interface TrainerOptions {
   readonly priors?: readonly Prior[];
   /** Folder for the checkpoint and metrics. */
   readonly folder: string;
-  /** Weights to start from; with `resume` also momenta, step and sampler. */
+  /** Weights to start from, as far as they fit; with `resume` all of them, and also momenta, step and sampler. */
   readonly from?: { readonly checkpoint: Checkpoint; readonly resume: boolean };
   readonly onUnreadable?: OnUnreadable;
 }
@@ -76,6 +78,8 @@ export class Trainer {
     readonly program: Program,
     private readonly lossNames: readonly string[],
     private readonly sampler: PkSampler,
+    /** What was taken over from another network's weights, if the run started from such. */
+    readonly initialised: Initialised | null,
   ) {
     this.stepsPerEpoch = epochLength(options.config, options.labels.filter((l) => l >= 0).length);
     this.totalSteps = options.config.epochs * this.stepsPerEpoch;
@@ -105,12 +109,17 @@ export class Trainer {
       store,
       modelConfigOf(config, options.pids.length),
       prepareImages(bytes, table, height, width, { erasure: config.erasingFill }),
+      config.lrBackbone,
     );
     store.allocate(device, config.seed);
-    if (from) restore(device, store, from.checkpoint, { momenta: from.resume });
+    if (from?.resume) restore(device, store, from.checkpoint, { momenta: true });
+    const initialised =
+      from && !from.resume
+        ? initialise(device, store, from.checkpoint, options.pids, modelOf(config).initialName)
+        : null;
     const outputs = step.losses;
     const program = await Program.compile(device, { outputs, updates: step.updates, batch: n });
-    const trainer = new Trainer(options, store, program, Object.keys(outputs), sampler);
+    const trainer = new Trainer(options, store, program, Object.keys(outputs), sampler, initialised);
     if (from?.resume) trainer.step = from.checkpoint.step;
     trainer.metrics.rewind(trainer.step);
     return trainer;
@@ -168,12 +177,13 @@ export class Trainer {
     );
     const classes = Int32Array.from(batch.indices, (i) => labels[i]);
     const lr = this.learningRate(this.epoch);
-    const feeds: Record<string, Float32Array | Int32Array | Uint8Array> = {
+    const feeds: Record<string, Float32Array | Int32Array | Uint32Array | Uint8Array> = {
       bytes,
       table,
       hyper: Float32Array.of(lr, config.momentum, config.weightDecay, Number(config.nesterov)),
       labels: classes,
       partLabels: partLabels(classes, modelConfigOf(config, pids.length)),
+      dropoutSeed: Uint32Array.of(integer(seededRng(config.seed, Stream.dropout, batch.number), 0, 0xffffffff)),
       ...this.priorFeeds(batch.indices, plans, size),
     };
     const wanted = Object.fromEntries(Object.entries(feeds).filter(([name]) => this.program.takes(name)));

@@ -69,6 +69,83 @@ test("bench kernels times every kind of operation of a step", () => {
   assert.ok(filtered.length > 0 && filtered.every((k: { op: string }) => k.op.includes("maxPool")));
 });
 
+test("the peers are measured by name; what cannot be trained only infers", () => {
+  const pyramid = bench("model", ...small, "--model", "pyramid", "--batch", "2", "--mode", "train");
+  assert.is(pyramid.status, 0, pyramid.stderr);
+  assert.ok(JSON.parse(pyramid.stdout).cases[0].gflopPerImage > 0);
+  const dsa = bench("model", ...small, "--model", "dsa", "--batch", "2");
+  assert.is(dsa.status, 0, dsa.stderr);
+  assert.equal(
+    JSON.parse(dsa.stdout).cases.map((c: { model: string; mode: string }) => [c.model, c.mode]),
+    [["dsa", "infer"]],
+  );
+  const trained = bench("model", ...small, "--model", "dsa", "--mode", "train");
+  assert.is(trained.status, 2);
+  assert.match(trained.stderr, /unpublished/);
+});
+
+const tiny = ["--size", "96x32", "--width", "8", "--layers", "1,1,1,1", "--batch", "4", "--runs", "2"];
+
+test("bench table8 measures every model of the table beside the paper's figures", () => {
+  const { stdout, status, stderr } = bench("table8", ...tiny, "--json");
+  assert.is(status, 0, stderr);
+  const { rows, batch, rounds } = JSON.parse(stdout);
+  assert.equal([batch, rounds], [4, 2]);
+  assert.equal(
+    rows.map((row: { model: string }) => row.model),
+    ["pcb", "mgn", "pyramid", "dsa", "mpn0"],
+  );
+  assert.equal(
+    rows.map((row: { paper: { trainMs: number; testMs: number } }) => [row.paper.trainMs, row.paper.testMs]),
+    [
+      [8.3, 4.9],
+      [16.2, 11.9],
+      [14.5, 6.4],
+      [34.7, 5.4],
+      [10.9, 5.1],
+    ],
+  );
+  for (const row of rows) {
+    assert.ok(row.params > 0 && row.paramsWithStatistics > row.params, row.model);
+    assert.ok(row.gflopPerImage > 0 && row.testMsPerImage > 0);
+    assert.ok(row.test.minMs <= row.testMsPerImage && row.testMsPerImage <= row.test.maxMs);
+    assert.ok(row.testGpuBytes > 4 * row.paramsWithStatistics);
+    assert.is(row.toPcb.test, row.testMsPerImage / rows[0].testMsPerImage);
+    if (row.model === "dsa") {
+      assert.equal([row.trainMsPerImage, row.train, row.trainGpuBytes, row.toPcb.train], [null, null, null, null]);
+      assert.match(row.untrained, "unpublished");
+      assert.is(row.gpuBytes, row.testGpuBytes);
+      continue;
+    }
+    assert.ok(row.train.minMs <= row.trainMsPerImage && row.trainMsPerImage <= row.train.maxMs);
+    assert.ok(row.trainGflopPerImage > 2 * row.gflopPerImage, "backward is two thirds of a step");
+    // Parameters, momenta and gradients.
+    assert.ok(row.gpuBytes > 12 * row.params && row.gpuBytes === row.trainGpuBytes);
+    assert.is(row.toPcb.train, row.trainMsPerImage / rows[0].trainMsPerImage);
+  }
+  assert.ok(Math.abs(rows[4].paperToPcb.train - 10.9 / 8.3) < 1e-12);
+
+  // What the others hold on the device meanwhile is not counted.
+  const alone = JSON.parse(bench("table8", ...tiny, "--models", "mpn0", "--json").stdout).rows;
+  assert.is(alone.length, 1);
+  for (const field of ["params", "gflopPerImage", "gpuBytes", "testGpuBytes"])
+    assert.is(alone[0][field], rows[4][field]);
+  assert.is(alone[0].toPcb.train, null);
+});
+
+test("bench table8 prints Markdown, and refuses what it does not have", () => {
+  const { stdout, status, stderr } = bench("table8", ...tiny, "--models", "pcb,dsa", "--markdown");
+  assert.is(status, 0, stderr);
+  assert.match(stdout, /\| {2}\| parameters \| .*\n\| --- \| ---: \|/);
+  assert.match(stdout, /\| DSA-reID \| - \| 34.7 \| - \| 4.18 x \|/);
+  assert.match(stdout, "DSA-reID is not trained here");
+  const unknown = bench("table8", "--models", "pcb,resnet");
+  assert.is(unknown.status, 2);
+  assert.match(unknown.stderr, "Table 8 has no resnet; it has pcb, mgn, pyramid, dsa, mpn0");
+  assert.is(bench("table8", "--size", "100x50").status, 2);
+  assert.is(bench("table8", "--layers", "3,4,6").status, 2);
+});
+
 test("wrong choices are refused", () => {
   assert.is(bench("model", "--size", "384").status, 2);
   assert.is(bench("model", "--mode", "both").status, 2);

@@ -20,7 +20,7 @@ const profile = paperProfile();
 function stageInput(i: number, width: number, batch: number) {
   const rows = [96, 96, 48, 24][i];
   const channels = i === 0 ? width : 4 * width * 2 ** (i - 1);
-  return { shape: [batch, rows, rows / 3, channels], planes: width * 2 ** i, blocks: [3, 4, 6, 3][i] };
+  return { shape: [batch, rows, rows / 3, channels], planes: width * 2 ** i, config: { layers: [3, 4, 6, 3], width } };
 }
 
 /**
@@ -46,8 +46,8 @@ for (const training of [false, true]) {
   for (let i = 0; i < 4; i++) {
     test(`at 384x128 the attention after stage ${i + 1} needs less memory than the stage, ${training ? "training" : "inference"}`, () => {
       for (const batch of [1, 8]) {
-        const { shape, planes, blocks } = stageInput(i, 64, batch);
-        const whole = planned((b, x) => stage(b, "layer", x, planes, blocks, STRIDES[i]), shape, training);
+        const { shape, config } = stageInput(i, 64, batch);
+        const whole = planned((b, x) => stage(b, "backbone", x, i, config), shape, training);
         const module = planned((b, x) => spatialAttention(b, "attention", x), whole.y.shape, training);
         assert.ok(module.live < whole.live, `batch ${batch}: module ${module.live}, stage ${whole.live} bytes`);
       }

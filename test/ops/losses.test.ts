@@ -8,8 +8,11 @@ import {
   classWeights,
   cosineDistance,
   cosineDistanceMatrix,
+  euclideanDistanceMatrix,
+  gradients,
   softmaxCrossEntropy,
   softmaxCrossEntropyRows,
+  sum,
 } from "#src/ops/index.js";
 import { checkOp, closeDevice, evaluate } from "../support/op.js";
 import * as reference from "../support/reference/losses.js";
@@ -80,6 +83,37 @@ test("a row of zeros is at distance 1 from everything", async () => {
   assert.ok(Math.abs(y[3]) < 1e-6);
 });
 
+for (const [rows, dim] of [
+  [1, 1],
+  [5, 3],
+  [3, 8],
+  [7, 300],
+]) {
+  test(`Euclidean distances of ${rows} rows of ${dim}`, async () => {
+    await checkOp({
+      name: "euclideanDistanceMatrix",
+      inputs: { x: { shape: [rows, dim], draw: "distinct" } },
+      build: ({ x }) => euclideanDistanceMatrix(x),
+      reference: ({ x }) => {
+        const list = reference.rows(x, dim);
+        return list.flatMap((a) => list.map((b) => Math.max(reference.euclideanDistance(a, b), 1e-6)));
+      },
+    });
+  });
+}
+
+test("equal rows are at the least distance, which has no gradient, and close rows keep theirs", async () => {
+  const x = input("x", [3, 4]);
+  const d = euclideanDistanceMatrix(x);
+  const [dx] = gradients(sum(d), [x]);
+  const values = Float32Array.of(7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7 + 2 ** -15);
+  const { y, g } = await evaluate({ y: d, g: dx! }, { x: values });
+  assert.ok(Math.abs(y[1] / 1e-6 - 1) < 1e-5);
+  assert.is(y[2], 2 ** -15);
+  // Rows 0 and 1 pull row 2, each in two places of the matrix.
+  assert.equal([...g], [0, 0, 0, -2, 0, 0, 0, -2, 0, 0, 0, 4]);
+});
+
 for (const { what, labels, margin } of [
   { what: "sorted labels", labels: [3, 3, 3, 7, 7, 7], margin: 0.2 },
   { what: "mixed labels", labels: [5, -1, 5, 9, -1, 9, 5], margin: 0.2 },
@@ -96,6 +130,17 @@ for (const { what, labels, margin } of [
       inputs: { h: { shape: [labels.length, dim] }, labels: labelled(labels) },
       build: (t) => batchHardTriplet(t.h, t.labels, margin),
       reference: (v) => [reference.batchHardTriplet(reference.rows(v.h, dim), v.labels, margin)],
+      samples: 40,
+    });
+    const options = { distance: "euclidean", average: "all" } as const;
+    await checkOp({
+      name: `${what}, Euclidean`,
+      inputs: { h: { shape: [labels.length, dim] }, labels: labelled(labels) },
+      build: (t) => batchHardTriplet(t.h, t.labels, margin, options),
+      reference: ({ h, labels }) => {
+        const rows = reference.rows(h, dim);
+        return [reference.batchHardTriplet(rows, labels, margin, reference.euclideanDistance, "all")];
+      },
       samples: 40,
     });
   });

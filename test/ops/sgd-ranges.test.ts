@@ -35,6 +35,35 @@ test("flat buffers larger than a binding are updated in ranges that can be bound
   for (const block of blocks) device.release(block.buffer!);
 });
 
+test("parameter groups learn at rates of their own", async () => {
+  const device = await sharedDevice();
+  const blocks = [new Block("weights"), new Block("momenta")];
+  for (const block of blocks) {
+    block.bytes = 4 * 256;
+    block.buffer = device.buffer(block.label, block.bytes, 0x80 | 0x4 | 0x8);
+  }
+  const [w, v] = blocks.map((block) => variable(block.label, [256], block, 0));
+  const ranges = [
+    { end: 64, factor: 0.25 },
+    { end: 192, factor: 1 },
+    { end: 256, factor: 2 },
+  ];
+  const [weights, momenta] = sgd(w, v, input("gradient", [256]), input("hyper", [4]), ranges);
+  const program = await Program.compile(device, { outputs: { weights, momenta } });
+  assert.is(program.dispatches, 3);
+  const feeds = { gradient: new Float32Array(256).fill(1), hyper: Float32Array.of(0.5, 0.5, 0, 0) };
+  await program.run(feeds, []);
+  const after = await program.run(feeds, ["weights", "momenta"]);
+  // Velocities 1 and 1.5, which no rate changes.
+  assert.ok(after.momenta.every((m) => m === 1.5));
+  after.weights.forEach((value, i) => {
+    assert.is(value, -2.5 * 0.5 * (i < 64 ? 0.25 : i < 192 ? 1 : 2));
+  });
+  program.destroy();
+  for (const block of blocks) device.release(block.buffer!);
+  assert.throws(() => sgd(w, v, input("gradient", [256]), input("hyper", [4]), [{ end: 64, factor: 1 }]), /end at 256/);
+});
+
 test("one dispatch where the whole can be bound", () => {
   const tensors = ["weights", "momenta", "gradients"].map((name) => input(name, [1000]));
   const lowering = new Lowering(paperProfile({ maxBindingBytes: 4000 - (4000 % 256) + 256 }));

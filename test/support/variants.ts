@@ -63,6 +63,7 @@ function mapGraphs(channels: number): Tensor[] {
     ops.maxPool(x),
     ops.globalMaxPool(x),
     ops.globalAveragePool(x),
+    ops.pyramidPool(x, 3),
     ops.cropResize(x, tensor([2, 4]), { height: 3, width: 3 }),
     ops.maskMultiply(x, tensor([2, 6, 6])),
     ops.slice(x, 1, 1, 3),
@@ -77,6 +78,7 @@ function lossGraphs(width: number): Tensor[] {
   return [
     ops.softmaxCrossEntropy(tensor([2, 4, width]), labels),
     ops.batchHardTriplet(h, labels, 0.2),
+    ops.batchHardTriplet(h, labels, 0.2, { distance: "euclidean", average: "all" }),
     ops.classAlignment(h, tensor([4, width]), labels),
     ops.transpose(h),
     ops.matmul(h, tensor([width, 9])),

@@ -12,6 +12,7 @@ import {
   loadConfig,
   modelConfigOf,
   parseTrainConfig,
+  presetModel,
 } from "#src/training/config.js";
 
 const folder = mkdtempSync(join(tmpdir(), "mpn-config-"));
@@ -107,12 +108,46 @@ test("settings that do not go together are refused with advice", () => {
   );
 });
 
+test("a model brings its own defaults, and a preset only what concerns it", () => {
+  const pick = (model: string, preset?: string) => {
+    const { partDim, parts, triplet, margin, lr, lrBackbone } = loadConfig({ model, preset });
+    return [partDim, parts, triplet, margin, lr, lrBackbone];
+  };
+  assert.equal(pick("ide"), [512, 6, false, 0.2, 0.05, 0.1]);
+  assert.equal(pick("pcb"), [256, 6, false, 0.2, 0.01, 1]);
+  assert.equal(pick("mgn"), [256, 3, true, 1.2, 0.01, 1]);
+  assert.equal(pick("pyramid"), [128, 6, true, 1.4, 0.01, 1]);
+  assert.equal(pick("ide", "small"), [64, 6, false, 0.2, 0.02, 1]);
+  assert.equal(loadConfig({ set: ["model=mgn"] }), loadConfig({ model: "mgn" }));
+  assert.is(loadConfig({ model: "mgn", set: ["margin=0.5"] }).margin, 0.5);
+  assert.equal(parseTrainConfig(loadConfig({ model: "pcb" })), loadConfig({ model: "pcb" }));
+  assert.is(presetModel("small", { model: "dsa" }).width, 12);
+  assert.is(presetModel("paper", { model: "pcb", identities: 3 }).partDim, 256);
+});
+
+test("what a model has no use for is refused", () => {
+  refused(() => loadConfig({ model: "pcb", set: ["tasks=main"] }), /tasks is "main", but pcb has no such setting/);
+  refused(
+    () => loadConfig({ model: "pcb", set: ["triplet=true"] }),
+    /triplet is true, but pcb/,
+    /takes .*parts, partDim/,
+  );
+  refused(() => loadConfig({ model: "ide", set: ["parts=3"] }), /parts is 3, but ide/);
+  refused(() => loadConfig({ model: "mgn", set: ["parts=5"] }), /up to 5 stripes/, /parts to one of 1, 2, 3, 4,/);
+  refused(() => loadConfig({ model: "pyramid", set: ["parts=5"] }), /parts 5 does not divide the 24 rows/);
+  refused(() => loadConfig({ model: "dsa" }), /cannot be trained/);
+  refused(() => loadConfig({ model: "osnet" }), /model is "osnet"; expected one of "mpn", "ide"/);
+  assert.is(loadConfig({ model: "ide", set: ["imagesPerSubject=1"] }).imagesPerSubject, 1, "no triplets, no pairs");
+});
+
 test("the advised image height fits the parts", () => {
   try {
     loadConfig({ set: ["imageSize=[100, 40]"] });
   } catch (error) {
     const height = Number(/imageSize to \[(\d+), 40\]/.exec((error as Error).message)?.[1]);
     assert.is(loadConfig({ set: [`imageSize=[${height}, 40]`] }).imageSize[0], height);
+    refused(() => loadConfig({ model: "mgn", set: ["imageSize=[100, 40]"] }), /imageSize to \[96, 40\]/);
+    assert.is(loadConfig({ model: "mgn", set: ["imageSize=[96, 40]"] }).imageSize[0], 96);
     return;
   }
   assert.unreachable();

@@ -44,11 +44,12 @@ export async function benchModel({ config, mode, batch }: ModelCase, runs: numbe
   const device = await Device.open();
   const store = new ParameterStore();
   try {
-    const { graph, feeds } = mode === "infer" ? inference(store, config, batch) : training(store, config, batch);
+    const { graph, values } = workload(store, { config, mode, batch });
     store.allocate(device, 0);
     await device.idle();
     const started = performance.now();
     const program = await Program.compile(device, { ...graph, batch });
+    const feeds = taken(program, values);
     await runOnce(program, feeds, graph.outputs);
     const firstMs = performance.now() - started;
     const times: number[] = [];
@@ -80,8 +81,22 @@ export async function benchModel({ config, mode, batch }: ModelCase, runs: numbe
   }
 }
 
+/** Those of the values that a program takes: a model that uses no prior has no inputs for one. */
+export function taken(program: Program, values: Readonly<Record<string, Values>>): Record<string, Values> {
+  return Object.fromEntries(Object.entries(values).filter(([name]) => program.takes(name)));
+}
+
+/** The graph of a case, its parameters declared in the store, and what it is fed. */
+export function workload(store: ParameterStore, { config, mode, batch }: ModelCase) {
+  return mode === "infer" ? inference(store, config, batch) : training(store, config, batch);
+}
+
 /** Feeds, runs and reads the results back, as whoever uses the model does. */
-async function runOnce(program: Program, feeds: Readonly<Record<string, Values>>, outputs: object): Promise<void> {
+export async function runOnce(
+  program: Program,
+  feeds: Readonly<Record<string, Values>>,
+  outputs: object,
+): Promise<void> {
   const values = await program.run(feeds, Object.keys(outputs));
   for (const [name, value] of Object.entries(values)) {
     if (!Number.isFinite(value[0])) throw new Error(`${name} is ${value[0]}: these figures would mean nothing`);
@@ -92,7 +107,7 @@ async function runOnce(program: Program, feeds: Readonly<Record<string, Values>>
 function inference(store: ParameterStore, config: ModelConfig, batch: number) {
   const images = input("images", [batch, ...config.imageSize, 3]);
   const [features] = fuse([modelOf(config).represent(new Build(store, false), config, images)]);
-  return { graph: { outputs: { features }, hoist: true }, feeds: { images: noise(images.size) } };
+  return { graph: { outputs: { features }, hoist: true }, values: { images: noise(images.size) } };
 }
 
 /** The whole step: forward, losses, backward, SGD. Pairs of images show the same person. */
@@ -103,15 +118,16 @@ function training(store: ParameterStore, config: ModelConfig, batch: number) {
   const labels = Int32Array.from({ length: batch }, (_, i) => (i >> 1) % config.identities);
   const [top, bottom] = rows > 2 ? [1, rows - 1] : [0, rows];
   const roi = Float32Array.from(Array.from({ length: batch }, () => [top, 0, bottom, columns]).flat());
-  const feeds: Record<string, Values> = {
+  const values: Record<string, Values> = {
     images: noise(images.size),
     mask: new Float32Array(batch * rows * columns).fill(1),
     roi,
     labels,
     partLabels: partLabels(labels, config),
+    dropoutSeed: Uint32Array.of(1),
     hyper: Float32Array.of(0.001, 0.9, 5e-4, 0),
   };
-  return { graph: { outputs: step.losses, updates: step.updates }, feeds };
+  return { graph: { outputs: step.losses, updates: step.updates }, values };
 }
 
 /** Uniform in [-1, 1), as normalised images are in size. */

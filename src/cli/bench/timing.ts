@@ -50,6 +50,12 @@ export function table(rows: readonly (readonly string[])[], left = 1): string[] 
   );
 }
 
+/** The same as a table in Markdown. */
+export function markdownTable(rows: readonly (readonly string[])[], left = 1): string[] {
+  const rule = rows[0].map((_, column) => (column < left ? "---" : "---:"));
+  return [rows[0], rule, ...rows.slice(1)].map((row) => `| ${row.join(" | ")} |`);
+}
+
 export const milliseconds = (ms: number) => ms.toFixed(ms < 10 ? 2 : ms < 1000 ? 1 : 0);
 export const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
 export const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;

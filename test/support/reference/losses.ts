@@ -20,18 +20,28 @@ const norm = (a: readonly number[]) => Math.max(Math.sqrt(dot(a, a)), 1e-12);
 
 export const cosineDistance = (a: readonly number[], b: readonly number[]) => 1 - dot(a, b) / (norm(a) * norm(b));
 
-export function batchHardTriplet(h: readonly number[][], labels: Values, margin: number): number {
+export const euclideanDistance = (a: readonly number[], b: readonly number[]) =>
+  Math.hypot(...a.map((v, i) => v - b[i]));
+
+export function batchHardTriplet(
+  h: readonly number[][],
+  labels: Values,
+  margin: number,
+  distance: (a: readonly number[], b: readonly number[]) => number = cosineDistance,
+  average: "violating" | "all" = "violating",
+): number {
   const hinges = h.map((anchor, i) => {
     let positive = Number.NEGATIVE_INFINITY;
     let negative = Number.POSITIVE_INFINITY;
     h.forEach((other, j) => {
-      const d = cosineDistance(anchor, other);
+      const d = distance(anchor, other);
       if (labels[j] !== labels[i]) negative = Math.min(negative, d);
       else if (j !== i) positive = Math.max(positive, d);
     });
     return Math.max(positive - negative + margin, 0);
   });
-  return hinges.reduce((a, b) => a + b, 0) / Math.max(hinges.filter((v) => v > 0).length, 1);
+  const violating = Math.max(hinges.filter((v) => v > 0).length, 1);
+  return hinges.reduce((a, b) => a + b, 0) / (average === "all" ? h.length : violating);
 }
 
 const meanOf = (list: readonly number[][]) =>

@@ -59,3 +59,23 @@ export function cropResize(x: Values, [n, h, w, c]: MapShape, boxes: Values, oh:
   }
   return y;
 }
+
+/** Average plus maximum of every run of adjacent stripes, short runs first: [n, runs, c]. */
+export function pyramidPool(x: Values, [n, h, w, c]: MapShape, stripes: number): number[] {
+  const y: number[] = [];
+  const positions = (h / stripes) * w;
+  for (let image = 0; image < n; image++) {
+    for (let length = 1; length <= stripes; length++) {
+      for (let first = 0; first + length <= stripes; first++) {
+        for (let channel = 0; channel < c; channel++) {
+          const values = Array.from(
+            { length: length * positions },
+            (_, p) => x[(image * h * w + first * positions + p) * c + channel],
+          );
+          y.push(values.reduce((a, b) => a + b, 0) / values.length + Math.max(...values));
+        }
+      }
+    }
+  }
+  return y;
+}

@@ -1,0 +1,57 @@
+import { type Command, InvalidArgumentError } from "commander";
+import { UserError } from "../errors.js";
+import { collect, run } from "./shell.js";
+
+interface ExplainOptions {
+  weights: readonly string[];
+  label: readonly string[];
+  class: ClassChoice;
+  out: string;
+}
+
+/** A person, each classifier's own prediction, or the person that the picture's name tells. */
+export type ClassChoice = number | "predicted" | "true";
+
+/** `mpn explain`: where the classifiers of networks look. */
+export function register(program: Command): void {
+  program
+    .command("explain")
+    .description(
+      "show where each classifier of a network looks (Grad-CAM, Fig. 7 and 8), several networks side by side",
+    )
+    .argument("<images...>", "image files, or folders that are searched for images")
+    .option("--weights <checkpoint>", "a network, as train wrote it; once for each to compare", collect, [])
+    .option("--label <text>", "what that network is called; once for each --weights", collect, [])
+    .option(
+      "--class <which>",
+      "whose evidence is shown: predicted, by each classifier for itself, as in the paper; true, the person of the " +
+        "picture's name if the network knows them; or the number of a person of the training set",
+      classChoice,
+      "predicted",
+    )
+    .option("--out <folder>", "folder for explain.html and a PNG for each picture", "explain")
+    .action(
+      run(async (shell, places: string[], options: ExplainOptions) => {
+        const { weights, label } = options;
+        if (weights.length === 0) {
+          throw new UserError(
+            "Which network? Name the checkpoint.safetensors that train wrote with --weights, once for each to compare.",
+            { exitCode: 2 },
+          );
+        }
+        if (label.length > 0 && label.length !== weights.length) {
+          throw new UserError(`${weights.length} --weights and ${label.length} --label: give one for each, or none.`, {
+            exitCode: 2,
+          });
+        }
+        const { explain } = await import("./explain/run.js");
+        return explain(shell, places, options);
+      }),
+    );
+}
+
+function classChoice(text: string): ClassChoice {
+  if (text === "predicted" || text === "true") return text;
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError("Expected predicted, true or the number of a person.");
+  return Number(text);
+}

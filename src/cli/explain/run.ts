@@ -1,0 +1,178 @@
+/** What `mpn explain` does: the networks one after the other over all pictures, then a PNG for each picture and the page. */
+import { existsSync } from "node:fs";
+import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { basename, dirname, extname, join, resolve } from "node:path";
+import type { Sample } from "../../data/dataset.js";
+import { decodeImage } from "../../data/image.js";
+import { UserError } from "../../errors.js";
+import { modelOf } from "../../models/index.js";
+import { type AttentionFigure, attentionPicture } from "../../report/attention.js";
+import { renderAttentionPage } from "../../report/attention-page.js";
+import { writePage } from "../../report/page.js";
+import { countUnreadable, openDevice } from "../common.js";
+import type { ClassChoice } from "../explain.js";
+import { findImages } from "../find-images.js";
+import type { Shell } from "../shell.js";
+import { type ExplainedNetwork, explainedBy, openNetwork } from "./network.js";
+
+export const EXPLAIN_PAGE = "explain.html";
+
+/** Pictures that the page shows, so that a browser can still open it; all have a PNG. */
+const PAGE_PICTURES = 100;
+
+/** Pixels of a picture that are kept for the figures. */
+const FIGURE_PIXELS = 1024 * 512;
+
+export interface ExplainRun {
+  readonly weights: readonly string[];
+  readonly label: readonly string[];
+  readonly class: ClassChoice;
+  readonly out: string;
+}
+
+export async function explain(shell: Shell, places: readonly string[], options: ExplainRun) {
+  const paths = await findImages(places);
+  await checkFolder(options.out, paths);
+  const unreadable = countUnreadable(shell);
+  let samples: readonly Sample[] = paths.map((path) => ({ path, name: basename(path), pid: 0, camid: 0 }));
+  const networks: ExplainedNetwork[] = [];
+  const device = await openDevice(shell);
+  try {
+    const labels = options.label.length > 0 ? options.label : defaultLabels(options.weights);
+    // All files are looked at before the first one takes its time.
+    const checkpoints = [];
+    for (const path of options.weights) checkpoints.push(await openNetwork(path, options.class));
+    for (const [i, checkpoint] of checkpoints.entries()) {
+      const explained = await explainedBy(device, checkpoint, labels[i], samples, options.class, {
+        onProgress: shell.onProgress(labels[i]),
+        onUnreadable: unreadable.onUnreadable,
+      });
+      if (explained.pictures.size === 0) {
+        throw new UserError(`None of the ${samples.length} images could be read; nothing was written.`);
+      }
+      networks.push(explained);
+      samples = samples.filter((sample) => explained.pictures.has(sample));
+    }
+  } finally {
+    device.close();
+  }
+
+  const shown = {
+    predicted: "Each map is of the person that its classifier takes the picture for.",
+    true: "Maps are of the person whom the picture's name tells; of the one predicted, where the network does not know them.",
+  }[options.class as string];
+  await mkdir(options.out, { recursive: true });
+  const page = join(options.out, EXPLAIN_PAGE);
+  const figures: AttentionFigure[] = [];
+  for (const sample of samples.slice(0, PAGE_PICTURES)) figures.push(await figureOf(sample, networks));
+  const pictures = `${samples.length} ${samples.length === 1 ? "picture" : "pictures"}`;
+  const names = networks.map(({ label }) => label).join(", ");
+  const first = samples.length > figures.length ? `the first ${figures.length} of ` : "";
+  await writePage(
+    page,
+    await renderAttentionPage({
+      title: "Where the classifiers look",
+      subtitle: `${first}${pictures}; ${names}`,
+      adapter: { name: device.profile.name, software: device.profile.software },
+      shown: shown ?? `Maps are of person ${options.class}.`,
+      facts: ["Network", "Classifiers", "Input", "People", "Checkpoint"],
+      models: networks.map(({ label, config, classifiers, pids, path }) => ({
+        label,
+        facts: [modelOf(config).title, classifiers.length, config.imageSize.join(" x "), pids.length, path],
+      })),
+      figures,
+    }),
+  );
+  const files = uniqueNames(samples.map(({ name }) => basename(name, extname(name)))).map((name) =>
+    join(options.out, `${name}.png`),
+  );
+  const drawing = shell.progress("drawing", files.length);
+  for (const [i, file] of files.entries()) {
+    await writeFile(file, await attentionPicture(figures[i] ?? (await figureOf(samples[i], networks))));
+    drawing.update(i + 1);
+  }
+  drawing.stop();
+  shell.print(`${pictures}: ${page}`);
+  return {
+    adapter: device.profile.name,
+    class: options.class,
+    page,
+    unreadable: unreadable.count,
+    models: networks.map(({ label, path, config, classifiers }) => ({
+      label,
+      weights: path,
+      model: config.model,
+      classifiers,
+    })),
+    images: samples.map((sample, i) => ({
+      path: sample.path,
+      png: files[i],
+      models: networks.map(({ label, pids, pictures }) => ({
+        label,
+        classifiers: pictures.get(sample)!.map(({ name, shown, predicted, probability, rows, columns, values }) => ({
+          name,
+          person: pids[shown],
+          probability,
+          predicted: pids[predicted],
+          map: Array.from({ length: rows }, (_, row) =>
+            Array.from(values.subarray(row * columns, (row + 1) * columns), (v) => Number(v.toFixed(4))),
+          ),
+        })),
+      })),
+    })),
+  };
+}
+
+async function figureOf(sample: Sample, networks: readonly ExplainedNetwork[]): Promise<AttentionFigure> {
+  const rows = networks.map(({ label, pictures, pids }) => ({
+    label,
+    cells: pictures.get(sample)!.map(({ name, shown, predicted, probability, ...map }) => {
+      const caption = [`${who(pids[shown])}, ${(100 * probability).toFixed(0)} %`];
+      if (predicted !== shown) caption.push(`says ${who(pids[predicted])}`);
+      return { ...map, title: name, caption };
+    }),
+  }));
+  return { label: sample.name, image: await decodeImage(sample.path, { maxPixels: FIGURE_PIXELS }), rows };
+}
+
+/** A person as file names write them. */
+const who = (pid: number) => String(pid).padStart(4, "0");
+
+/** The folder of a run, or the file's name where that says more; the whole path where two would be the same. */
+function defaultLabels(weights: readonly string[]): string[] {
+  const short = weights.map((path) => {
+    const stem = basename(path, extname(path));
+    return stem === "checkpoint" ? basename(dirname(resolve(path))) : stem;
+  });
+  return short.map((label, i) => (short.filter((other) => other === label).length > 1 ? weights[i] : label));
+}
+
+/** Names of which no two are the same on any file system. */
+function uniqueNames(names: readonly string[]): string[] {
+  const taken = new Set<string>();
+  return names.map((name) => {
+    let unique = name;
+    for (let i = 2; taken.has(unique.toLowerCase()); i++) unique = `${name}-${i}`;
+    taken.add(unique.toLowerCase());
+    return unique;
+  });
+}
+
+/** @throws UserError when writing into the folder could cost what somebody else put there */
+async function checkFolder(out: string, images: readonly string[]): Promise<void> {
+  if (images.some((path) => dirname(resolve(path)) === resolve(out))) {
+    throw new UserError(
+      `--out ${out}: pictures to explain lie there. Choose a folder of its own, so that none is lost.`,
+      {
+        exitCode: 2,
+      },
+    );
+  }
+  const entries = await readdir(out).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return [];
+    throw error;
+  });
+  if (entries.length > 0 && !existsSync(join(out, EXPLAIN_PAGE))) {
+    throw new UserError(`--out ${out} holds other things and was not made by mpn explain. Choose another folder.`);
+  }
+}

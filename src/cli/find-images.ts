@@ -1,0 +1,28 @@
+import { readdir, stat } from "node:fs/promises";
+import { extname, join } from "node:path";
+import { UserError } from "../errors.js";
+
+const IMAGE_EXTENSIONS = [".jpg", ".jpeg", ".png", ".webp"];
+
+/**
+ * The image files that a command's arguments name: files as they are, and what folders and their folders hold, sorted.
+ *
+ * @throws UserError naming the place that does not exist or holds no image
+ */
+export async function findImages(places: readonly string[]): Promise<string[]> {
+  const found: string[] = [];
+  for (const place of places) {
+    const info = await stat(place).catch(() => null);
+    if (!info) throw new UserError(`There is no file or folder ${place}.`);
+    if (!info.isDirectory()) {
+      found.push(place);
+      continue;
+    }
+    const files = (await readdir(place, { recursive: true })).sort();
+    const images = files.filter((file) => IMAGE_EXTENSIONS.includes(extname(file).toLowerCase()));
+    if (images.length === 0)
+      throw new UserError(`${place} holds no image: looked for ${IMAGE_EXTENSIONS.join(", ")} in it and its folders.`);
+    found.push(...images.map((file) => join(place, file)));
+  }
+  return found;
+}

@@ -1,0 +1,115 @@
+/**
+ * The tree of Market-1501: `bounding_box_train`, `query`, `bounding_box_test`, and `gt_bbox` for multi-query evaluation.
+ * DukeMTMC-reID has the same (its owners withdrew it; a copy at hand is read, nothing is fetched), and so has the
+ * re-split CUHK03 (`cuhk03-np/{detected,labeled}`).
+ */
+import { readdir } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { UserError } from "../../errors.js";
+import { UNKNOWN_CAMERA } from "./cameras.js";
+import { imagesAmong, isImage, listFolder, listSome } from "./files.js";
+import { cuhk03Name, marketName } from "./names.js";
+import {
+  type Dataset,
+  DISTRACTOR_PID,
+  datasetOf,
+  JUNK_PID,
+  type Layout,
+  type ReadRequest,
+  type Sample,
+  SUBSETS,
+  type Subset,
+} from "./types.js";
+
+export const SUBSET_FOLDERS: Readonly<Record<Subset, string>> = {
+  train: "bounding_box_train",
+  query: "query",
+  gallery: "bounding_box_test",
+};
+const MULTI_QUERY_FOLDER = "gt_bbox";
+/** Folders inside the archives in which Market-1501 and DukeMTMC-reID were published. */
+const PUBLISHED_FOLDERS = ["Market-1501-v15.09.15", "DukeMTMC-reID"];
+const NAME_HELP =
+  "<pid>_c<camera>..., as 0001_c1s1_001051_00.jpg is (pid -1: junk, 0000: distractor). Rename or remove them";
+
+/** What is looked for, for messages. */
+export const MARKET_FOLDERS = `${Object.values(SUBSET_FOLDERS).join(", ")} or ${PUBLISHED_FOLDERS.join(", ")}`;
+
+/** The folder of the subsets' folders; null where there is none. */
+export async function findMarket(root: string): Promise<string | null> {
+  const entries = (await listFolder(root)) ?? [];
+  if (entries.includes(SUBSET_FOLDERS.train) || entries.includes(SUBSET_FOLDERS.gallery)) return root;
+  const inside = PUBLISHED_FOLDERS.find((folder) => entries.includes(folder));
+  if (inside !== undefined) return join(root, inside);
+  return entries.includes(SUBSET_FOLDERS.query) && (await listFolder(join(root, "query")))?.some(isImage) ? root : null;
+}
+
+/** Which dataset a tree of this kind claims to be, by the names of its folder and that folder's parent. */
+export function marketLayout(home: string): Layout {
+  const [name, parent] = [basename(home), basename(dirname(home))];
+  if (/cuhk-?03/i.test(parent)) {
+    if (/^detected$/i.test(name)) return "cuhk03-detected";
+    if (/^label?led$/i.test(name)) return "cuhk03-labeled";
+  }
+  if (/market-?1501/i.test(name)) return "market1501";
+  return /duke-?mtmc/i.test(name) ? "dukemtmc" : "market";
+}
+
+export async function readMarket(root: string, request: ReadRequest): Promise<Dataset> {
+  const home = await findMarket(root);
+  if (home === null) {
+    throw new UserError(
+      `No dataset at ${root}: looked for ${MARKET_FOLDERS}, found ${listSome((await listFolder(root)) ?? [])}.`,
+    );
+  }
+  const dataset = datasetOf({ name: basename(home), root: home, layout: request.layout });
+  for (const subset of SUBSETS) {
+    dataset[subset] = await readImages(home, SUBSET_FOLDERS[subset], subset, request.needed.includes(subset));
+  }
+  if (request.multiQuery) {
+    dataset.multiQuery = await readImages(home, MULTI_QUERY_FOLDER, "multi-query", true);
+  }
+  return dataset;
+}
+
+async function readImages(home: string, name: string, what: string, needed: boolean): Promise<Sample[]> {
+  const folder = join(home, name);
+  const entries = await listFolder(folder);
+  if (entries === null) {
+    if (!needed) return [];
+    throw new UserError(`No folder ${folder}: the ${what} images of ${basename(home)} are looked for there.`);
+  }
+  const names = needed ? imagesAmong(entries, folder) : entries.filter(isImage);
+  const nameless: string[] = [];
+  const samples = names.flatMap((name): Sample | [] => {
+    const fields = marketName(name) ?? cuhk03Name(name);
+    if (fields) return { path: join(folder, name), name, ...fields };
+    nameless.push(name);
+    return [];
+  });
+  if (nameless.length === 0) return samples;
+  throw new UserError(
+    `${folder}: no identity and camera in the names of ${nameless.length} of ${names.length} images: ` +
+      `${listSome(nameless)}. Expected ${NAME_HELP}.`,
+  );
+}
+
+/**
+ * Images of nobody for the gallery, such as Market-1501's 500,000 (in `images/` where torchreid put them), from a folder
+ * and those in it. Whatever their names say, they are distractors, but for those of pid -1, which are junk.
+ *
+ * @param folder in the dataset's folder or anywhere
+ */
+export async function readDistractors(home: string, folder: string): Promise<Sample[]> {
+  for (const place of [join(home, folder), folder]) {
+    const entries = await readdir(place, { recursive: true }).catch(() => null);
+    if (entries === null) continue;
+    return imagesAmong(entries.sort(), place).map((entry) => {
+      const name = basename(entry);
+      const fields = marketName(name);
+      const pid = fields?.pid === JUNK_PID ? JUNK_PID : DISTRACTOR_PID;
+      return { path: join(place, entry), name, pid, camid: fields?.camid ?? UNKNOWN_CAMERA };
+    });
+  }
+  throw new UserError(`No folder of distractors ${folder}: looked for it in ${home} and as it is.`);
+}

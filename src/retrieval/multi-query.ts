@@ -1,0 +1,103 @@
+/**
+ * Multi-query evaluation (Sec. 5.2, Market-1501): a query is searched with all images of its person by its own camera.
+ *
+ * For each query, the multi-query images of the same identity and camera (on Market-1501 those of `gt_bbox`) are
+ * represented and scaled to unit length, and the vectors are pooled by their average or by their maximum, element by
+ * element. The pooled vector takes the query's place; which gallery images are right, wrong or junk stays as it is. A query
+ * without such images is searched with its own vector. The paper does not say which pooling its figures have.
+ */
+import type { Dataset, Sample } from "../data/dataset.js";
+import type { DecodePool } from "../data/decode-pool.js";
+import type { OnUnreadable } from "../data/loader.js";
+import { UserError } from "../errors.js";
+import type { Device } from "../gpu/device.js";
+import { type DatasetEvaluation, similaritiesOf } from "./evaluate.js";
+import type { Extractor } from "./extractor.js";
+import { evaluateRanking, type RankingResult } from "./metrics.js";
+
+export const POOLINGS = ["average", "max"] as const;
+export type Pooling = (typeof POOLINGS)[number];
+
+export interface MultiQueryEvaluation {
+  /** One for each pooling asked for. */
+  readonly results: Partial<Record<Pooling, RankingResult>>;
+  /** Multi-query images that took part. */
+  readonly images: number;
+  /** Queries without any, searched with their own vector. */
+  readonly alone: number;
+}
+
+/**
+ * @param single the evaluation of the same dataset with single queries, whose gallery features serve again
+ * @throws UserError where the queries' cameras are not known
+ */
+export async function evaluateMultiQuery(
+  device: Device,
+  extractor: Extractor,
+  dataset: Dataset,
+  pool: DecodePool,
+  single: DatasetEvaluation,
+  poolings: readonly Pooling[],
+  options: { onProgress?: (done: number, total: number) => void; onUnreadable?: OnUnreadable } = {},
+): Promise<MultiQueryEvaluation> {
+  const queries = Array.from(single.query.indices, (i) => dataset.query[i]);
+  if (queries.some(({ camid }) => camid < 0)) {
+    throw new UserError(
+      `${dataset.name}: a multi-query is made of the images by the query's own camera, and the cameras of some queries are ` +
+        "not known. Evaluate with single queries, or give cameras.",
+    );
+  }
+  const asked = new Set(queries.map(shotOf));
+  const samples = dataset.multiQuery.filter((sample) => asked.has(shotOf(sample)));
+  const { features, dim, indices } = await extractor.ofSamples(samples, pool, options.onProgress, options.onUnreadable);
+  const rows = new Map<string, number[]>();
+  indices.forEach((index, row) => {
+    const shot = shotOf(samples[index]);
+    rows.set(shot, [...(rows.get(shot) ?? []), row]);
+  });
+  const members = queries.map((query) => rows.get(shotOf(query)) ?? []);
+  const { queryIds, queryCams, galleryIds, galleryCams } = single.ranking;
+  const results: Partial<Record<Pooling, RankingResult>> = {};
+  for (const pooling of poolings) {
+    const query = pooledFeatures(single.query.features, features, dim, members, pooling);
+    const { similarity, destroy } = await similaritiesOf(device, { query, gallery: single.gallery.features, dim });
+    results[pooling] = await evaluateRanking({ queryIds, queryCams, galleryIds, galleryCams, similarity });
+    destroy();
+  }
+  return { results, images: indices.length, alone: members.filter(({ length }) => length === 0).length };
+}
+
+const shotOf = ({ pid, camid }: Sample) => `${pid} ${camid}`;
+
+/**
+ * A vector for each query.
+ *
+ * @param own [queries, dim]: the queries' own vectors
+ * @param features [images, dim]: those of the multi-query images
+ * @param members rows of `features` that belong to each query; where there are none, the query keeps its own vector
+ * @returns [queries, dim], not of unit length
+ */
+export function pooledFeatures(
+  own: Float32Array,
+  features: Float32Array,
+  dim: number,
+  members: readonly (readonly number[])[],
+  pooling: Pooling,
+): Float32Array {
+  const pooled = Float32Array.from(own);
+  members.forEach((rows, query) => {
+    if (rows.length === 0) return;
+    const result = new Float64Array(dim).fill(pooling === "max" ? Number.NEGATIVE_INFINITY : 0);
+    for (const row of rows) {
+      const vector = features.subarray(row * dim, (row + 1) * dim);
+      // A row of zeros stays zero.
+      const length = Math.max(Math.sqrt(vector.reduce((square, value) => square + value * value, 0)), 1e-12);
+      for (let d = 0; d < dim; d++) {
+        result[d] =
+          pooling === "max" ? Math.max(result[d], vector[d] / length) : result[d] + vector[d] / length / rows.length;
+      }
+    }
+    pooled.set(result, query * dim);
+  });
+  return pooled;
+}

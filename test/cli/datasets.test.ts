@@ -1,0 +1,118 @@
+/** Datasets of several layouts in the commands: multi-query, other datasets after training, what is said of them. */
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { mpn } from "../support/mpn.js";
+import { temporaryFolder, tinyArguments, writeTinyDataset } from "../support/tiny.js";
+
+const folder = temporaryFolder();
+const first = join(folder, "first");
+const second = join(folder, "second");
+const people = join(folder, "people");
+const list = join(folder, "list.csv");
+const out = join(folder, "run");
+let after: Record<string, number>;
+const weights = ["--weights", join(out, "checkpoint.safetensors")];
+
+async function json(...args: string[]) {
+  const { code, stdout, stderr } = await mpn([...args, "--json"]);
+  assert.is(code, 0, stderr);
+  return { ...JSON.parse(stdout), stderr };
+}
+
+test.before(async () => {
+  await writeTinyDataset(first);
+  // The same numbers stand for other people in the second set.
+  await writeTinyDataset(second, 5);
+  mkdirSync(join(first, "gt_bbox"));
+  for (const image of readdirSync(join(first, "query"))) {
+    cpSync(join(first, "query", image), join(first, "gt_bbox", image));
+    cpSync(
+      join(first, "bounding_box_test", image.replace("c1s1_000000", "c2s1_000001")),
+      join(first, "gt_bbox", image.replace("000000", "000009")),
+    );
+  }
+  // Pictures sorted by people under names that tell no camera, and listed with their cameras.
+  const rows = ["path,pid,camid,subset"];
+  for (const [part, subset] of Object.entries({ query: "query", bounding_box_test: "gallery" }))
+    for (const image of readdirSync(join(first, part))) {
+      const [pid, camera] = [image.slice(0, 4), image[6]];
+      const file = join(subset, `p${pid}`, `${camera}${image.slice(-13)}`);
+      cpSync(join(first, part, image), join(people, file));
+      rows.push(`${join("people", file)},p${pid},${camera},${subset}`);
+    }
+  writeFileSync(list, rows.join("\n"));
+});
+
+test("train --test evaluates on other datasets once trained, into JSON, report and table", async () => {
+  const args = ["train", first, "--out", out, ...tinyArguments, "--set", "epochs=1"];
+  const { stderr, ...result } = await json(...args, "--test", second, "--test", `csv:${list}`, "--test", people);
+  assert.equal(
+    result.tests.map((one: { dataset: string; queries: number }) => [one.dataset, one.queries]),
+    [
+      ["second", 2],
+      ["list", 2],
+      ["people", 2],
+    ],
+  );
+  const page = readFileSync(result.report, "utf8");
+  assert.match(page, "Other datasets");
+  assert.match(page, '<th scope="row">second</th>');
+  assert.match(page, "people: The camera of 2 of 2 queries is not known");
+  // The list holds the first dataset's images.
+  const { dataset: _, layout, root: __, ...fields } = result.tests[1];
+  assert.is(layout, "csv");
+  after = result.after;
+  assert.equal(fields, after);
+  const alone = await json("evaluate", second, ...weights);
+  assert.is(alone.mAP, result.tests[0].mAP);
+  const refused = await mpn([...args, "--no-evaluate", "--test", second]);
+  assert.is(refused.code, 2);
+  const missing = await mpn([...args, "--test", join(folder, "nowhere")]);
+  assert.equal([missing.code, /No dataset at .*nowhere/.test(missing.stderr)], [1, true]);
+});
+
+test("evaluate --multi-query gives the single query's figures and those of each pooling", async () => {
+  const { multiQuery, stderr, ...single } = await json("evaluate", first, ...weights, "--multi-query", "both");
+  for (const field of ["rank1", "mAP", "mAPTrapezoid", "queries"]) assert.is(single[field], after[field]);
+  assert.equal([multiQuery.images, multiQuery.alone], [4, 0]);
+  assert.equal(Object.keys(multiQuery).sort(), ["alone", "average", "images", "max"]);
+  for (const pooling of ["average", "max"])
+    assert.equal(Object.keys(multiQuery[pooling]), [
+      "rank1",
+      "rank5",
+      "rank10",
+      "rank20",
+      "mAP",
+      "mAPTrapezoid",
+      "queries",
+      "skipped",
+    ]);
+  const { stdout } = await mpn(["evaluate", first, ...weights, "--multi-query", "max"]);
+  assert.match(stdout, /multi-query \| /);
+  assert.match(stdout, "multi-query (max)");
+});
+
+test("a tree of people without cameras: the evaluation says what it cannot leave out", async () => {
+  const report = join(folder, "people.html");
+  const { stdout } = await mpn(["evaluate", people, ...weights, "--report", report]);
+  assert.match(stdout, /camera of 2 of 2 queries is not known/);
+  assert.match(readFileSync(report, "utf8"), "camera of 2 of 2 queries is not known");
+  const both = await json("evaluate", people, `market1501:${first}`, ...weights);
+  assert.equal(
+    both.datasets.map(({ layout, sameCameraExcluded }: Record<string, unknown>) => [layout, sameCameraExcluded]),
+    [
+      ["folders", false],
+      ["market1501", true],
+    ],
+  );
+  assert.match(both.stderr, "warning: Market-1501 has 3,368 query images of 750 people; found 2 of 2 people.");
+});
+
+test("prior reads any layout too", async () => {
+  const { images } = await json("prior", `market:${first}`, "--preset", "small");
+  assert.is(images, 12);
+});
+
+test.run();

@@ -1,0 +1,137 @@
+/** Market-1501, DukeMTMC-reID and plain trees of the same kind. */
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { formatDatasetTable, loadDataset } from "#src/data/dataset.js";
+import { put, userError, withFolder } from "../helpers.js";
+
+/** A few of the files that the archive holds, the odd ones included. */
+async function putMarket(home: string) {
+  const files = [
+    "readme.txt",
+    "bounding_box_train/0002_c1s1_000451_03.jpg",
+    "bounding_box_train/0007_c3s3_077419_03.jpg",
+    "bounding_box_train/Thumbs.db",
+    "query/0001_c1s1_001051_00.jpg",
+    "query/0001_c2s1_000301_00.jpg",
+    "query/Thumbs.db",
+    "bounding_box_test/0001_c1s1_001051_03.jpg",
+    "bounding_box_test/0001_c2s1_000301_01.jpg",
+    "bounding_box_test/0000_c1s1_000151_01.jpg",
+    "bounding_box_test/-1_c1s1_000401_03.jpg",
+    "bounding_box_test/Thumbs.db",
+    "gt_bbox/0001_c1s1_001051_00.jpg",
+    "gt_bbox/0001_c1s1_001076_00.jpg",
+    "gt_bbox/0002_c1s1_000451_00.jpg",
+    "gt_bbox/Thumbs.db",
+    "gt_query/0001_c1s1_001051_00_good.mat",
+    "gt_query/0001_c1s1_001051_00_junk.mat",
+  ];
+  for (const file of files) await put(join(home, file));
+}
+
+test("Market-1501: junk, distractors and Thumbs.db; counts that differ from the published ones are told", () =>
+  withFolder(async (root) => {
+    await putMarket(join(root, "Market-1501-v15.09.15"));
+    const dataset = await loadDataset(root, undefined, { multiQuery: true });
+    assert.is(dataset.layout, "market1501");
+    assert.equal(
+      dataset.gallery.map(({ pid, camid }) => [pid, camid]),
+      [
+        [-1, 1],
+        [0, 1],
+        [1, 1],
+        [1, 2],
+      ],
+    );
+    assert.equal(
+      dataset.multiQuery.map(({ name, pid, camid }) => [name, pid, camid]),
+      [
+        ["0001_c1s1_001051_00.jpg", 1, 1],
+        ["0001_c1s1_001076_00.jpg", 1, 1],
+        ["0002_c1s1_000451_00.jpg", 2, 1],
+      ],
+    );
+    assert.equal(dataset.warnings, [
+      "Market-1501 has 12,936 training images of 751 people; found 2 of 2 people.",
+      "Market-1501 has 3,368 query images of 750 people; found 2 of 1 people.",
+      "Market-1501 has 19,732 gallery images of 750 people; found 4 of 1 people.",
+      "Market-1501 has 25,259 multi-query images of 1,501 people; found 3 of 2 people.",
+    ]);
+    assert.match(formatDatasetTable(dataset), /multi-query \| +2 \| +3 \| +1/);
+  }));
+
+test("anybody's pictures in the same tree are held to no counts, unless the layout is named", () =>
+  withFolder(async (root) => {
+    await putMarket(root);
+    const own = await loadDataset(root);
+    assert.equal([own.layout, own.warnings, own.multiQuery], ["market", [], []]);
+    const named = await loadDataset(root, ["query", "gallery"], { layout: "market1501" });
+    assert.is(named.warnings.length, 3);
+  }));
+
+test("DukeMTMC-reID: its names, and its counts", () =>
+  withFolder(async (root) => {
+    const home = join(root, "DukeMTMC-reID");
+    for (const file of [
+      "CITATION_DukeMTMC.txt",
+      "LICENSE_DukeMTMC-reID.txt",
+      "README.md",
+      "bounding_box_train/0001_c2_f0046182.jpg",
+      "query/0005_c2_f0046985.jpg",
+      "bounding_box_test/0005_c5_f0053021.jpg",
+      "bounding_box_test/4051_c8_f0000001.jpg",
+    ])
+      await put(join(home, file));
+    for (const place of [root, home]) {
+      const dataset = await loadDataset(place);
+      assert.equal([dataset.layout, dataset.name, dataset.root], ["dukemtmc", "DukeMTMC-reID", home]);
+      assert.equal(
+        dataset.gallery.map(({ pid, camid }) => [pid, camid]),
+        [
+          [5, 5],
+          [4051, 8],
+        ],
+      );
+      assert.match(dataset.warnings[1], "DukeMTMC-reID has 2,228 query images of 702 people; found 1 of 1 people");
+    }
+    assert.match((await userError(() => loadDataset(home, ["query"], { multiQuery: true }))).message, "gt_bbox");
+  }));
+
+test("further distractors join the gallery whatever they are called, and are not held against its counts", () =>
+  withFolder(async (root) => {
+    await putMarket(root);
+    const plain = await loadDataset(root, ["query", "gallery"], { layout: "market1501" });
+    for (const file of ["a/0000_c6s4_000001_00.jpg", "b/0001_c1s1_9.jpg", "b/-1_c2_1.jpg", "b/noname.jpg", "Thumbs.db"])
+      await put(join(root, "images", file));
+    for (const distractors of ["images", join(root, "images")]) {
+      const dataset = await loadDataset(root, ["query", "gallery"], { layout: "market1501", distractors });
+      assert.equal(
+        dataset.gallery.slice(plain.gallery.length).map(({ name, pid }) => [name, pid]),
+        [
+          ["0000_c6s4_000001_00.jpg", 0],
+          ["-1_c2_1.jpg", -1],
+          ["0001_c1s1_9.jpg", 0],
+          ["noname.jpg", 0],
+        ],
+      );
+      assert.equal(dataset.warnings, plain.warnings);
+      assert.match(formatDatasetTable(dataset), /gallery: with 4 images of .*images/);
+    }
+    const missing = await userError(() => loadDataset(root, ["gallery"], { distractors: "nowhere" }));
+    assert.match(missing.message, /No folder of distractors nowhere/);
+    const tree = { layout: "folders", distractors: "images" } as const;
+    await put(join(root, "gallery", "anna", "1.jpg"));
+    assert.match((await userError(() => loadDataset(root, ["gallery"], tree))).message, /layout folders/);
+  }));
+
+test("a missing gt_bbox is named", () =>
+  withFolder(async (root) => {
+    await putMarket(root);
+    await rm(join(root, "gt_bbox"), { recursive: true });
+    const { message } = await userError(() => loadDataset(root, ["query", "gallery"], { multiQuery: true }));
+    assert.match(message, `No folder ${join(root, "gt_bbox")}`);
+  }));
+
+test.run();
