@@ -3,7 +3,7 @@
  * torchvision's resnet50-19c8e357.pth and the published code of MPN use). Of the pickle only tensors, their storages and
  * plain data are made; a file that asks for anything else is refused, and nothing in it runs.
  */
-import { readFile } from "node:fs/promises";
+import { open, readFile } from "node:fs/promises";
 import { type Unzipped, unzipSync } from "fflate";
 import { UserError } from "../errors.js";
 import { PyGlobal, type PyValue, unpickle } from "./pickle.js";
@@ -28,8 +28,8 @@ const LEGACY_MAGIC = 0x1950a86a20f9469cfc6cn;
 const LEGACY_VERSION = 1001;
 
 class Storage {
-  /** Little-endian elements; null until they are found. */
-  bytes: Uint8Array | null = null;
+  /** Null until they are found. */
+  values: StoredTensor["data"] | null = null;
   constructor(
     readonly key: string,
     readonly dtype: DType,
@@ -49,6 +49,20 @@ class TensorReference {
 /** Whether a file begins as torch.save begins one: "PK" of a zip archive, or a pickle of protocol 2 or later. */
 export function looksLikeTorch(start: Uint8Array): boolean {
   return (start[0] === 0x50 && start[1] === 0x4b) || (start[0] === 0x80 && start[1] >= 2 && start[1] <= 5);
+}
+
+/** Whether the file at `path` begins so; false where it cannot be read. */
+export async function isTorchFile(path: string): Promise<boolean> {
+  const file = await open(path).catch(() => null);
+  if (!file) return false;
+  try {
+    const { buffer, bytesRead } = await file.read(new Uint8Array(2), 0, 2, 0);
+    return bytesRead === 2 && looksLikeTorch(buffer);
+  } catch {
+    return false; // a folder
+  } finally {
+    await file.close();
+  }
 }
 
 /**
@@ -160,7 +174,8 @@ class Storages {
     if (bytes.length !== size) {
       throw damaged(this.source, `the storage ${storage.key} has ${bytes.length} of ${size} bytes`);
     }
-    storage.bytes = bytes;
+    // A copy, since an element may lie at any byte of the file.
+    storage.values = new ELEMENTS[storage.dtype](new Uint8Array(bytes).buffer);
   }
 }
 
@@ -212,7 +227,7 @@ function gather({ storage, offset, shape, strides }: TensorReference, name: stri
   }
   const { dtype } = storage;
   const Elements = ELEMENTS[dtype];
-  const all = new Elements(storage.bytes!.slice().buffer);
+  const all = storage.values!;
   const data = new Elements(new ArrayBuffer(size * Elements.BYTES_PER_ELEMENT));
   const index = shape.map(() => 0);
   for (let i = 0, at = offset; i < size; i++) {
