@@ -17,6 +17,7 @@ export {
 export { DecodePool, type DecodePoolOptions } from "./data/decode-pool.js";
 export { type DecodeOptions, decodeImage, ImageError, type RgbImage } from "./data/image.js";
 export { decodeLabelMap, type LabelMap, readLabelMap } from "./data/label-map.js";
+export type { DetectorErrors } from "./data/perturb.js";
 export { coarsePrior, LABEL_SETS, type LabelSet, type Prior, wholePrior } from "./data/prior.js";
 export { buildPriors, loadPriors, type PriorSet, type PriorSettings } from "./data/prior-cache.js";
 export { PkSampler, type PkSamplerOptions, type PkSamplerState } from "./data/sampler.js";
@@ -59,3 +60,4 @@ export {
 export { type ConfigSources, loadConfig, modelConfigOf, presets, type TrainConfig } from "./training/config.js";
 export { type TrainingStep, trainingStep } from "./training/step.js";
 export { type StepReport, Trainer, type TrainerOptions } from "./training/trainer.js";
+export { VARIANTS, type Variant, variantOf } from "./training/variants.js";

@@ -11,7 +11,14 @@ import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
 export type { RandomGenerator };
 
 /** What a stream of random numbers is for; the first part of its key, so that no two uses share numbers. */
-export const Stream = { subjects: 1, images: 2, augmentation: 3, dropout: 4 } as const;
+export const Stream = {
+  subjects: 1,
+  images: 2,
+  augmentation: 3,
+  dropout: 4,
+  detector: 5,
+  parameters: 100,
+} as const;
 
 /** The finaliser of splitmix32: every input bit reaches every output bit. */
 function scramble(word: number): number {
@@ -33,6 +40,13 @@ export function seededRng(seed: number, ...key: number[]): RandomGenerator {
     words.reduce((hash, word) => scramble(Math.imul(hash, 0x9e3779b1) + word), scramble(lane)),
   );
   return xoroshiro128plusFromState(state);
+}
+
+/** A name as part of a key, such as that of a tensor or a picture. */
+export function nameKey(name: string): number {
+  return Array.from(name).reduce((hash, character) => {
+    return scramble(Math.imul(hash, 0x9e3779b1) + character.codePointAt(0)!);
+  }, name.length);
 }
 
 /** Uniform in [low, high). */

@@ -5,6 +5,7 @@ import { type Dataset, unexcluded } from "../data/dataset.js";
 import { DecodePool } from "../data/decode-pool.js";
 import { maxPicturePixels } from "../data/image-batch.js";
 import type { OnUnreadable } from "../data/loader.js";
+import type { DetectorErrors } from "../data/perturb.js";
 import { UserError } from "../errors.js";
 import { Device } from "../gpu/device.js";
 import type { ModelConfig } from "../models/config.js";
@@ -12,7 +13,7 @@ import { ParameterStore } from "../nn/parameters.js";
 import { Extractor, extractionBatch } from "../retrieval/extractor.js";
 import type { RankingResult } from "../retrieval/metrics.js";
 import { type Checkpoint, readCheckpoint, restore } from "../training/checkpoint.js";
-import { modelConfigOf } from "../training/config.js";
+import { detectorErrorsOf, modelConfigOf } from "../training/config.js";
 import type { Shell } from "./shell.js";
 
 /** The network that ships: trained on synthetic people (weights/README.md). */
@@ -31,12 +32,22 @@ export interface LoadedNetwork {
   readonly config: ModelConfig;
   readonly store: ParameterStore;
   readonly extractor: Extractor;
+  readonly perturb?: DetectorErrors;
   readonly pool: DecodePool;
   close(): Promise<void>;
 }
 
-/** A network ready to represent images. @param weights a checkpoint; by default the one that ships */
-export async function loadNetwork(device: Device, weights: string | undefined, flip: boolean): Promise<LoadedNetwork> {
+/**
+ * A network ready to represent images.
+ * @param weights a checkpoint; by default the one that ships
+ * @param perturb amount of the detector errors to add, drawn as the checkpoint's training drew them
+ */
+export async function loadNetwork(
+  device: Device,
+  weights: string | undefined,
+  flip: boolean,
+  perturb = 0,
+): Promise<LoadedNetwork> {
   const path = weights ?? SHIPPED_WEIGHTS;
   if (!existsSync(path)) {
     throw new UserError(
@@ -56,13 +67,14 @@ export async function loadNetwork(device: Device, weights: string | undefined, f
     interpolation: checkpoint.config.testInterpolation,
     batch: extractionBatch(config, device.profile, flip),
   });
-  const pool = new DecodePool({ maxPixels: maxPicturePixels(config.imageSize) });
+  const errors = detectorErrorsOf({ ...checkpoint.config, perturb });
+  const pool = new DecodePool({ maxPixels: maxPicturePixels(config.imageSize), perturb: errors });
   const close = async () => {
     await pool.close();
     extractor.destroy();
     store.destroy(device);
   };
-  return { checkpoint, config, store, extractor, pool, close };
+  return { checkpoint, config, store, extractor, perturb: errors, pool, close };
 }
 
 /** Warns of each image that cannot be read, and counts them. */

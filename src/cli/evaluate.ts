@@ -3,12 +3,14 @@ import type { OnUnreadable } from "../data/loader.js";
 import type { DatasetEvaluation } from "../retrieval/evaluate.js";
 import type { Pooling } from "../retrieval/multi-query.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
+import { PERTURB_OPTION, perturbAmount } from "./perturb-option.js";
 import { run, type Shell } from "./shell.js";
 
 interface EvaluateOptions extends DatasetOptions {
   multiQuery?: keyof typeof POOLINGS_OF;
   weights?: string;
   flip: boolean;
+  perturb?: number | true;
   report?: string;
   strict?: boolean;
 }
@@ -23,6 +25,7 @@ export function register(program: Command): void {
     .argument("<datasets...>", `datasets with query and gallery: ${DATASET_HELP}`)
     .option("--weights <checkpoint>", "the network; by default the small one that ships")
     .option("--no-flip", "use the image alone, without averaging in its mirror image")
+    .option(...PERTURB_OPTION)
     .option("--report <file>", "also write a page with CMC curve and ranked lists (one dataset)")
     .addOption(
       new Option(
@@ -42,7 +45,14 @@ export function register(program: Command): void {
         const { loadNetwork, openDevice } = await import("./common.js");
         const device = await openDevice(shell);
         try {
-          const network = await loadNetwork(device, options.weights, options.flip);
+          const perturb = perturbAmount(options.perturb) ?? 0;
+          const network = await loadNetwork(device, options.weights, options.flip, perturb);
+          const trained = network.checkpoint.config.perturb;
+          if (trained !== perturb) {
+            shell.note(
+              `The network was trained with detector errors of amount ${trained} added, and is evaluated with ${perturb} (--perturb).`,
+            );
+          }
           const results = [];
           for (const dataset of datasets) results.push(await evaluateOne(shell, device, network, dataset, options));
           await network.close();
@@ -102,7 +112,7 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
       })),
       notes: remarks(dataset),
       metrics: [],
-      rankedLists: await rankedLists(dataset, evaluation, 8),
+      rankedLists: await rankedLists(dataset, evaluation, 8, network.perturb),
       timings: [
         { name: "Features", milliseconds: 1000 * evaluation.extractSeconds },
         { name: "Ranking", milliseconds: 1000 * evaluation.rankSeconds },
@@ -117,6 +127,7 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
     adapter: device.profile.name,
     weights: network.checkpoint.path,
     flip: options.flip,
+    perturb: perturbAmount(options.perturb) ?? 0,
     ...evaluationFields(evaluation.result),
     ...(multi && { multiQuery: multi.fields }),
     sameCameraExcluded: unexcluded(dataset) === null,

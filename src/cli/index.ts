@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { register as ablate } from "./ablate.js";
 import { register as bench } from "./bench.js";
 import { register as convert } from "./convert.js";
 import { register as demo } from "./demo.js";
@@ -13,6 +14,6 @@ import { register as train } from "./train.js";
 import { register as verify } from "./verify.js";
 
 /** In the order in which `mpn --help` lists them. */
-const commands = [demo, doctor, synth, prior, train, extract, evaluate, explain, verify, convert, bench];
+const commands = [demo, doctor, synth, prior, train, ablate, extract, evaluate, explain, verify, convert, bench];
 
 process.exitCode = await main(process.argv, commands);

@@ -1,6 +1,9 @@
 /** The report of a run, from what the run knows. */
 import { join } from "node:path";
-import type { Dataset, datasetTable } from "../data/dataset.js";
+import sharp from "sharp";
+import type { Dataset, datasetTable, Sample } from "../data/dataset.js";
+import { decodeImage } from "../data/image.js";
+import type { DetectorErrors } from "../data/perturb.js";
 import type { Device } from "../gpu/device.js";
 import type { RankedListData, Timing } from "../report/data.js";
 import { writeReport } from "../report/report.js";
@@ -12,14 +15,22 @@ import type { MetricsRow } from "../training/metrics-log.js";
 
 export const REPORT_FILE = "report.html";
 
-/** Ranked lists of `count` queries spread evenly over the query set. */
+/**
+ * Ranked lists of `count` queries spread evenly over the query set.
+ * @param perturb detector errors, so that the pictures are shown as the network saw them
+ */
 export async function rankedLists(
   dataset: Dataset,
   evaluation: DatasetEvaluation,
   count: number,
+  perturb?: DetectorErrors,
   topK = 10,
 ): Promise<RankedListData[]> {
   const { query, gallery, ranking } = evaluation;
+  const shown = async ({ path, name }: Sample) => ({
+    image: perturb ? await asSeen(path, perturb) : path,
+    label: name,
+  });
   const total = query.indices.length;
   const lists: RankedListData[] = [];
   for (let i = 0; i < Math.min(count, total); i++) {
@@ -27,14 +38,23 @@ export async function rankedLists(
     const sample = dataset.query[query.indices[row]];
     const matches = await rankedList(ranking, row, topK);
     lists.push({
-      query: { image: sample.path, label: sample.name },
-      matches: matches.map(({ index, similarity, right }) => {
-        const found = dataset.gallery[gallery.indices[index]];
-        return { image: found.path, label: found.name, similarity, right };
-      }),
+      query: await shown(sample),
+      matches: await Promise.all(
+        matches.map(async ({ index, similarity, right }) => {
+          return { ...(await shown(dataset.gallery[gallery.indices[index]])), similarity, right };
+        }),
+      ),
     });
   }
   return lists;
+}
+
+/** An encoded picture with its detector error. */
+async function asSeen(path: string, perturb: DetectorErrors): Promise<Uint8Array> {
+  const { width, height, data } = await decodeImage(path, { perturb });
+  return sharp(data, { raw: { width, height, channels: 3 } })
+    .png()
+    .toBuffer();
 }
 
 export interface RunReport {

@@ -15,7 +15,7 @@ export function register(program: Command): void {
     .option("--cameras <n>", "cameras", wholeNumber(1))
     .option("--images-per-camera <n>", "pictures of each person by each camera", wholeNumber(1))
     .option("--size <HxW>", "height and width of the pictures in pixels, such as 128x64", heightByWidth)
-    .option("--detector-error <x>", "how far the boxes are off: 0 exact, 1 as a real detector's", decimal)
+    .option("--detector-error <x>", "how far the boxes are off: 0 exact, 1 as a real detector's, 2 heavy", decimal)
     .option("--distractors <n>", "gallery pictures of people whom no query shows (id 0000)", wholeNumber())
     .option("--junk <n>", "gallery pictures of badly cut boxes (id -1)", wholeNumber())
     .option("--quality <n>", "JPEG quality of the best camera", wholeNumber(1))

@@ -21,7 +21,7 @@ import {
   type Initialised,
   readCheckpoint,
 } from "../training/checkpoint.js";
-import { modelConfigOf, type TrainConfig } from "../training/config.js";
+import { detectorErrorsOf, modelConfigOf, type TrainConfig } from "../training/config.js";
 import { CHECKPOINT_FILE, type StepReport, Trainer } from "../training/trainer.js";
 import { canEvaluate, countUnreadable, evaluationFields, printEvaluations, printUnexcluded } from "./common.js";
 import { rankedLists, writeRunReport } from "./run-report.js";
@@ -41,6 +41,8 @@ export interface TrainRunOptions {
   /** A checkpoint whose weights training starts from. */
   readonly init?: string;
   readonly evaluate: boolean;
+  /** Whether to evaluate the untrained network too. Default: true. */
+  readonly evaluateBefore?: boolean;
   readonly title: string;
   /** Timings of what came before, for the report. */
   readonly timings?: readonly Timing[];
@@ -56,6 +58,9 @@ export interface TrainRunResult {
   /** What `init` gave, by the tensors' names. */
   init?: Initialised;
   trainSeconds: number;
+  /** Of the steps done now, without those done before a resume; 0 where there was none to do. */
+  secondsPerStep: number;
+  evaluateSeconds: number;
   before?: ReturnType<typeof evaluationFields>;
   after?: ReturnType<typeof evaluationFields>;
   /** Of the datasets in `tests`, in their order. */
@@ -88,9 +93,12 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
   const ownTest = options.evaluate && canEvaluate(dataset);
   const evaluator = ownTest || tests.length > 0 ? await Evaluator.create(shell, options, trainer, onUnreadable) : null;
   const own = ownTest ? evaluator : null;
+  const resumedAt = trainer.step;
   try {
     const before =
-      own && (await time("Evaluation before training", undefined, () => own.run("evaluating the untrained network")));
+      own &&
+      (options.evaluateBefore ?? true) &&
+      (await time("Evaluation before training", undefined, () => own.run("evaluating the untrained network")));
     const interrupted = await time("Training", `${trainer.totalSteps - trainer.step} steps`, () =>
       trainLoop(shell, config, trainer, own),
     );
@@ -126,14 +134,15 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
       notes: remarks(dataset),
       otherDatasets: others,
       metrics: trainer.metrics.read(),
-      rankedLists: after ? await rankedLists(dataset, after, 4) : [],
+      rankedLists: after ? await rankedLists(dataset, after, 4, detectorErrorsOf(config)) : [],
       timings,
     });
-    for (const e of [before, after]) e?.release();
+    for (const e of [before, after]) if (e) e.release();
     if (unreadable.count > 0) shell.warn(`${unreadable.count} images could not be read and were skipped.`);
     shell.print(`checkpoint: ${trainer.checkpointPath}`);
     shell.print(`report:     ${report}`);
-    const training = timings.find((t) => t.name === "Training");
+    const secondsOf = (name: string) => (timings.find((t) => t.name === name)?.milliseconds ?? 0) / 1000;
+    const trainSeconds = secondsOf("Training");
     return {
       steps: trainer.step,
       epochs: trainer.epoch,
@@ -142,7 +151,9 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
       report,
       skippedImages: unreadable.count,
       ...(trainer.initialised && { init: trainer.initialised }),
-      trainSeconds: (training?.milliseconds ?? 0) / 1000,
+      trainSeconds,
+      secondsPerStep: trainSeconds / Math.max(1, trainer.step - resumedAt),
+      evaluateSeconds: secondsOf("Evaluation after training"),
       ...(before && { before: evaluationFields(before.result) }),
       ...(after && { after: evaluationFields(after.result) }),
       ...(others.length > 0 && {
@@ -253,6 +264,7 @@ class Evaluator {
     const pool = new DecodePool({
       workers: config.workers ?? undefined,
       maxPixels: maxPicturePixels(config.imageSize),
+      perturb: detectorErrorsOf(config),
     });
     return new Evaluator(shell, options, extractor, pool, onUnreadable);
   }
@@ -297,7 +309,7 @@ async function priorsFor(shell: Shell, dataset: Dataset, config: TrainConfig): P
   const [rows, cols] = featureSize(config.imageSize);
   const { priors, counts } = await loadPriors(
     dataset,
-    { rows, cols, labels: config.labels },
+    { rows, cols, labels: config.labels, perturb: detectorErrorsOf(config) },
     { onProgress: shell.onProgress("coarse priors") },
   );
   shell.note(

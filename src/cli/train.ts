@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { UserError } from "../errors.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
+import { PERTURB_OPTION, perturbSettings } from "./perturb-option.js";
 import { collect, run } from "./shell.js";
 
 interface TrainOptions extends DatasetOptions {
@@ -11,6 +12,8 @@ interface TrainOptions extends DatasetOptions {
   model?: string;
   preset?: string;
   config?: string;
+  variant?: string;
+  perturb?: number | true;
   set: string[];
   resume?: boolean;
   init?: string;
@@ -31,6 +34,8 @@ export function register(program: Command): void {
     .option("--preset <name>", "paper (ResNet-50 at 384x128) or small (for CPUs)")
     .option("--config <file>", "YAML file of settings, over the preset")
     .option("--set <key=value>", "one setting, over all others; repeatable", collect, [])
+    .option("--variant <name>", "a variant of the paper's tables, such as mt-only; mpn ablate --list names them")
+    .option(...PERTURB_OPTION)
     .option("--resume", "go on from the checkpoint in --out, to the same weights as if never stopped")
     .option(
       "--init <checkpoint>",
@@ -54,7 +59,8 @@ export function register(program: Command): void {
         // A resumed run goes on with its own settings, unless others are named.
         const own = join(options.out, CONFIG_FILE);
         const file = options.config ?? (options.resume && !options.preset && existsSync(own) ? own : undefined);
-        const config = loadConfig({ preset: options.preset, model: options.model, file, set: options.set });
+        const { preset, model, variant } = options;
+        const config = loadConfig({ preset, model, file, variant, set: [...perturbSettings(options), ...options.set] });
         const { layout, trainVal, distractors } = options;
         const dataset = await openDataset(shell, folder, ["train"], { layout, trainVal, distractors });
         // Datasets that the network is not trained on are read before the work begins, so that a wrong path costs none.

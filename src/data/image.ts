@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import sharp, { type Metadata } from "sharp";
 import { UserError } from "../errors.js";
+import { type DetectorErrors, perturbedWindow, type Size, seenThrough } from "./perturb.js";
 
 /** A picture with `height * width * 3` bytes, row by row from the top, R G B for each pixel. */
 export interface RgbImage {
@@ -25,6 +26,8 @@ export class ImageError extends UserError {
 export interface DecodeOptions {
   /** Larger pictures are halved until they fit, which bounds memory (3 bytes a pixel). */
   maxPixels?: number;
+  /** Shows the picture through a box that is off, `maxPixels` being the box's. */
+  perturb?: DetectorErrors;
 }
 
 export const DEFAULT_MAX_PIXELS = 2048 * 2048;
@@ -51,13 +54,13 @@ export async function decodeImage(path: string, options: DecodeOptions = {}): Pr
 /**
  * Decodes an image file's bytes, as `decodeImage` does.
  *
- * @param path how errors call the image
+ * @param path how errors call the image, and whose name decides its detector error
  * @throws ImageError
  */
 export async function decodeImageBytes(
   bytes: Uint8Array,
   path: string,
-  { maxPixels = DEFAULT_MAX_PIXELS }: DecodeOptions = {},
+  { maxPixels = DEFAULT_MAX_PIXELS, perturb }: DecodeOptions = {},
 ): Promise<RgbImage> {
   if (bytes.length === 0) throw new ImageError(path, "the file is empty");
   // "error" lets harmless oddities pass that libjpeg only warns of, and still refuses a truncated file.
@@ -67,21 +70,27 @@ export async function decodeImageBytes(
     if (!FORMATS.has(metadata.format)) {
       throw new ImageError(path, `its content is ${metadata.format}; JPEG, PNG and WebP are read`);
     }
-    const size = boundedSize(metadata, maxPixels);
+    const windowOf = (size: Size) => (perturb ? perturbedWindow(path, perturb, size) : { top: 0, left: 0, ...size });
+    const size = boundedSize(metadata, (s) => area(windowOf(s)) <= maxPixels);
     if (size) picture.resize({ ...size, fit: "fill" });
     const { data, info } = await picture.toColourspace("srgb").removeAlpha().raw().toUint8Array();
-    return { width: info.width, height: info.height, data: new Uint8Array(data) };
+    const { width, height } = info;
+    if (!perturb) return { width, height, data: new Uint8Array(data) };
+    const window = windowOf({ width, height });
+    return { width: window.width, height: window.height, data: seenThrough({ width, height, data }, window, 3) };
   } catch (cause) {
     if (cause instanceof ImageError) throw cause;
     throw new ImageError(path, (cause as Error).message.trim(), { cause });
   }
 }
 
-/** The size after as many halvings as `maxPixels` asks for; null where it fits as it is. */
-function boundedSize({ autoOrient }: Metadata, maxPixels: number): { width: number; height: number } | null {
+const area = ({ width, height }: Size) => width * height;
+
+/** The size after as many halvings as it takes to fit; null where it fits as it is. */
+function boundedSize({ autoOrient }: Metadata, fits: (size: Size) => boolean): Size | null {
   let { width, height } = autoOrient;
-  if (width * height <= maxPixels) return null;
-  while (width * height > maxPixels && width * height > 1) {
+  if (fits({ width, height })) return null;
+  while (!fits({ width, height }) && width * height > 1) {
     width = Math.ceil(width / 2);
     height = Math.ceil(height / 2);
   }

@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { type DecodedPng, decode, hasPngSignature } from "fast-png";
 import { UserError } from "../errors.js";
+import { type DetectorErrors, perturbedWindow, seenThrough } from "./perturb.js";
 
 /** `height * width` labels, row by row from the top. */
 export interface LabelMap {
@@ -88,6 +89,12 @@ function unpack({ width, height, depth, data }: DecodedPng): Uint8Array {
 export function personMask({ data }: LabelMap): Uint8Array {
   const above = data.some((value) => value > 127) ? 127 : 0;
   return data.map((value) => (value > above ? 1 : 0));
+}
+
+/** The map as its picture is seen with detector errors; `path` is the picture's or the map's. */
+export function perturbLabels(map: LabelMap, path: string, errors: DetectorErrors): LabelMap {
+  const window = perturbedWindow(path, errors, map);
+  return { width: window.width, height: window.height, data: seenThrough(map, window, 1) };
 }
 
 /** The map at another size; each pixel takes the label of the nearest one, so that no label is invented. */

@@ -7,12 +7,15 @@ import { join, parse, relative } from "node:path";
 import { UserError } from "../errors.js";
 import { readSafetensors, type StoredTensor, writeSafetensors } from "../formats/safetensors.js";
 import { type Dataset, SUBSET_FOLDERS } from "./dataset.js";
-import { readLabelMap } from "./label-map.js";
+import { type LabelMap, perturbLabels, readLabelMap } from "./label-map.js";
+import type { DetectorErrors } from "./perturb.js";
 import { coarsePrior, type Grid, type LabelSet, type Prior, wholePrior } from "./prior.js";
 
 export interface PriorSettings extends Grid {
   /** Label set of the parsing maps. */
   labels: LabelSet;
+  /** The maps are seen with the detector errors of their pictures. */
+  perturb?: DetectorErrors;
 }
 
 export interface PriorCounts {
@@ -93,8 +96,8 @@ async function build(
 ): Promise<PriorSet> {
   const counts: PriorCounts = { reliable: 0, unreliable: 0, missing: 0 };
   const priors: Prior[] = [];
-  for (const paths of maps) {
-    const prior = await priorFromMaps(paths, settings);
+  for (const [i, paths] of maps.entries()) {
+    const prior = await priorFromMaps(dataset.train[i].path, paths, settings);
     const kind = prior.reliable ? "reliable" : paths.parsing || paths.segmentation ? "unreliable" : "missing";
     counts[kind]++;
     priors.push(prior);
@@ -105,11 +108,19 @@ async function build(
   return set;
 }
 
-async function priorFromMaps({ parsing, segmentation }: MapPaths, settings: PriorSettings): Promise<Prior> {
+async function priorFromMaps(
+  image: string,
+  { parsing, segmentation }: MapPaths,
+  settings: PriorSettings,
+): Promise<Prior> {
   // A segmentation map cannot tell whether head and legs are in the picture, so that alone it is no reliable prior.
   if (!parsing) return wholePrior(settings);
-  const labels = await readLabelMap(parsing);
-  return coarsePrior(labels, segmentation ? await readLabelMap(segmentation) : null, settings);
+  const { perturb } = settings;
+  const seen = async (path: string): Promise<LabelMap> => {
+    const map = await readLabelMap(path);
+    return perturb ? perturbLabels(map, image, perturb) : map;
+  };
+  return coarsePrior(await seen(parsing), segmentation ? await seen(segmentation) : null, settings);
 }
 
 async function findMaps({ root, train }: Dataset): Promise<MapPaths[]> {
@@ -137,13 +148,15 @@ async function listMaps(folder: string): Promise<Map<string, string>> {
 
 /** Changes whenever the priors might: with settings, names of images, and path, size or time of any map. */
 async function digestOf({ root, train }: Dataset, settings: PriorSettings, maps: readonly MapPaths[]): Promise<string> {
-  const { rows, cols, labels } = settings;
+  const { rows, cols, labels, perturb } = settings;
   const describe = async (path: string | null) => {
     if (!path) return null;
     const { size, mtimeMs } = await stat(path);
     return [relative(root, path), size, mtimeMs];
   };
-  const hash = createHash("sha256").update(JSON.stringify([VERSION, rows, cols, labels]));
+  const hash = createHash("sha256").update(
+    JSON.stringify([VERSION, rows, cols, labels, ...(perturb ? [perturb.amount, perturb.seed] : [])]),
+  );
   for (const [i, { parsing, segmentation }] of maps.entries()) {
     hash.update(JSON.stringify([train[i].name, await describe(parsing), await describe(segmentation)]));
   }
@@ -151,9 +164,11 @@ async function digestOf({ root, train }: Dataset, settings: PriorSettings, maps:
 }
 
 /** Where the cache may lie, best place first: in the dataset, or in the user's cache folder. */
-function cacheFiles({ root, name }: Dataset, { rows, cols, labels }: PriorSettings, options: BuildOptions): string[] {
+function cacheFiles({ root, name }: Dataset, settings: PriorSettings, options: BuildOptions): string[] {
+  const { rows, cols, labels, perturb } = settings;
   const folder = options.cacheFolder ?? join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "mpn-webgpu");
-  const file = `prior-${labels}-${rows}x${cols}.safetensors`;
+  const errors = perturb ? `-perturbed-${perturb.amount}-${perturb.seed}` : "";
+  const file = `prior-${labels}-${rows}x${cols}${errors}.safetensors`;
   const key = createHash("sha256").update(root).digest("hex").slice(0, 12);
   return [join(root, file), join(folder, `${name}-${key}-${file}`)];
 }

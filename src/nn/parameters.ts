@@ -117,10 +117,9 @@ export class ParameterStore {
     for (const block of [this.weights, this.momenta, this.statistics]) {
       if (block.bytes > 0) block.buffer ??= device.buffer(block.label, block.bytes, BUFFER_USAGE);
     }
-    let index = 0;
     for (const entry of this.entries.values()) {
       const values = new Map<string, Float32Array>();
-      for (const name of entry.names) values.set(name, entry.init(seed, index++, entry.diskShape));
+      for (const name of entry.names) values.set(name, entry.init(seed, name, entry.diskShape));
       this.upload(device, entry, (name) => values.get(name)!);
     }
     // Lets the driver free the staging memory of so many writes.

@@ -8,6 +8,8 @@ export interface Chart {
   unit: "plain" | "percent";
   logarithmic?: boolean;
   x: number[];
+  /** Names of the places 0, 1, 2 ... on the x axis, instead of numbers; the y axis then fits the values. */
+  xNames?: string[];
   /** One value for each x; null leaves a gap. */
   series: { label: string; values: (number | null)[]; dashed?: boolean }[];
 }

@@ -152,7 +152,8 @@ export function duration(milliseconds: number): string {
     : `${Math.floor(seconds / 3600)} h ${two((seconds % 3600) / 60)} min`;
 }
 
-function settings(configuration: ReportData["configuration"]): Html {
+/** Settings by name, in columns. */
+export function settings(configuration: ReportData["configuration"]): Html {
   const entries = flatten(configuration).filter(([, value]) => value !== undefined);
   if (entries.length === 0) return nothing;
   const write = (value: unknown) => (Array.isArray(value) ? value.join(", ") : String(value ?? "none"));

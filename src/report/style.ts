@@ -62,6 +62,14 @@ header + .legend { margin-top: 16px; }
 .maps figcaption { font-size: 12px; line-height: 1.35; color: var(--muted); margin-top: 3px; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 .scale { display: inline-block; width: 120px; height: 10px; border-radius: 3px; margin: 0 4px; }
 .chart { min-height: 300px; }
+.plots { margin-top: 16px; }
+header + .muted { margin-top: 14px; }
+.wide { font-size: 13.5px; } .wide :is(th, td):not(:first-child) { padding-left: 11px; } .wide th[scope="row"] { white-space: nowrap; } .wide thead th { vertical-align: bottom; }
+.note { margin: 10px 0 0; font-size: 13px; }
+.dots { width: 100%; height: auto; display: block; font-size: 12.5px; fill: var(--text); }
+.dots .tick { fill: var(--muted); } .dots .rule { stroke: var(--line); }
+.dots .bar { stroke: var(--series-0); stroke-width: 5; opacity: .3; } .dots .mean { stroke: var(--series-0); stroke-width: 2.5; }
+.dots circle { fill: none; stroke: var(--series-1); stroke-width: 1.6; }
 .uplot .u-legend { text-align: left; font-size: 13px; color: var(--text); margin-top: 6px; }
 .u-legend .u-series > * { padding: 2px 4px; }
 .u-legend th, .u-legend td { border: 0; text-align: left; }

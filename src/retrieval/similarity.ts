@@ -1,5 +1,5 @@
 /** Similarity of query and gallery features, tile by tile, so that a large gallery never needs the whole matrix. */
-import { UserError } from "../errors.js";
+import { NotFiniteError, UserError } from "../errors.js";
 
 /**
  * Gives rows `queryStart` (inclusive) to `queryEnd` (exclusive) of the similarity matrix, [queryEnd - queryStart, gallery]
@@ -45,7 +45,7 @@ function norms(features: Float32Array, dim: number, name: string): Float64Array 
     let sum = 0;
     for (let d = row * dim; d < (row + 1) * dim; d++) sum += features[d] * features[d];
     if (!Number.isFinite(sum))
-      throw new UserError(
+      throw new NotFiniteError(
         `The features of ${name} image ${row} are not finite. Were the weights saved after a diverged step?`,
       );
     return Math.max(Math.sqrt(sum), 1e-12);

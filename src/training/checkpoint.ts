@@ -3,7 +3,7 @@
  * everything else that a run needs to go on exactly where it was. Written aside and renamed.
  */
 import type { PkSamplerState } from "../data/sampler.js";
-import { UserError } from "../errors.js";
+import { NotFiniteError, UserError } from "../errors.js";
 import { readSafetensors, type StoredTensor, writeSafetensors } from "../formats/safetensors.js";
 import { isTorchFile } from "../formats/torch.js";
 import type { Device } from "../gpu/device.js";
@@ -32,7 +32,7 @@ export interface Checkpoint extends CheckpointState {
 
 /**
  * @param momenta whether the run is to be resumed; weights for use alone leave them out
- * @throws UserError when a value is not finite, or the disk is full; an earlier file stays as it was
+ * @throws NotFiniteError when a value is not finite, UserError when the disk is full; an earlier file stays as it was
  */
 export async function writeCheckpoint(
   path: string,
@@ -46,7 +46,7 @@ export async function writeCheckpoint(
     for (const [name, { shape, data }] of values) {
       // The losses of a step are finite before its update; what the update made of the weights shows here.
       if (!data.every(Number.isFinite)) {
-        throw new UserError(
+        throw new NotFiniteError(
           `Step ${state.step}: ${prefix}${name} is not finite any more. Training stopped; ${path} was not written, an ` +
             "earlier one is kept. Train with a smaller lr.",
         );

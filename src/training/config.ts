@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { parse as parseYaml, YAMLParseError } from "yaml";
 import { z } from "zod";
+import type { DetectorErrors } from "../data/perturb.js";
 import { UserError } from "../errors.js";
 import {
   checkModelSettings,
@@ -13,6 +14,7 @@ import {
   withModelDefaults,
 } from "../models/config.js";
 import { untrainable } from "../models/dsa.js";
+import { variantOf } from "./variants.js";
 
 const count = z.int().min(1);
 const fraction = z.number().min(0).max(1);
@@ -74,6 +76,11 @@ const trainConfigSchema = z.strictObject({
   flipTest: z.boolean().default(true),
   /** How images are resized for evaluation and extraction; training images are always resized bilinearly. */
   testInterpolation: z.enum(["bilinear", "bicubic"]).default("bilinear"),
+
+  /** Detector errors added to every picture and its maps (data/perturb.ts): 0 none, 1 heavy. */
+  perturb: z.number().min(0).max(2).default(0),
+  /** Decides the detector errors; apart from `seed`, so that runs of other seeds see the same pictures. */
+  perturbSeed: z.int().min(0).max(0xffffffff).default(0),
 
   /** Batches decoded ahead of the GPU. */
   batchesAhead: count.default(2),
@@ -140,6 +147,8 @@ export interface ConfigSources {
   model?: string;
   /** Path of a YAML file of settings. */
   file?: string;
+  /** Name of a variant of the paper's tables (training/variants.ts). */
+  variant?: string;
   /** Settings as `key=value`, the value in YAML: `lr=0.02`, `imageSize=[96, 32]`. */
   set?: readonly string[];
 }
@@ -158,11 +167,12 @@ export function presetModel(name: PresetName, settings: Partial<ModelConfig>): M
 }
 
 /**
- * Settings from the defaults of the model, over them the preset, the YAML file and the `key=value` settings, the last one winning.
- * @throws UserError for an unreadable file, an unknown key or preset, a value of the wrong kind, and settings that do
+ * Settings from the defaults of the model, over them the preset, the YAML file, the variant and the `key=value`
+ * settings, the last one winning.
+ * @throws UserError for an unreadable file, an unknown key, preset or variant, a value of the wrong kind, and settings that do
  * not go together.
  */
-export function loadConfig({ preset, model, file, set = [] }: ConfigSources = {}): TrainConfig {
+export function loadConfig({ preset, model, file, variant, set = [] }: ConfigSources = {}): TrainConfig {
   const fromFile = file === undefined ? {} : readYaml(file);
   const fromCommand: Record<string, unknown> = Object.fromEntries(set.map(parseSetting));
   if (model !== undefined) fromCommand.model = model;
@@ -179,7 +189,8 @@ export function loadConfig({ preset, model, file, set = [] }: ConfigSources = {}
   // Each source is validated by itself first, so that an error names the source that has to be changed.
   if (file !== undefined) parseWith(trainConfigSchema, fromFile, file);
   parseWith(trainConfigSchema, fromCommand, model === undefined ? "--set" : "--model and --set");
-  const given = { ...fromFile, ...fromCommand };
+  const ofVariant = variant === undefined ? {} : variantOf(variant).settings;
+  const given: Record<string, unknown> = { ...fromFile, ...ofVariant, ...fromCommand };
   const settings = { ...recipes[given.model as ModelName], ...presetFor(name, given.model), ...given, preset: name };
   const config = trainConfigSchema.parse(withModelDefaults(settings));
   checkTrainConfig(config);
@@ -259,6 +270,11 @@ export function modelConfigOf(config: TrainConfig, identities: number): ModelCon
   };
 }
 
+/** The detector errors that these settings add to the pictures, if any. */
+export function detectorErrorsOf({ perturb, perturbSeed }: TrainConfig): DetectorErrors | undefined {
+  return perturb > 0 ? { amount: perturb, seed: perturbSeed } : undefined;
+}
+
 /**
  * Batches of an epoch over `images` training images: those that leave at least one image of the enlarged set over, as
  * the official code counts (1347 for Market-1501's 12,936 images, five-fold, in batches of 48), and at least one.
@@ -287,12 +303,26 @@ export function configDigest(config: TrainConfig): string {
   return JSON.stringify(Object.fromEntries(bound.sort(([a], [b]) => (a < b ? -1 : 1))));
 }
 
+/** What runs that differ in `but` and their seed have in common; how a run goes along is left out. */
+export function settingsInCommon(config: TrainConfig, but: readonly (keyof TrainConfig)[]): Record<string, unknown> {
+  const left = new Set<string>([
+    ...but,
+    "preset",
+    "seed",
+    "evaluateEvery",
+    "checkpointEvery",
+    "batchesAhead",
+    "workers",
+  ]);
+  return Object.fromEntries(Object.entries(config).filter(([key]) => !left.has(key)));
+}
+
 /** How two digests differ, a line for each setting: `width is 16, the checkpoint has 64`. */
-export function digestDifferences(current: string, checkpoint: string): string[] {
-  const [ours, theirs] = [current, checkpoint].map((text) => JSON.parse(text) as Record<string, unknown>);
+export function digestDifferences(current: string, earlier: string, owner = "the checkpoint"): string[] {
+  const [ours, theirs] = [current, earlier].map((text) => JSON.parse(text) as Record<string, unknown>);
   const keys = [...new Set([...Object.keys(ours), ...Object.keys(theirs)])];
   const show = (value: unknown) => (value === undefined ? "not set" : JSON.stringify(value));
   return keys
     .filter((key) => show(ours[key]) !== show(theirs[key]))
-    .map((key) => `${key} is ${show(ours[key])}, the checkpoint has ${show(theirs[key])}`);
+    .map((key) => `${key} is ${show(ours[key])}, ${owner} has ${show(theirs[key])}`);
 }

@@ -13,7 +13,7 @@ import { maxPicturePixels, packImages } from "../data/image-batch.js";
 import { type OnUnreadable, type TrainBatch, trainBatches } from "../data/loader.js";
 import { movePrior, type Prior, priorMove } from "../data/prior.js";
 import { PkSampler, type PkSamplerState } from "../data/sampler.js";
-import { UserError } from "../errors.js";
+import { NotFiniteError } from "../errors.js";
 import type { Device } from "../gpu/device.js";
 import { Program } from "../graph/program.js";
 import { input } from "../graph/tensor.js";
@@ -23,7 +23,7 @@ import { ParameterStore } from "../nn/parameters.js";
 import { IMAGE_TABLE_COLUMNS, prepareImages } from "../ops/index.js";
 import { integer, Stream, seededRng } from "../random.js";
 import { type Checkpoint, type Initialised, initialise, restore, writeCheckpoint } from "./checkpoint.js";
-import { epochLength, modelConfigOf, type TrainConfig } from "./config.js";
+import { detectorErrorsOf, epochLength, modelConfigOf, type TrainConfig } from "./config.js";
 import { MetricsLog } from "./metrics-log.js";
 import { partLabels, trainingStep } from "./step.js";
 
@@ -139,7 +139,7 @@ export class Trainer {
    * Trains until the end, or until `each` returns false after a step; then everything in flight has been read and checked,
    * and the next call goes on.
    * @param each called after every step with the latest losses that are known (null for the first few)
-   * @throws UserError when a loss is not finite; the last checkpoint stays as it was
+   * @throws NotFiniteError when a loss is not finite; the last checkpoint stays as it was
    */
   async run(each: (latest: StepReport | null) => boolean | Promise<boolean>): Promise<void> {
     this.lastReport = performance.now();
@@ -160,6 +160,7 @@ export class Trainer {
     const pool = new DecodePool({
       workers: config.workers ?? undefined,
       maxPixels: maxPicturePixels(config.imageSize),
+      perturb: detectorErrorsOf(config),
     });
     const batches = trainBatches({ samples, sampler: this.sampler, pool, depth: config.batchesAhead, onUnreadable });
     return { pool, batches };
@@ -220,7 +221,7 @@ export class Trainer {
     if (bad.length > 0) {
       // What is still on its way must arrive before its memory goes.
       await Promise.allSettled(this.pending.splice(0).map((p) => p.losses));
-      throw new UserError(
+      throw new NotFiniteError(
         `Step ${oldest.step}: the loss ${bad.join(", ")} is not finite (${bad.map((n) => loss[n]).join(", ")}). Training stopped; ` +
           `${this.checkpointPath} is as it was before. Train with a smaller lr.`,
       );

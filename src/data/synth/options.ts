@@ -15,7 +15,7 @@ const schema = z
     imagesPerCamera: count(1, 100).default(4),
     /** [height, width] of the pictures in pixels. */
     size: z.tuple([count(16, 1024), count(8, 1024)]).default([128, 64]),
-    /** How far the boxes are off: 0 exact, 1 about as a real detector's, more is worse. */
+    /** How far the boxes are off: 0 exact, 1 about as a real detector's, 2 heavy (nine boxes in ten plainly wrong). */
     detectorError: z.number().min(0).max(5).default(1),
     /** Whether to write parsing and segmentation maps of the training pictures. */
     maps: z.boolean().default(true),

@@ -1,0 +1,57 @@
+import { join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { readSafetensors } from "#src/formats/safetensors.js";
+import { loadConfig } from "#src/training/config.js";
+import { PAPER_ORDER, TABLES, VARIANT_KEYS, VARIANTS, variantOf } from "#src/training/variants.js";
+
+/** The fixture of each variant; the reference says there how it is configured. */
+const FIXTURES = {
+  baseline: "baseline",
+  "mt-only": "mt-only",
+  "naive-mtl": "naive-mtl",
+  "c1-s": "c1-shared",
+  "c2-s": "c2-shared",
+  mpn0: "mpn0",
+  mpn: "mpn",
+  "uniform-division": "uniform-division",
+  "roi-resize": "roi-resize",
+  "batch-wise": "align-batch",
+  "sample-wise-sum": "align-sample-sum",
+  "sample-wise": "align-sample",
+  "soft-conv1-0.1": "soft-conv1",
+  "soft-conv2-1": "soft-conv2",
+};
+
+for (const [name, fixture] of Object.entries(FIXTURES))
+  test(`${name} is what the reference computes as ${fixture}`, async () => {
+    const { metadata } = await readSafetensors(join(import.meta.dirname, `../fixtures/${fixture}.safetensors`));
+    const reference = JSON.parse(metadata.config);
+    const settings: Record<string, unknown> = variantOf(name).settings;
+    for (const key of VARIANT_KEYS) if (key in reference) assert.is(settings[key], reference[key], key);
+  });
+
+test("every variant makes a valid configuration, different from all others", () => {
+  const seen = new Set<string>();
+  for (const name of VARIANTS.keys()) {
+    const config = loadConfig({ variant: name });
+    seen.add(JSON.stringify(VARIANT_KEYS.map((key) => config[key])));
+  }
+  assert.is(seen.size, VARIANTS.size);
+  assert.is(loadConfig({ variant: "mt-only", set: ["alignment=none"] }).tasks, "main");
+  assert.throws(() => loadConfig({ variant: "mt" }), /no variant "mt"; use baseline/);
+});
+
+test("the paper's figures agree with its conclusions, as far as it gives them", () => {
+  for (const [worse, better] of PAPER_ORDER) {
+    const [a, b] = [variantOf(worse).paper, variantOf(better).paper];
+    if (a && b) assert.ok(a.market[1] < b.market[1] && a.duke[1] < b.duke[1], `${worse} < ${better}`);
+  }
+  const used = new Set(TABLES.flatMap(({ rows }) => rows.map(({ variant }) => variant)));
+  assert.equal(
+    [...VARIANTS.keys()].filter((name) => !used.has(name)),
+    [],
+  );
+});
+
+test.run();
