@@ -1,8 +1,12 @@
 // y = (x - mean) * (gamma / sqrt(var + eps)) + beta, then + residual and ReLU where asked.
+//   Made as x * scale + shift, where scale and shift have a rest beyond float32 and x is cut in halves, whose products with an
+//   upper half are exact: y is off by one rounding instead of four (by two with a residual). What matters is the side of the
+//   ReLU that it falls on.
 // Layout: x, residual, y [rows, channels]; stats [2, channels] = mean, 1 / sqrt(var + eps).
 // Grid: x over channels in T (lanes), y over runs of rows. Bytes: 8 rows channels (12 with a residual).
 #include elem
-struct Params { rows: u32, channels: u32, run: u32, relu: u32 }  // channels in T
+#include elem_u32
+struct Params { rows: u32, channels: u32, run: u32, relu: u32, one: f32 }  // channels in T; one: see compensated.wgsl
 override LX: u32 = 8;
 override LY: u32 = 8;
 @group(0) @binding(0) var<storage, read> x: array<T>;
@@ -15,20 +19,44 @@ override LY: u32 = 8;
 @group(0) @binding(6) var<storage, read> residual: array<T>;
 #endif
 
+// The upper 12 of a number's 24 bits.
+fn upper(v: T) -> T { return bitcast<T>(bitcast<U>(v) & U(0xfffff000u)); }
+
+// What rounding took from sum = a + b.
+fn lost(sum: T, a: T, b: T) -> T {
+  let added = sum - a;
+  return (a - (sum - added)) + (b - added);
+}
+
 @compute @workgroup_size(LX, LY)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let c = id.x;
   if (c >= params.channels) { return; }
+  // scale and shift, each as what fits a float and what rounding took from it.
+  let inverse = stats[params.channels + c];
+  let inverse_upper = upper(inverse);
+  let gamma_upper = upper(gamma[c]);
+  let scale = inverse * gamma[c];
+  let scale_rest = (inverse_upper * gamma_upper - scale)
+    + (inverse_upper * (gamma[c] - gamma_upper) + (inverse - inverse_upper) * gamma[c]);
+  let scale_upper = upper(scale);
+  let scale_lower = (scale - scale_upper) + scale_rest;
   let mean = stats[c];
-  let scale = stats[params.channels + c] * gamma[c];
-  let shift = beta[c];
+  let mean_upper = upper(mean);
+  let centre = -mean_upper * scale_upper;
+  let shift = (beta[c] + centre) * params.one;
+  let shift_rest = lost(shift, beta[c], centre) - (mean_upper * scale_lower + (mean - mean_upper) * scale);
   let end = min((id.y + 1u) * params.run, params.rows);
   for (var r = id.y * params.run; r < end; r++) {
     let i = r * params.channels + c;
-    var v = fma(x[i] - mean, scale, shift);
+    let x_upper = upper(x[i]);
+    let product = x_upper * scale_upper;
+    var v = (product + shift) * params.one;
+    let rest = x_upper * scale_lower + (x[i] - x_upper) * scale + shift_rest + lost(v, product, shift);
     #if RESIDUAL
     v += residual[i];
     #endif
+    v += rest;
     if (params.relu != 0u) { v = max(v, T(0.0)); }
     y[i] = v;
   }

@@ -1,9 +1,12 @@
 // Batch statistics, second half: merges the chunks in order, and moves the running statistics.
 //   mean = m0 + sum of n_k (mean_k - m0) / n,  m2 = sum of m2_k + n_k (mean_k - mean)^2, with m0 the first chunk's mean
 //   stats [2, channels] = mean, 1 / sqrt(var + eps) with the biased variance
+//   Both sums are compensated: an error of the variance is one of every value of its channel.
 //   running = (1 - momentum) * running + momentum * (mean, unbiased variance)
 // Grid: one invocation per channel. Bytes: 8 chunks channels read.
-struct Params { rows: u32, channels: u32, chunk: u32, chunks: u32, eps: f32, momentum: f32 }
+#include elem
+#include compensated
+struct Params { rows: u32, channels: u32, chunk: u32, chunks: u32, eps: f32, momentum: f32, one: f32 }
 @group(0) @binding(0) var<storage, read> partial: array<f32>;
 @group(0) @binding(1) var<storage, read_write> stats: array<f32>;
 @group(0) @binding(2) var<storage, read_write> runningMean: array<f32>;
@@ -18,14 +21,17 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (c >= params.channels) { return; }
   let n = f32(params.rows);
   let origin = partial[c];
-  var sum = 0.0;
-  for (var k = 0u; k < params.chunks; k++) { sum += rows_of(k) * (partial[k * params.channels + c] - origin); }
-  let mean = origin + sum / n;
-  var m2 = 0.0;
+  var sum = Sum();
+  for (var k = 0u; k < params.chunks; k++) {
+    sum = plus(sum, rows_of(k) * (partial[k * params.channels + c] - origin), params.one);
+  }
+  let mean = origin + sum.total / n;
+  var squares = Sum();
   for (var k = 0u; k < params.chunks; k++) {
     let delta = partial[k * params.channels + c] - mean;
-    m2 += fma(rows_of(k) * delta, delta, partial[(params.chunks + k) * params.channels + c]);
+    squares = plus(squares, fma(rows_of(k) * delta, delta, partial[(params.chunks + k) * params.channels + c]), params.one);
   }
+  let m2 = squares.total;
   stats[c] = mean;
   // inverseSqrt may be off by two units in the last place, a factor that all of a channel's values would share; a step of
   // Newton's method leaves half a unit.

@@ -1,7 +1,7 @@
 // Batch statistics, first half: per chunk of rows the mean and the sum of squared deviations of each channel.
-//   mean_k = x0 + S / n, m2_k = Q - S^2 / n with S, Q the sums of (x - x0) and (x - x0)^2, x0 the chunk's first row:
-//   shifted sums do not cancel as sums of squares would. Sums of 8 rows are added up before they join the chunk's: rounding errors
-//   grow with the square root of the additions a value goes through, and they decide on which side of a ReLU a value falls.
+//   mean_k = x0 + S / n, m2_k = Q - S^2 / n with S, Q the sums of (x - x0) and (x - x0)^2, x0 the mean of the chunk's first
+//   8 rows: so near the mean, the difference cancels next to nothing. Sums of 8 rows are added up before they join the chunk's:
+//   rounding errors grow with the square root of the additions a value goes through.
 // Layout: x [rows, channels]; partial [2, chunks, channels]. Grid: x over channels in T (lanes), y over chunks.
 // Bytes: 4 rows channels read.
 #include elem
@@ -19,7 +19,11 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (c >= params.channels || k >= params.chunks) { return; }
   let first = k * params.chunk;
   let end = min(first + params.chunk, params.rows);
-  let origin = x[first * params.channels + c];
+  let head = min(first + 8u, end);
+  let row0 = x[first * params.channels + c];
+  var above = T(0.0);
+  for (var r = first; r < head; r++) { above += x[r * params.channels + c] - row0; }
+  let origin = row0 + above / f32(head - first);
   var sum = T(0.0);
   var squares = T(0.0);
   for (var r = first; r < end; r += 8u) {

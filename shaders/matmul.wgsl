@@ -14,7 +14,7 @@ struct Params {
 #include grid
 
 // Products added up before they join the sum, as in conv.wgsl.
-const BLOCK = 16u;
+const BLOCK = 12u;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {

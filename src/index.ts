@@ -39,8 +39,15 @@ export { renderReport, writeReport } from "./report/report.js";
 // Retrieval
 export { type DatasetEvaluation, evaluateDataset } from "./retrieval/evaluate.js";
 export { type Extraction, Extractor, type ExtractorOptions } from "./retrieval/extractor.js";
+export { gpuSimilarity } from "./retrieval/gpu-similarity.js";
 export { type Attention, GradCam } from "./retrieval/gradcam.js";
-export { evaluateRanking, type Labels, type RankingInput, type RankingResult } from "./retrieval/metrics.js";
+export {
+  evaluateRanking,
+  evaluateRankings,
+  type Labels,
+  type RankingInput,
+  type RankingResult,
+} from "./retrieval/metrics.js";
 export {
   evaluateMultiQuery,
   type MultiQueryEvaluation,
@@ -48,6 +55,7 @@ export {
   pooledFeatures,
 } from "./retrieval/multi-query.js";
 export { bestMatches, type LabelledMatch, type Match, rankedList } from "./retrieval/ranked-list.js";
+export { DEFAULT_RERANK, type RerankOptions, type RerankParameters, rerankedSimilarity } from "./retrieval/rerank.js";
 export { cosineSimilarity, type Features, type SimilarityTiles } from "./retrieval/similarity.js";
 // Training
 export {

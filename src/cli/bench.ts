@@ -5,6 +5,7 @@ import type { PresetName } from "../training/config.js";
 import type { KernelCase, KernelFigures } from "./bench/kernels.js";
 import type { Mode, ModelFigures } from "./bench/model.js";
 import type { Peak } from "./bench/peak.js";
+import { registerRerank } from "./bench/rerank.js";
 import { markdownTable, mebibytes, milliseconds, percent, table } from "./bench/timing.js";
 import { run, type Shell, wholeNumber } from "./shell.js";
 
@@ -42,7 +43,7 @@ interface KernelOptions extends ModelChoice {
 /** Batches that are measured where none is asked for. */
 const BATCHES: Record<Mode, readonly number[]> = { infer: [1, 4], train: [4] };
 
-/** `mpn bench`: how fast kernels and models are on this adapter, and what share of its peak that is. */
+/** `mpn bench`: how fast kernels, models and rankings are on this adapter, and what share of its peak that is. */
 export function register(program: Command): void {
   const bench = program.command("bench").description("measure kernels and models: time, GFLOP/s, share of the peak");
   withModel(bench.command("model", { isDefault: true }))
@@ -72,6 +73,7 @@ export function register(program: Command): void {
     .option("--runs <n>", "turns of every model (default: 3 on a software adapter, 10 on others)", wholeNumber(1))
     .option("--markdown", "print the tables in Markdown")
     .action(run(benchTable8));
+  registerRerank(bench);
 }
 
 function withModel(command: Command): Command {

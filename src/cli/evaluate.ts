@@ -1,10 +1,11 @@
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { OnUnreadable } from "../data/loader.js";
-import type { DatasetEvaluation } from "../retrieval/evaluate.js";
+import type { DatasetEvaluation, RankOptions } from "../retrieval/evaluate.js";
 import type { Pooling } from "../retrieval/multi-query.js";
+import type { RerankParameters } from "../retrieval/rerank.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
 import { PERTURB_OPTION, perturbAmount } from "./perturb-option.js";
-import { run, type Shell } from "./shell.js";
+import { run, type Shell, wholeNumber } from "./shell.js";
 
 interface EvaluateOptions extends DatasetOptions {
   multiQuery?: keyof typeof POOLINGS_OF;
@@ -13,9 +14,20 @@ interface EvaluateOptions extends DatasetOptions {
   perturb?: number | true;
   report?: string;
   strict?: boolean;
+  rerank?: boolean;
+  rerankK1?: number;
+  rerankK2?: number;
+  rerankLambda?: number;
 }
 
 const POOLINGS_OF = { avg: ["average"], max: ["max"], both: ["average", "max"] } as const;
+
+function share(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value >= 0 && value <= 1))
+    throw new InvalidArgumentError("Expected a number from 0 to 1.");
+  return value;
+}
 
 /** `mpn evaluate`: CMC and mAP of a network on one dataset or several. */
 export function register(program: Command): void {
@@ -34,6 +46,10 @@ export function register(program: Command): void {
       ).choices(Object.keys(POOLINGS_OF)),
     )
     .option("--strict", "fail on an image that cannot be read instead of leaving it out")
+    .option("--rerank", "also re-rank by k-reciprocal neighbours; both results are printed")
+    .option("--rerank-k1 <n>", "length of the lists in which neighbours must be reciprocal (20)", wholeNumber(1))
+    .option("--rerank-k2 <n>", "neighbours whose vectors are averaged (6)", wholeNumber(1))
+    .option("--rerank-lambda <share>", "weight of the original distance, 0 to 1 (0.3)", share)
     .action(
       run(async (shell, folders: string[], options: EvaluateOptions) => {
         const { layout, distractors } = options;
@@ -74,17 +90,26 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
   const { countUnreadable, evaluationFields, printEvaluations, printUnexcluded } = await import("./common.js");
   const { formatDatasetTable, datasetTable, remarks, unexcluded } = await import("../data/dataset.js");
   const { evaluateDataset } = await import("../retrieval/evaluate.js");
+  const { DEFAULT_RERANK } = await import("../retrieval/rerank.js");
   shell.print(`${dataset.name}  (${dataset.root})`);
   shell.print(formatDatasetTable(dataset));
   const unreadable = countUnreadable(shell);
   const onUnreadable = options.strict ? undefined : unreadable.onUnreadable;
+  const parameters = rerankParameters(options, DEFAULT_RERANK);
   const evaluation = await evaluateDataset(device, network.extractor, dataset, network.pool, {
     onProgress: shell.onProgress("evaluating"),
     onUnreadable,
+    ...rankOptions(shell, parameters),
   });
   const poolings = options.multiQuery && POOLINGS_OF[options.multiQuery];
-  const multi = poolings && (await evaluateMulti(shell, device, network, dataset, evaluation, poolings, onUnreadable));
-  const rows = [{ label: dataset.name, result: evaluation.result }, ...(multi?.rows ?? [])];
+  const multi =
+    poolings && (await evaluateMulti(shell, device, network, dataset, evaluation, poolings, onUnreadable, parameters));
+  const { reranked } = evaluation;
+  const rows = [
+    { label: dataset.name, result: evaluation.result },
+    ...(reranked ? [{ label: "re-ranked", result: reranked }] : []),
+    ...(multi?.rows ?? []),
+  ];
   printEvaluations(shell, rows);
   printUnexcluded(shell, dataset);
   shell.print(
@@ -129,6 +154,7 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
     flip: options.flip,
     perturb: perturbAmount(options.perturb) ?? 0,
     ...evaluationFields(evaluation.result),
+    ...(reranked && { rerank: { ...parameters, ...evaluationFields(reranked) } }),
     ...(multi && { multiQuery: multi.fields }),
     sameCameraExcluded: unexcluded(dataset) === null,
     unreadable: unreadable.count,
@@ -146,12 +172,13 @@ async function evaluateMulti(
   single: DatasetEvaluation,
   poolings: readonly Pooling[],
   onUnreadable: OnUnreadable | undefined,
+  rerank: RerankParameters | undefined,
 ) {
   const { evaluationFields } = await import("./common.js");
   const { evaluateMultiQuery } = await import("../retrieval/multi-query.js");
   const { extractor, pool } = network;
-  const options = { onProgress: shell.onProgress("multi-queries"), onUnreadable };
-  const { results, images, alone } = await evaluateMultiQuery(
+  const options = { onProgress: shell.onProgress("multi-queries"), onUnreadable, ...rankOptions(shell, rerank) };
+  const { results, reranked, images, alone } = await evaluateMultiQuery(
     device,
     extractor,
     dataset,
@@ -161,9 +188,42 @@ async function evaluateMulti(
     options,
   );
   if (alone > 0) shell.warn(`${alone} queries have no multi-query image; they are searched with their own image.`);
-  const fields = poolings.map((pooling) => [pooling, evaluationFields(results[pooling]!)]);
+  const rows = poolings.flatMap((pooling) => {
+    const better = reranked[pooling];
+    return [
+      { label: `multi-query (${pooling})`, result: results[pooling]! },
+      ...(better ? [{ label: `re-ranked (${pooling})`, result: better }] : []),
+    ];
+  });
+  const fields = poolings.map((pooling) => {
+    const better = reranked[pooling];
+    return [
+      pooling,
+      { ...evaluationFields(results[pooling]!), ...(better && { rerank: { ...rerank, ...evaluationFields(better) } }) },
+    ];
+  });
+  return { rows, fields: { ...Object.fromEntries(fields), images, alone } };
+}
+
+/** Undefined where no re-ranking is asked for; one of its parameters asks for it too. */
+function rerankParameters(options: EvaluateOptions, standard: RerankParameters): RerankParameters | undefined {
+  const { rerank, rerankK1, rerankK2, rerankLambda } = options;
+  if (!rerank && rerankK1 === undefined && rerankK2 === undefined && rerankLambda === undefined) return undefined;
+  return { k1: rerankK1 ?? standard.k1, k2: rerankK2 ?? standard.k2, lambda: rerankLambda ?? standard.lambda };
+}
+
+/** Parameters, and progress on stderr, as often as they are used. */
+function rankOptions(shell: Shell, parameters: RerankParameters | undefined): RankOptions {
+  const progress = (title: string) => {
+    let report = shell.onProgress(title);
+    return (done: number, total: number) => {
+      report(done, total);
+      if (done >= total) report = shell.onProgress(title);
+    };
+  };
+  const phases = { neighbours: progress("nearest neighbours"), vectors: progress("reciprocal vectors") };
   return {
-    rows: poolings.map((pooling) => ({ label: `multi-query (${pooling})`, result: results[pooling]! })),
-    fields: { ...Object.fromEntries(fields), images, alone },
+    onRanked: progress("ranking"),
+    rerank: parameters && { ...parameters, onProgress: (phase, done, total) => phases[phase](done, total) },
   };
 }

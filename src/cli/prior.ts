@@ -1,9 +1,12 @@
 import { type Command, Option } from "commander";
 import type { LabelSet } from "../data/prior.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
+import { type MapOptions, mapSettings, withMapFolders } from "./map-options.js";
 import { cpuOnly, run } from "./shell.js";
 
-interface Options extends DatasetOptions {
+const LABEL_SETS: LabelSet[] = ["lip", "cihp", "atr", "pascal", "sapiens"];
+
+interface Options extends DatasetOptions, MapOptions {
   preset?: string;
   config?: string;
   labels?: LabelSet;
@@ -11,21 +14,21 @@ interface Options extends DatasetOptions {
 
 /** `mpn prior`: parsing and segmentation maps of a dataset -> its coarse priors (Sec. 3.2), cached in one file. */
 export function register(program: Command): void {
-  const command = program
-    .command("prior")
+  const command = withMapFolders(program.command("prior"))
     .description("make the coarse priors of a dataset from its parsing and segmentation maps")
-    .argument("<dataset>", `${DATASET_HELP}, with parsing/ and segmentation/ beside its images`)
+    .argument("<dataset>", `${DATASET_HELP}, with parsing/ or <split>_seg/ beside its images`)
     .option("--preset <name>", "preset whose image size decides the size of the priors")
     .option("--config <file>", "YAML file of settings")
-    .addOption(new Option("--labels <set>", "label set of the parsing maps").choices(["lip", "atr", "pascal"]))
+    .addOption(new Option("--labels <set>", "label set of the parsing maps").choices(LABEL_SETS))
     .action(
       run(async (shell, folder: string, options: Options) => {
-        const [{ buildPriors }, { loadConfig }, { featureSize }] = await Promise.all([
+        const [{ buildPriors }, { searchedFor }, { loadConfig }, { featureSize }] = await Promise.all([
           import("../data/prior-cache.js"),
+          import("../data/prior-maps.js"),
           import("../training/config.js"),
           import("../models/config.js"),
         ]);
-        const set = options.labels === undefined ? [] : [`labels=${options.labels}`];
+        const set = [...mapSettings(options), ...(options.labels === undefined ? [] : [`labels=${options.labels}`])];
         const config = loadConfig({ preset: options.preset, file: options.config, set });
         const dataset = await openDataset(shell, folder, ["train"], {
           layout: options.layout,
@@ -33,12 +36,23 @@ export function register(program: Command): void {
         });
         const [rows, cols] = featureSize(config.imageSize);
         const settings = { rows, cols, labels: config.labels };
-        const { counts, file } = await buildPriors(dataset, settings, { onProgress: shell.onProgress("priors") });
+        const { counts, file } = await buildPriors(dataset, settings, {
+          parsing: config.parsing,
+          segmentation: config.segmentation,
+          onProgress: shell.onProgress("priors"),
+        });
         shell.print(`${dataset.train.length} training images, priors of ${rows} x ${cols} cells`);
         shell.print(`  reliable    ${counts.reliable}`);
-        shell.print(`  unreliable  ${counts.unreliable}  (head or legs missing; the whole image is used)`);
+        shell.print(
+          `  extent      ${counts.segmentationOnly}  (a segmentation map alone: head and legs are taken for granted)`,
+        );
+        shell.print(
+          `  unreliable  ${counts.unreliable}  (head or legs missing, or nobody there; the whole image is used)`,
+        );
         shell.print(`  no maps     ${counts.missing}  (the whole image is used)`);
-        if (file === null) shell.warn("nothing was cached: there are no maps, or no folder could be written");
+        if (counts.missing === dataset.train.length)
+          shell.warn(`there are no maps: ${searchedFor(dataset.root, dataset.train[0])}. Name others with --parsing.`);
+        else if (file === null) shell.warn("nothing was cached: no folder could be written");
         else shell.print(`cached in ${file}`);
         return { images: dataset.train.length, ...settings, ...counts, file };
       }),

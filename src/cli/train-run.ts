@@ -7,6 +7,7 @@ import { DecodePool } from "../data/decode-pool.js";
 import { maxPicturePixels } from "../data/image-batch.js";
 import type { Prior } from "../data/prior.js";
 import { loadPriors } from "../data/prior-cache.js";
+import { searchedFor } from "../data/prior-maps.js";
 import { UserError } from "../errors.js";
 import type { Device } from "../gpu/device.js";
 import { featureSize } from "../models/config.js";
@@ -310,10 +311,18 @@ async function priorsFor(shell: Shell, dataset: Dataset, config: TrainConfig): P
   const { priors, counts } = await loadPriors(
     dataset,
     { rows, cols, labels: config.labels, perturb: detectorErrorsOf(config) },
-    { onProgress: shell.onProgress("coarse priors") },
+    {
+      parsing: config.parsing,
+      segmentation: config.segmentation,
+      onProgress: shell.onProgress("coarse priors"),
+    },
   );
   shell.note(
-    `coarse priors: ${counts.reliable} reliable, ${counts.unreliable} not (head or legs not seen), ${counts.missing} without maps (uniform division)`,
+    `coarse priors: ${counts.reliable} reliable, ${counts.segmentationOnly} by a segmentation alone, ${counts.unreliable} not (head or legs not seen), ${counts.missing} without maps (uniform division)`,
   );
+  if (counts.missing === priors.length)
+    shell.warn(
+      `no image has a coarse prior, and all are divided uniformly: ${searchedFor(dataset.root, dataset.train[0])}.`,
+    );
   return [...priors];
 }

@@ -3,10 +3,11 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { UserError } from "../errors.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
+import { type MapOptions, mapSettings, withMapFolders } from "./map-options.js";
 import { PERTURB_OPTION, perturbSettings } from "./perturb-option.js";
 import { collect, run } from "./shell.js";
 
-interface TrainOptions extends DatasetOptions {
+interface TrainOptions extends DatasetOptions, MapOptions {
   test: string[];
   out: string;
   model?: string;
@@ -22,8 +23,7 @@ interface TrainOptions extends DatasetOptions {
 
 /** `mpn train`: trains MPN, a variant of it by configuration, or one of its peers on a dataset. */
 export function register(program: Command): void {
-  const command = program
-    .command("train")
+  const command = withMapFolders(program.command("train"))
     .description("train MPN, a variant of it or one of its peers on a dataset")
     .argument("<dataset>", `training images and, to evaluate, query and gallery: ${DATASET_HELP}`)
     .requiredOption("--out <folder>", "folder for checkpoint, metrics, configuration and report")
@@ -60,7 +60,8 @@ export function register(program: Command): void {
         const own = join(options.out, CONFIG_FILE);
         const file = options.config ?? (options.resume && !options.preset && existsSync(own) ? own : undefined);
         const { preset, model, variant } = options;
-        const config = loadConfig({ preset, model, file, variant, set: [...perturbSettings(options), ...options.set] });
+        const set = [...mapSettings(options), ...perturbSettings(options), ...options.set];
+        const config = loadConfig({ preset, model, file, variant, set });
         const { layout, trainVal, distractors } = options;
         const dataset = await openDataset(shell, folder, ["train"], { layout, trainVal, distractors });
         // Datasets that the network is not trained on are read before the work begins, so that a wrong path costs none.

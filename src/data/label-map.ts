@@ -1,6 +1,7 @@
 /** Label maps from PNG files: human parsing and segmentation, one label a pixel. */
 import { readFile } from "node:fs/promises";
 import { type DecodedPng, decode, hasPngSignature } from "fast-png";
+import { PNG } from "pngjs";
 import { UserError } from "../errors.js";
 import { type DetectorErrors, perturbedWindow, seenThrough } from "./perturb.js";
 
@@ -11,16 +12,23 @@ export interface LabelMap {
   data: Uint8Array;
 }
 
-const EXPECTED = "Expected a grey or palette PNG whose pixel value or palette index is the label, 0 to 255";
+const EXPECTED =
+  "Expected a PNG that is grey or has a palette, whose pixel value or palette index is the label (0 to 255), or one in the " +
+  "colours of PASCAL VOC";
 /** Offsets in a PNG file, whose first chunk is IHDR. */
+const SIGNATURE_BYTES = 8;
 const DEPTH_OFFSET = 24;
+const COLOUR_OFFSET = 25;
 const INTERLACE_OFFSET = 28;
+/** Colour type of a palette. */
+const INDEXED = 3;
 
 /**
  * Reads a label map: grey PNG of 1 to 16 bits, palette PNG of 1 to 8 bits (the index is the label; the palette's colours
- * are for the eye only), or a colour PNG whose channels are all equal, which is a grey one saved as RGB.
+ * are for the eye only), a colour PNG whose channels are all equal, which is a grey one saved as RGB, or a colour PNG in
+ * PASCAL VOC's palette, which all parsing tools draw with. Interlaced or not.
  *
- * @throws UserError naming the file: missing, corrupt, not PNG, coloured, labels above 255
+ * @throws UserError naming the file: missing, corrupt, not PNG, of other colours, labels above 255
  */
 export async function readLabelMap(path: string): Promise<LabelMap> {
   let bytes: Uint8Array;
@@ -39,28 +47,76 @@ export async function readLabelMap(path: string): Promise<LabelMap> {
  */
 export function decodeLabelMap(bytes: Uint8Array, path: string): LabelMap {
   if (!hasPngSignature(bytes)) throw refuse(path, "it is not a PNG file");
-  if (bytes[DEPTH_OFFSET] < 8 && bytes[INTERLACE_OFFSET] === 1) {
-    // The decoder takes the packed pixels of interlaced rows for whole bytes.
-    throw refuse(path, "it is interlaced with fewer than 8 bits a pixel; save it without interlacing");
-  }
   let png: DecodedPng;
   try {
+    // The decoder takes the packed pixels of interlaced rows for whole bytes.
+    if (bytes[DEPTH_OFFSET] < 8 && bytes[INTERLACE_OFFSET] === 1) return decodeInterlaced(bytes);
     png = decode(bytes, { checkCrc: true });
   } catch (cause) {
     throw refuse(path, `the file is truncated or corrupt (${(cause as Error).message})`, cause);
   }
   const { width, height, channels, depth } = png;
   const values = depth < 8 ? unpack(png) : png.data;
+  if (channels >= 3 && !isGrey(values, channels)) return { width, height, data: labelsOfColours(png, path) };
   const data = new Uint8Array(width * height);
   for (let i = 0; i < data.length; i++) {
     const label = values[i * channels];
-    if (channels >= 3 && (values[i * channels + 1] !== label || values[i * channels + 2] !== label)) {
-      throw refuse(path, "it is a colour picture, of which no labels can be told");
-    }
     if (label > 255) throw refuse(path, `it has the label ${label}`);
     data[i] = label;
   }
   return { width, height, data };
+}
+
+function isGrey(values: ArrayLike<number>, channels: number): boolean {
+  for (let i = 0; i < values.length; i += channels) {
+    if (values[i + 1] !== values[i] || values[i + 2] !== values[i]) return false;
+  }
+  return true;
+}
+
+/**
+ * The colour of a label in PASCAL VOC's palette, as 0xRRGGBB: bits 0, 1 and 2 of the label are the highest bits of red,
+ * green and blue, bits 3 to 5 the next ones, and so on.
+ */
+export function vocColour(label: number): number {
+  let colour = 0;
+  for (let bit = 0; bit < 8; bit++) {
+    const channel = bit % 3;
+    if ((label >> bit) & 1) colour |= 1 << (8 * (2 - channel) + 7 - Math.floor(bit / 3));
+  }
+  return colour;
+}
+
+const VOC_LABELS = new Map(Array.from({ length: 256 }, (_, label) => [vocColour(label), label]));
+
+function labelsOfColours({ width, height, channels, depth, data }: DecodedPng, path: string): Uint8Array {
+  const labels = new Uint8Array(width * height);
+  for (let i = 0; i < labels.length; i++) {
+    const [r, g, b] = data.subarray(i * channels, i * channels + 3);
+    const label = depth === 8 ? VOC_LABELS.get((r << 16) | (g << 8) | b) : undefined;
+    if (label === undefined) {
+      const where = `at column ${i % width} and row ${Math.floor(i / width)}`;
+      throw refuse(path, `it is a colour picture, and the colour (${r}, ${g}, ${b}) ${where} stands for no label`);
+    }
+    labels[i] = label;
+  }
+  return labels;
+}
+
+/** Interlaced maps of fewer than 8 bits. Their decoder gives colours; a palette of greys makes them the indices. */
+function decodeInterlaced(bytes: Uint8Array): LabelMap {
+  const file = Buffer.from(bytes);
+  const indexed = file[COLOUR_OFFSET] === INDEXED;
+  for (let at = SIGNATURE_BYTES, length = 0; indexed && at + 8 <= file.length; at += 12 + length) {
+    length = file.readUInt32BE(at);
+    if (file.toString("latin1", at + 4, at + 8) !== "PLTE") continue;
+    for (let i = 0; i < length / 3; i++) file.fill(i, at + 8 + 3 * i, at + 11 + 3 * i);
+  }
+  // The palette's checksum no longer fits; the pixels have one of their own.
+  const { width, height, data } = PNG.sync.read(file, { checkCRC: !indexed });
+  // Greys are stretched to 0..255.
+  const unit = indexed ? 1 : 255 / (2 ** bytes[DEPTH_OFFSET] - 1);
+  return { width, height, data: Uint8Array.from({ length: width * height }, (_, i) => Math.round(data[4 * i] / unit)) };
 }
 
 function refuse(path: string, what: string, cause?: unknown): UserError {

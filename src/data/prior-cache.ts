@@ -1,15 +1,15 @@
 /** The coarse priors of a training set, made from its maps and kept in one file. */
 import { createHash } from "node:crypto";
 import { constants } from "node:fs";
-import { access, mkdir, readdir, stat } from "node:fs/promises";
+import { access, mkdir, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, parse, relative } from "node:path";
 import { UserError } from "../errors.js";
 import { readSafetensors, type StoredTensor, writeSafetensors } from "../formats/safetensors.js";
-import { type Dataset, SUBSET_FOLDERS } from "./dataset.js";
-import { type LabelMap, perturbLabels, readLabelMap } from "./label-map.js";
+import type { Dataset } from "./dataset.js";
 import type { DetectorErrors } from "./perturb.js";
-import { coarsePrior, type Grid, type LabelSet, type Prior, wholePrior } from "./prior.js";
+import type { Grid, LabelSet, Prior } from "./prior.js";
+import { findMaps, type MapFolders, type MapPaths, priorFromMaps } from "./prior-maps.js";
 
 export interface PriorSettings extends Grid {
   /** Label set of the parsing maps. */
@@ -19,9 +19,11 @@ export interface PriorSettings extends Grid {
 }
 
 export interface PriorCounts {
-  /** Images with a prior of their own. */
+  /** Images with a prior of their own, from a parsing map and perhaps a segmentation map. */
   reliable: number;
-  /** Images with maps that give none: head or legs missing, or a segmentation map alone. They stay whole. */
+  /** Images with a prior from a segmentation map alone. */
+  segmentationOnly: number;
+  /** Images with maps that give none: head or legs missing, or nobody in sight. They stay whole. */
   unreliable: number;
   /** Images without maps. They stay whole. */
   missing: number;
@@ -35,36 +37,26 @@ export interface PriorSet {
   file: string | null;
 }
 
-export interface BuildOptions {
+export interface BuildOptions extends MapFolders {
   /** Where the cache goes when the dataset's folder is read-only. */
   cacheFolder?: string;
   onProgress?(done: number, total: number): void;
 }
 
-/** `<root>/<folder>/<stem>.png` belongs to `<root>/bounding_box_train/<stem>.jpg`; the first that is there is taken. */
-const PARSING_FOLDERS = ["parsing"];
-/** The second one is MGCAM's naming of its published masks. */
-const SEGMENTATION_FOLDERS = ["segmentation", `${SUBSET_FOLDERS.train}_seg`];
 /** Part of the cache's digest: raise it when priors are computed otherwise. */
-const VERSION = 1;
-
-/** The maps of one image; null for one that is not there. */
-interface MapPaths {
-  parsing: string | null;
-  segmentation: string | null;
-}
+const VERSION = 2;
 
 /**
  * The priors of the training images: from the cache when it fits settings, names and maps, else made anew and cached.
  *
- * @throws UserError naming a map that cannot be read
+ * @throws UserError naming a map that cannot be used, or a folder of maps that does not fit the images
  */
 export async function loadPriors(
   dataset: Dataset,
   settings: PriorSettings,
   options: BuildOptions = {},
 ): Promise<PriorSet> {
-  const maps = await findMaps(dataset);
+  const maps = await findMaps(dataset.root, dataset.train, options);
   const digest = await digestOf(dataset, settings, maps);
   for (const file of cacheFiles(dataset, settings, options)) {
     const cached = await readCache(file, settings, digest);
@@ -76,14 +68,14 @@ export async function loadPriors(
 /**
  * Makes the priors of the training images and caches them, whatever the cache holds.
  *
- * @throws UserError naming a map that cannot be read
+ * @throws UserError naming a map that cannot be used, or a folder of maps that does not fit the images
  */
 export async function buildPriors(
   dataset: Dataset,
   settings: PriorSettings,
   options: BuildOptions = {},
 ): Promise<PriorSet> {
-  const maps = await findMaps(dataset);
+  const maps = await findMaps(dataset.root, dataset.train, options);
   return build(dataset, settings, maps, await digestOf(dataset, settings, maps), options);
 }
 
@@ -94,12 +86,11 @@ async function build(
   digest: string,
   options: BuildOptions,
 ): Promise<PriorSet> {
-  const counts: PriorCounts = { reliable: 0, unreliable: 0, missing: 0 };
+  const counts: PriorCounts = { reliable: 0, segmentationOnly: 0, unreliable: 0, missing: 0 };
   const priors: Prior[] = [];
   for (const [i, paths] of maps.entries()) {
     const prior = await priorFromMaps(dataset.train[i].path, paths, settings);
-    const kind = prior.reliable ? "reliable" : paths.parsing || paths.segmentation ? "unreliable" : "missing";
-    counts[kind]++;
+    counts[kindOf(prior, paths)]++;
     priors.push(prior);
     options.onProgress?.(priors.length, maps.length);
   }
@@ -108,42 +99,9 @@ async function build(
   return set;
 }
 
-async function priorFromMaps(
-  image: string,
-  { parsing, segmentation }: MapPaths,
-  settings: PriorSettings,
-): Promise<Prior> {
-  // A segmentation map cannot tell whether head and legs are in the picture, so that alone it is no reliable prior.
-  if (!parsing) return wholePrior(settings);
-  const { perturb } = settings;
-  const seen = async (path: string): Promise<LabelMap> => {
-    const map = await readLabelMap(path);
-    return perturb ? perturbLabels(map, image, perturb) : map;
-  };
-  return coarsePrior(await seen(parsing), segmentation ? await seen(segmentation) : null, settings);
-}
-
-async function findMaps({ root, train }: Dataset): Promise<MapPaths[]> {
-  const finder = async (folders: readonly string[]) => {
-    const there = await Promise.all(folders.map((folder) => listMaps(join(root, folder))));
-    return (stem: string) => there.find((paths) => paths.has(stem))?.get(stem) ?? null;
-  };
-  const [parsingOf, segmentationOf] = await Promise.all([finder(PARSING_FOLDERS), finder(SEGMENTATION_FOLDERS)]);
-  return train.map(({ name }) => {
-    const stem = parse(name).name;
-    return { parsing: parsingOf(stem), segmentation: segmentationOf(stem) };
-  });
-}
-
-/** Paths of a folder's PNG files by stem; empty without the folder. */
-async function listMaps(folder: string): Promise<Map<string, string>> {
-  try {
-    const files = (await readdir(folder)).map((name) => parse(name)).filter(({ ext }) => ext.toLowerCase() === ".png");
-    return new Map(files.map(({ name, base }) => [name, join(folder, base)]));
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return new Map();
-    throw new UserError(`Cannot read the folder of maps ${folder}: ${(cause as Error).message}`, { cause });
-  }
+function kindOf({ reliable }: Prior, { parsing, segmentation }: MapPaths): keyof PriorCounts {
+  if (reliable) return parsing ? "reliable" : "segmentationOnly";
+  return parsing || segmentation ? "unreliable" : "missing";
 }
 
 /** Changes whenever the priors might: with settings, names of images, and path, size or time of any map. */

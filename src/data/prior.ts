@@ -7,12 +7,16 @@ import { type LabelMap, personMask, resizeLabels } from "./label-map.js";
 
 /** Labels that count as head and as leg; trousers, skirts, socks and shoes are legs, bare ones being rare. */
 export const LABEL_SETS = {
-  /** Look Into Person, 20 labels. */
-  lip: { head: [1, 2, 4, 13], leg: [8, 9, 12, 16, 17, 18, 19] },
-  /** ATR, 18 labels. */
-  atr: { head: [1, 2, 3, 11], leg: [5, 6, 9, 10, 12, 13] },
-  /** Pascal-Person-Part, 7 labels. */
-  pascal: { head: [1], leg: [5, 6] },
+  /** Look Into Person. */
+  lip: { labels: 20, head: [1, 2, 4, 13], leg: [8, 9, 12, 16, 17, 18, 19] },
+  /** Crowd Instance-level Human Parsing: as LIP, but for the torso's skin in place of jumpsuits. */
+  cihp: { labels: 20, head: [1, 2, 4, 13], leg: [8, 9, 12, 16, 17, 18, 19] },
+  /** ATR, and what is fine-tuned on it. */
+  atr: { labels: 18, head: [1, 2, 3, 11], leg: [5, 6, 9, 10, 12, 13] },
+  /** Pascal-Person-Part. */
+  pascal: { labels: 7, head: [1], leg: [5, 6] },
+  /** Sapiens, whose face ends at the neck. */
+  sapiens: { labels: 28, head: [2, 3, 23, 24, 25, 26, 27], leg: [4, 7, 8, 9, 11, 12, 13, 16, 17, 18, 20] },
 } as const;
 
 export type LabelSet = keyof typeof LABEL_SETS;
@@ -65,7 +69,19 @@ export function coarsePrior(
     const person = personMask(resizeLabels(segmentation, width, height));
     for (let i = 0; i < union.length; i++) union[i] |= person[i];
   }
-  const cover = areaResize(union, { height, width }, { rows, cols });
+  return priorOfMask(union, { height, width }, { rows, cols });
+}
+
+/**
+ * The prior of an image that has a segmentation map alone, which does not tell head and legs: its extent is taken for the
+ * person's. Not reliable, and whole, when the person fills no cell.
+ */
+export function segmentationPrior(segmentation: LabelMap, grid: Grid): Prior {
+  return priorOfMask(personMask(segmentation), segmentation, grid);
+}
+
+function priorOfMask(person: Uint8Array, size: Size, { rows, cols }: Grid): Prior {
+  const cover = areaResize(person, size, { rows, cols });
   const mask = new Uint8Array(rows * cols);
   let top = rows;
   let bottom = 0;

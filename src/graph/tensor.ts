@@ -138,8 +138,8 @@ export function constant(data: Float32Array | Uint32Array | Int32Array, shape: S
   return t;
 }
 
-export function variable(name: string, shape: Shape, block: Block, byteOffset: number): Tensor {
-  return new Tensor(shape, "f32", name, null, { kind: "variable", block, byteOffset });
+export function variable(name: string, shape: Shape, block: Block, byteOffset: number, dtype: DType = "f32"): Tensor {
+  return new Tensor(shape, dtype, name, null, { kind: "variable", block, byteOffset });
 }
 
 export function scratch(name: string, shape: Shape, dtype: DType): Tensor {

@@ -74,10 +74,9 @@ const PEERS: Readonly<
   dsa: { takes: [], defaults: { triplet: false } },
 };
 
-/** The fields that a network takes; a known name, or MPN's fields, which are all. */
+/** The fields that a network takes: for MPN, and for a name that is none, all of them. */
 export function fieldsOf(model: unknown): readonly string[] {
-  const all = Object.keys(modelFields);
-  return isPeer(model) ? ["model", "layers", "width", "imageSize", ...PEERS[model].takes] : all;
+  return isPeer(model) ? ["model", "layers", "width", "imageSize", ...PEERS[model].takes] : Object.keys(modelFields);
 }
 
 /** Defaults of a network that differ from MPN's. */
@@ -147,8 +146,8 @@ export function checkModelSettings(config: ModelSettings, source = "the model's 
   }
 }
 
-/** Into how many stripes the network divides the rows of its map, if it does. */
-function stripesOf(config: Pick<ModelSettings, "model" | "tasks">, parts: number): number[] {
+/** Into how many stripes a network of so many parts divides the rows of its map, if it does. */
+function stripesOf(config: Pick<ModelSettings, "model" | "tasks">, parts: number, rows: number): number[] {
   switch (config.model) {
     case "mpn":
       return config.tasks === "main" ? [] : [parts];
@@ -156,34 +155,38 @@ function stripesOf(config: Pick<ModelSettings, "model" | "tasks">, parts: number
     case "pyramid":
       return [parts];
     case "mgn":
-      return Array.from({ length: parts }, (_, i) => i + 1);
+      return Array.from({ length: Math.min(parts, rows + 1) }, (_, i) => i + 1);
     default:
       return [];
   }
 }
 
+/** The tallest image that is advised. */
+const TALLEST = 2048;
+
 function checkStripes(config: ModelSettings, refuse: (message: string) => never): void {
   const [height, width] = config.imageSize;
   const [rows] = featureSize(config.imageSize);
-  const stripes = stripesOf(config, config.parts);
-  if (stripes.every((count) => rows % count === 0)) return;
-  const fitting = Array.from({ length: rows }, (_, i) => i + 1).filter((parts) =>
-    stripesOf(config, parts).every((count) => rows % count === 0),
-  );
-  const step = 16 * stripes.reduce(leastCommonMultiple, 1);
+  const fits = (parts: number) => stripesOf(config, parts, rows).every((count) => rows % count === 0);
+  if (fits(config.parts)) return;
+  const fitting = Array.from({ length: rows }, (_, i) => i + 1).filter(fits);
+  const stripes = stripesOf(config, config.parts, rows);
+  const step = stripes.reduce(commonMultiple, 16);
+  const advice = step > TALLEST ? "" : `, or imageSize to [${step * Math.max(1, Math.round(height / step))}, ${width}]`;
   const what =
     stripes.length > 1
       ? `parts ${config.parts} makes up to ${config.parts} stripes, which do`
       : `parts ${config.parts} does`;
   refuse(
     `${what} not divide the ${rows} rows of the feature map (images ${height} pixels high); set parts to one of ` +
-      `${fitting.join(", ")}, or imageSize to [${step * Math.max(1, Math.round(height / step))}, ${width}]`,
+      `${fitting.join(", ")}${advice}`,
   );
 }
 
-function leastCommonMultiple(a: number, b: number): number {
-  let multiple = a;
-  while (multiple % b !== 0) multiple += a;
+/** The least multiple of `step`, itself one of 16, whose sixteenth `count` divides, or one beyond TALLEST. */
+function commonMultiple(step: number, count: number): number {
+  let multiple = step;
+  while (multiple <= TALLEST && (multiple / 16) % count !== 0) multiple += step;
   return multiple;
 }
 
@@ -192,7 +195,7 @@ function checkForeign(config: ModelSettings, refuse: (message: string) => never)
   const takes = fieldsOf(config.model);
   const usual: Record<string, unknown> = { ...modelConfigSchema.parse({}), ...modelDefaults(config.model) };
   for (const [key, value] of Object.entries(config)) {
-    if (!Object.hasOwn(modelFields, key) || takes.includes(key) || value === usual[key]) continue;
+    if (!Object.hasOwn(modelFields, key) || takes.includes(key) || show(value) === show(usual[key])) continue;
     refuse(`${key} is ${show(value)}, but ${config.model} has no such setting; it takes ${takes.join(", ")}`);
   }
 }

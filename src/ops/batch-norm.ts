@@ -61,9 +61,9 @@ const batchNormOp: Op<BatchNormAttrs> = {
         bytes: x.bytes,
       });
       to.dispatch({
-        kernel: { shader: "batch_norm_finalize" },
+        kernel: { shader: "batch_norm_finalize", defines: { ELEM: 1 } },
         bindings: { partial, stats, runningMean: outputs[2], runningVar: outputs[3] },
-        params: { rows, channels, chunk, chunks, eps: attrs.eps, momentum: attrs.momentum },
+        params: { rows, channels, chunk, chunks, eps: attrs.eps, momentum: attrs.momentum, one: 1 },
         workgroups: [Math.ceil(channels / 64)],
         bytes: partial.bytes,
       });
@@ -83,7 +83,7 @@ const batchNormOp: Op<BatchNormAttrs> = {
         overrides: LANES,
       },
       bindings: { x, stats, gamma, beta, y, residual },
-      params: { rows, channels: channels / elem, run, relu: Number(attrs.relu) },
+      params: { rows, channels: channels / elem, run, relu: Number(attrs.relu), one: 1 },
       workgroups: lanes(channels / elem, Math.ceil(rows / run)),
       bytes: (residual ? 3 : 2) * x.bytes,
     });

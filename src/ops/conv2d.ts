@@ -13,7 +13,8 @@ import {
   type Tile,
 } from "./conv-geometry.js";
 import { lowerConvWeightGrad } from "./conv-weight-grad.js";
-import { elemOf, flat } from "./lanes.js";
+import { flat } from "./lanes.js";
+import { dispatchTranspose } from "./layout.js";
 import { sum } from "./reduce.js";
 
 /** What is done to a sum before it is stored; everything but the bias is for inference, and not differentiated. */
@@ -103,15 +104,7 @@ const convInputGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
     const g = convGeometry(dx.shape, w.shape, attrs);
     const [kh, kw] = g.kernel;
     const transposed = to.scratch("weights", [kh * kw, g.filters, g.groupChannels]);
-    const elem = elemOf(g.groupChannels, g.filters);
-    const squares = w.size / elem ** 2;
-    to.dispatch({
-      kernel: { shader: "transpose", defines: { ELEM: elem } },
-      bindings: { x: w, y: transposed },
-      params: { size: squares, rows: g.groupChannels / elem, cols: g.filters / elem },
-      workgroups: flat(squares),
-      bytes: 2 * w.bytes,
-    });
+    dispatchTranspose(to, w, transposed, g.groupChannels, g.filters);
     const tap = g.filters * g.groupChannels;
     const out = mapStrides(g, "input");
     // Input pixels of one parity of the stride see the same taps, so each parity is a dense convolution of its own.

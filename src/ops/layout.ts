@@ -1,4 +1,4 @@
-/** Ops that move elements: reshape, slice, split, concat (shaders/copy.wgsl, slice_grad.wgsl). */
+/** Ops that move elements: reshape, slice, split, concat, transpose (shaders/copy.wgsl, slice_grad.wgsl, transpose.wgsl). */
 import type { Lowering } from "../graph/lowering.js";
 import { apply, constant, type Op, type Shape, type Tensor } from "../graph/tensor.js";
 import { aroundAxes, axisOf, elemOf, flat } from "./lanes.js";
@@ -130,6 +130,30 @@ const concatOp: Op<number> = {
   },
 };
 
+const transposeOp: Op<null> = {
+  name: "transpose",
+  outputs([x]) {
+    if (x.shape.length < 2) throw new Error("matrices need rank 2 or more");
+    const [rows, columns] = x.shape.slice(-2);
+    return [{ shape: [...x.shape.slice(0, -2), columns, rows] }];
+  },
+  gradient: (_, [dy]) => [dy && transpose(dy)],
+  lower: ({ inputs: [x], outputs: [y] }, to) => dispatchTranspose(to, x, y, x.shape.at(-2)!, x.shape.at(-1)!),
+};
+
+/** Transposes the matrices [rows, cols] that x holds one after the other. */
+export function dispatchTranspose(to: Lowering, x: Tensor, y: Tensor, rows: number, cols: number): void {
+  const elem = elemOf(rows, cols);
+  const squares = x.size / elem ** 2;
+  to.dispatch({
+    kernel: { shader: "transpose", defines: { ELEM: elem } },
+    bindings: { x, y },
+    params: { size: squares, rows: rows / elem, cols: cols / elem },
+    workgroups: flat(squares),
+    bytes: 2 * x.bytes,
+  });
+}
+
 interface Runs {
   readonly outer: number;
   readonly run: number;
@@ -197,4 +221,9 @@ export function split(x: Tensor, axis: number, parts: number): Tensor[] {
 export function concat(parts: readonly Tensor[], axis: number): Tensor {
   if (parts.length === 0) throw new RangeError("concat of no tensors");
   return apply(concatOp, parts, axisOf(parts[0], axis))[0];
+}
+
+/** The last two axes swapped, for every matrix of a batch: [..., M, N] -> [..., N, M]. */
+export function transpose(x: Tensor): Tensor {
+  return apply(transposeOp, [x], null)[0];
 }

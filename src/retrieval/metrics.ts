@@ -8,7 +8,7 @@
  * The rest is ranked by falling similarity; ties keep the gallery's order. A query without a right image is skipped.
  */
 import { UserError } from "../errors.js";
-import { cosineSimilarity, type Features, type SimilarityTiles } from "./similarity.js";
+import { cosineSimilarity, type Features, rankingBlock, type SimilarityTiles } from "./similarity.js";
 
 /** Identities and cameras of two sets of images, by index. */
 export interface Labels {
@@ -22,7 +22,7 @@ export interface Labels {
 export type RankingInput = Labels & (Features | { similarity: SimilarityTiles });
 
 export interface RankingOptions {
-  /** Queries compared at a time; the memory is that of one block of similarities, [block, gallery]. Default 64. */
+  /** Queries compared at a time; the memory is that of one block of similarities, [block, gallery]. Default: 32M of them. */
   block?: number;
   /** Length of the CMC curve, at least 20. Default 50. */
   ranks?: number;
@@ -83,60 +83,107 @@ export function similarityOf(input: RankingInput): SimilarityTiles {
  * @throws UserError when numbers of features, identities and cameras differ, or a similarity is not finite
  */
 export async function evaluateRanking(input: RankingInput, options: RankingOptions = {}): Promise<RankingResult> {
-  const { block = 64, onProgress } = options;
-  const similarity = similarityOf(input);
-  const [queryCount, galleryCount] = [input.queryIds.length, input.galleryIds.length];
-  const cmc = new Float64Array(Math.max(options.ranks ?? 50, 20));
-  let [queries, mAP, mAPTrapezoid] = [0, 0, 0];
+  return (await evaluateRankings(input, [similarityOf(input)], options))[0];
+}
 
+/** The same for several rankings of one gallery, block by block side by side: what they share is made once (`remembered`). */
+export async function evaluateRankings(
+  labels: Labels,
+  similarities: readonly SimilarityTiles[],
+  options: RankingOptions = {},
+): Promise<RankingResult[]> {
+  const [queryCount, galleryCount] = [labels.queryIds.length, labels.galleryIds.length];
+  const { block = rankingBlock(galleryCount), onProgress } = options;
+  const tallies = similarities.map(() => new Tally(labels, Math.max(options.ranks ?? 50, 20)));
   for (let start = 0; start < queryCount; start += block) {
     const end = Math.min(start + block, queryCount);
-    const tile = await similarity(start, end);
-    for (let query = start; query < end; query++) {
-      const row = tile.subarray((query - start) * galleryCount, (query - start + 1) * galleryCount);
-      const hits = ranksOfRight(input, query, row);
-      if (hits.length === 0) continue;
-      queries++;
-      for (let rank = hits[0]; rank < cmc.length; rank++) cmc[rank]++;
-      mAP += averagePrecision(hits);
-      mAPTrapezoid += averagePrecisionTrapezoid(hits);
-    }
+    for (const [i, similarity] of similarities.entries()) tallies[i].add(start, end, await similarity(start, end));
     onProgress?.(end, queryCount);
   }
+  return tallies.map((tally) => tally.result());
+}
 
-  const counted = Math.max(queries, 1);
-  for (let rank = 0; rank < cmc.length; rank++) cmc[rank] /= counted;
-  return {
-    cmc,
-    rank1: cmc[0],
-    rank5: cmc[4],
-    rank10: cmc[9],
-    rank20: cmc[19],
-    mAP: mAP / counted,
-    mAPTrapezoid: mAPTrapezoid / counted,
-    queries,
-    skipped: queryCount - queries,
-  };
+/** The sums of one ranking. */
+class Tally {
+  private readonly cmc: Float64Array;
+  private readonly galleryOf = new Map<number, number[]>();
+  private queries = 0;
+  private skipped = 0;
+  private mAP = 0;
+  private mAPTrapezoid = 0;
+
+  constructor(
+    private readonly labels: Labels,
+    ranks: number,
+  ) {
+    this.cmc = new Float64Array(ranks);
+    for (let index = 0; index < labels.galleryIds.length; index++) {
+      const id = labels.galleryIds[index];
+      const list = this.galleryOf.get(id);
+      if (list) list.push(index);
+      else this.galleryOf.set(id, [index]);
+    }
+  }
+
+  add(start: number, end: number, tile: Float32Array | Float64Array): void {
+    const { cmc, labels } = this;
+    const galleryCount = labels.galleryIds.length;
+    for (let query = start; query < end; query++) {
+      const row = tile.subarray((query - start) * galleryCount, (query - start + 1) * galleryCount);
+      const hits = ranksOfRight(labels, query, row, this.galleryOf.get(labels.queryIds[query]) ?? []);
+      if (hits.length === 0) {
+        this.skipped++;
+        continue;
+      }
+      this.queries++;
+      for (let rank = hits[0]; rank < cmc.length; rank++) cmc[rank]++;
+      this.mAP += averagePrecision(hits);
+      this.mAPTrapezoid += averagePrecisionTrapezoid(hits);
+    }
+  }
+
+  result(): RankingResult {
+    const counted = Math.max(this.queries, 1);
+    const cmc = this.cmc.map((count) => count / counted);
+    return {
+      cmc,
+      rank1: cmc[0],
+      rank5: cmc[4],
+      rank10: cmc[9],
+      rank20: cmc[19],
+      mAP: this.mAP / counted,
+      mAPTrapezoid: this.mAPTrapezoid / counted,
+      queries: this.queries,
+      skipped: this.skipped,
+    };
+  }
 }
 
 /**
  * Positions, from 0, of the right images in a query's cleaned list. The list itself is not sorted: it is enough to
  * sort the few right images and to count, for each wrong one, how many of them stand before it.
+ *
+ * @param sameId all gallery images of the query's identity
  */
-function ranksOfRight(labels: Labels, query: number, row: Float32Array | Float64Array): number[] {
-  const order = bySimilarity(row);
-  const right: number[] = [];
-  const wrong: number[] = [];
+function ranksOfRight(
+  labels: Labels,
+  query: number,
+  row: Float32Array | Float64Array,
+  sameId: readonly number[],
+): number[] {
   for (let index = 0; index < row.length; index++) {
     if (!Number.isFinite(row[index]))
       throw new UserError(`The similarity of query ${query} and gallery image ${index} is ${row[index]}.`);
-    if (!isJunk(labels, query, index)) (isRight(labels, query, index) ? right : wrong).push(index);
   }
+  const order = bySimilarity(row);
+  const right = sameId.filter((index) => !isJunk(labels, query, index)).sort(order);
   if (right.length === 0) return right;
-  right.sort(order);
 
   const wrongAfter = new Uint32Array(right.length + 1);
-  for (const index of wrong) {
+  // What is less alike than every right image stands before none of them.
+  const lowest = row[right[right.length - 1]];
+  for (let index = 0; index < row.length; index++) {
+    if (row[index] < lowest || isJunk(labels, query, index) || isRight(labels, query, index)) continue;
     let [low, high] = [0, right.length];
     while (low < high) {
       const middle = (low + high) >> 1;

@@ -11,9 +11,9 @@ import type { DecodePool } from "../data/decode-pool.js";
 import type { OnUnreadable } from "../data/loader.js";
 import { UserError } from "../errors.js";
 import type { Device } from "../gpu/device.js";
-import { type DatasetEvaluation, similaritiesOf } from "./evaluate.js";
+import { type DatasetEvaluation, type RankOptions, rankFeatures } from "./evaluate.js";
 import type { Extractor } from "./extractor.js";
-import { evaluateRanking, type RankingResult } from "./metrics.js";
+import type { RankingResult } from "./metrics.js";
 
 export const POOLINGS = ["average", "max"] as const;
 export type Pooling = (typeof POOLINGS)[number];
@@ -21,6 +21,8 @@ export type Pooling = (typeof POOLINGS)[number];
 export interface MultiQueryEvaluation {
   /** One for each pooling asked for. */
   readonly results: Partial<Record<Pooling, RankingResult>>;
+  /** The same by re-ranking, where that was asked for. */
+  readonly reranked: Partial<Record<Pooling, RankingResult>>;
   /** Multi-query images that took part. */
   readonly images: number;
   /** Queries without any, searched with their own vector. */
@@ -38,7 +40,7 @@ export async function evaluateMultiQuery(
   pool: DecodePool,
   single: DatasetEvaluation,
   poolings: readonly Pooling[],
-  options: { onProgress?: (done: number, total: number) => void; onUnreadable?: OnUnreadable } = {},
+  options: { onProgress?: (done: number, total: number) => void; onUnreadable?: OnUnreadable } & RankOptions = {},
 ): Promise<MultiQueryEvaluation> {
   const queries = Array.from(single.query.indices, (i) => dataset.query[i]);
   if (queries.some(({ camid }) => camid < 0)) {
@@ -56,15 +58,17 @@ export async function evaluateMultiQuery(
     rows.set(shot, [...(rows.get(shot) ?? []), row]);
   });
   const members = queries.map((query) => rows.get(shotOf(query)) ?? []);
-  const { queryIds, queryCams, galleryIds, galleryCams } = single.ranking;
   const results: Partial<Record<Pooling, RankingResult>> = {};
+  const reranked: Partial<Record<Pooling, RankingResult>> = {};
   for (const pooling of poolings) {
     const query = pooledFeatures(single.query.features, features, dim, members, pooling);
-    const { similarity, destroy } = await similaritiesOf(device, { query, gallery: single.gallery.features, dim });
-    results[pooling] = await evaluateRanking({ queryIds, queryCams, galleryIds, galleryCams, similarity });
-    destroy();
+    const pooled = { query, gallery: single.gallery.features, dim };
+    const ranked = await rankFeatures(device, single.ranking, pooled, options);
+    ranked.destroy();
+    results[pooling] = ranked.result;
+    if (ranked.reranked) reranked[pooling] = ranked.reranked;
   }
-  return { results, images: indices.length, alone: members.filter(({ length }) => length === 0).length };
+  return { results, reranked, images: indices.length, alone: members.filter(({ length }) => length === 0).length };
 }
 
 const shotOf = ({ pid, camid }: Sample) => `${pid} ${camid}`;

@@ -14,14 +14,31 @@ export interface Features {
   dim: number;
 }
 
+/** Similarities of a block: 128 MiB in float32. */
+const BLOCK_SIMILARITIES = 2 ** 25;
+
+/** Queries that are compared with a gallery of this size at a time. */
+export function rankingBlock(gallery: number): number {
+  return Math.min(1024, Math.max(64, 64 * Math.floor(BLOCK_SIMILARITIES / (64 * gallery))));
+}
+
+/** Remembers the latest rows, for rankings that are made side by side from the same ones, which they must not change. */
+export function remembered(similarity: SimilarityTiles): SimilarityTiles {
+  let latest: { start: number; end: number; rows: ReturnType<SimilarityTiles> } | null = null;
+  return (start, end) => {
+    if (latest?.start !== start || latest.end !== end) latest = { start, end, rows: similarity(start, end) };
+    return latest.rows;
+  };
+}
+
 /**
  * Cosine similarity (eq. 11) on the CPU in float64. Memory of a call: (rows x (gallery + dim)) float64.
  *
  * @throws UserError when the lengths are no multiple of `dim`, or a feature is not finite
  */
 export function cosineSimilarity({ query, gallery, dim }: Features): SimilarityTiles {
-  const queryNorms = norms(query, dim, "query");
-  const galleryNorms = norms(gallery, dim, "gallery");
+  const queryNorms = rowLengths(query, dim, "query");
+  const galleryNorms = rowLengths(gallery, dim, "gallery");
   return async (queryStart, queryEnd) => {
     const rows = queryEnd - queryStart;
     const block = new Float64Array(rows * dim);
@@ -36,8 +53,12 @@ export function cosineSimilarity({ query, gallery, dim }: Features): SimilarityT
   };
 }
 
-/** Length of each row, at least 1e-12 so that a row of zeros can be divided by it. */
-function norms(features: Float32Array, dim: number, name: string): Float64Array {
+/**
+ * Length of each row, at least 1e-12 so that a row of zeros can be divided by it.
+ *
+ * @throws UserError when a feature is not finite, or the rows are not whole
+ */
+export function rowLengths(features: Float32Array, dim: number, name: string): Float64Array {
   const count = features.length / dim;
   if (!Number.isInteger(count))
     throw new UserError(`The ${name} features hold ${features.length} values, no multiple of their length ${dim}.`);

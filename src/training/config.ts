@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { parse as parseYaml, YAMLParseError } from "yaml";
 import { z } from "zod";
 import type { DetectorErrors } from "../data/perturb.js";
+import { LABEL_SETS, type LabelSet } from "../data/prior.js";
 import { UserError } from "../errors.js";
 import {
   checkModelSettings,
@@ -87,7 +88,10 @@ const trainConfigSchema = z.strictObject({
   /** Threads that decode images; null: one for each core but one, at least one. */
   workers: count.nullable().default(null),
   /** The label set of the parsing maps that coarse priors are made from (Sec. 3.2). */
-  labels: z.enum(["lip", "atr", "pascal"]).default("lip"),
+  labels: z.enum(Object.keys(LABEL_SETS) as [LabelSet, ...LabelSet[]]).default("lip"),
+  /** Folders of parsing and of segmentation maps; null: the usual places in the dataset, see `findMaps`. */
+  parsing: z.string().nullable().default(null),
+  segmentation: z.string().nullable().default(null),
 });
 
 /** Everything that decides a training run except the dataset, which brings `identities`. */
@@ -295,6 +299,9 @@ const free = [
   "testInterpolation",
   "batchesAhead",
   "workers",
+  // Only where the maps lie.
+  "parsing",
+  "segmentation",
 ] as const;
 
 /** What must match for a run to be resumed, as JSON with sorted keys; written into checkpoints. */

@@ -69,6 +69,21 @@ test("bench kernels times every kind of operation of a step", () => {
   assert.ok(filtered.length > 0 && filtered.every((k: { op: string }) => k.op.includes("maxPool")));
 });
 
+test("bench rerank measures both rankings, phase by phase, and memory beside the features", () => {
+  const { stdout, status, stderr } = bench("rerank", "--queries", "20", "--gallery", "108", "--dim", "12", "--json");
+  assert.is(status, 0, stderr);
+  const result = JSON.parse(stdout);
+  assert.is(result.featureBytes, 4 * 12 * 128);
+  assert.equal(
+    result.phases.map(({ phase }: { phase: string }) => phase),
+    ["neighbours", "vectors", "inverted index", "both rankings"],
+  );
+  for (const { seconds, peakBytes } of result.phases) assert.ok(seconds >= 0 && peakBytes > 0);
+  assert.ok(result.gpuPeakBytes > 0 && result.peakBytes >= result.phases[0].peakBytes);
+  for (const rate of [result.mAP, result.rank1, result.rerank.mAP, result.rerank.rank1])
+    assert.ok(rate > 0 && rate <= 1);
+});
+
 test("the peers are measured by name; what cannot be trained only infers", () => {
   const pyramid = bench("model", ...small, "--model", "pyramid", "--batch", "2", "--mode", "train");
   assert.is(pyramid.status, 0, pyramid.stderr);

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { readSafetensors } from "#src/formats/safetensors.js";
+import { readSafetensors, writeSafetensors } from "#src/formats/safetensors.js";
 import { readTorch } from "#src/formats/torch.js";
 import { mpn } from "../support/mpn.js";
 import { temporaryFolder, tinyArguments, writeTinyDataset } from "../support/tiny.js";
@@ -12,6 +12,7 @@ const folder = temporaryFolder();
 const dataset = join(folder, "dataset");
 const out = join(folder, "run");
 const checkpoint = join(out, "checkpoint.safetensors");
+let plainMAP: number;
 
 async function json(...args: string[]) {
   const { code, stdout, stderr } = await mpn([...args, "--json"]);
@@ -46,12 +47,23 @@ test("evaluate gives what training gave, for every dataset named", async () => {
     assert.ok(one[field] >= 0 && one[field] <= 1, field);
   }
   assert.is(one.queries, 2);
+  assert.not.ok("rerank" in one);
+  plainMAP = one.mAP;
   assert.is(one.skipped, 0);
   const two = await json("evaluate", dataset, dataset, "--weights", checkpoint);
   assert.equal(
     two.datasets.map((d: { mAP: number }) => d.mAP),
     [one.mAP, one.mAP],
   );
+});
+
+test("evaluate re-ranks beside the plain ranking, with the parameters asked for", async () => {
+  const both = await json("evaluate", dataset, "--weights", checkpoint, "--rerank", "--rerank-k1", "3");
+  assert.is(both.mAP, plainMAP);
+  const { k1, k2, lambda, mAP, queries } = both.rerank;
+  assert.equal([k1, k2, lambda, queries], [3, 6, 0.3, 2]);
+  assert.ok(mAP > 0 && mAP <= 1);
+  assert.is((await mpn(["evaluate", dataset, "--rerank-lambda", "2"])).code, 2);
 });
 
 test("convert carries the published code's weights here and back", async () => {
@@ -119,6 +131,26 @@ test("verify reports every group and fails beyond the bounds", async () => {
       ["prior", true],
     ],
   );
+});
+
+test("verify says what a failure of gradients alone may be", async () => {
+  const { tensors, metadata } = await readSafetensors(join(import.meta.dirname, "../fixtures/baseline.safetensors"));
+  const spoiled = async (group: string) => {
+    const file = join(folder, `${group}.safetensors`);
+    const wrong = new Map(tensors);
+    for (const [name, t] of tensors) {
+      if (name.startsWith(`expect.${group}`))
+        wrong.set(name, { ...t, data: (t.data as Float32Array).map((v) => 1.01 * v) } as typeof t);
+    }
+    await writeSafetensors(file, wrong, metadata);
+    return file;
+  };
+  const { code, stdout } = await mpn(["verify", await spoiled("grad"), await spoiled("eval.features"), "--json"]);
+  assert.is(code, 1);
+  const [gradients, features] = JSON.parse(stdout).fixtures;
+  assert.not(gradients.pass || features.pass);
+  assert.match(gradients.note, "other seeds");
+  assert.is(features.note, undefined);
 });
 
 test("demo: synthetic people, training, report, in one command", async () => {

@@ -89,9 +89,10 @@ test("evaluate --multi-query gives the single query's figures and those of each 
       "queries",
       "skipped",
     ]);
-  const { stdout } = await mpn(["evaluate", first, ...weights, "--multi-query", "max"]);
+  const { stdout } = await mpn(["evaluate", first, ...weights, "--multi-query", "max", "--rerank"]);
   assert.match(stdout, /multi-query \| /);
   assert.match(stdout, "multi-query (max)");
+  for (const row of [/^re-ranked {2}/m, /^re-ranked \(max\) {2}/m]) assert.match(stdout, row);
 });
 
 test("a tree of people without cameras: the evaluation says what it cannot leave out", async () => {

@@ -64,39 +64,62 @@ export interface PngContent {
   /** 0 grey, 3 palette. */
   colourType: 0 | 3;
   values: ArrayLike<number>;
-  /** Only marks the header; the pixels are written without interlacing. */
+  /** Adam7. */
   interlaced?: boolean;
+  /** Colours of the palette, R G B each; unlike the labels by default, so that a decoder that expands it is found out. */
+  palette?: Uint8Array;
 }
 
+/** First column, first row, steps right and down of each pass of Adam7. */
+const ADAM7 = [
+  [0, 0, 8, 8],
+  [4, 0, 8, 8],
+  [0, 4, 4, 8],
+  [2, 0, 4, 4],
+  [0, 2, 2, 4],
+  [1, 0, 2, 2],
+  [0, 1, 1, 2],
+];
+
 /** A PNG file written bit by bit from the specification; rows use the filters None, Sub and Up in turn. */
-export function encodePng({ width, height, depth, colourType, values, interlaced = false }: PngContent): Buffer {
+export function encodePng({
+  width,
+  height,
+  depth,
+  colourType,
+  values,
+  interlaced = false,
+  palette,
+}: PngContent): Buffer {
   const header = Buffer.alloc(13);
   header.writeUInt32BE(width, 0);
   header.writeUInt32BE(height, 4);
   header.set([depth, colourType, 0, 0, interlaced ? 1 : 0], 8);
 
-  const rowBytes = Math.ceil((width * depth) / 8);
   const pixelBytes = Math.ceil(depth / 8);
   const lines: Uint8Array[] = [];
-  let above = new Uint8Array(rowBytes);
-  for (let y = 0; y < height; y++) {
-    const bits = Array.from({ length: width }, (_, x) => values[y * width + x].toString(2).padStart(depth, "0")).join(
-      "",
-    );
-    const row = Uint8Array.from({ length: rowBytes }, (_, i) =>
-      Number.parseInt(bits.slice(8 * i, 8 * i + 8).padEnd(8, "0"), 2),
-    );
-    const filter = y % 3;
-    const from = [() => 0, (i: number) => row[i - pixelBytes] ?? 0, (i: number) => above[i]][filter];
-    lines.push(Uint8Array.of(filter, ...row.map((byte, i) => byte - from(i))));
-    above = row;
+  for (const [left, top, right, down] of interlaced ? ADAM7 : [[0, 0, 1, 1]]) {
+    const columns = Math.ceil((width - left) / right);
+    const rowBytes = Math.ceil((columns * depth) / 8);
+    let above = new Uint8Array(rowBytes);
+    for (let y = top, line = 0; columns > 0 && y < height; y += down, line++) {
+      const bits = Array.from({ length: columns }, (_, x) =>
+        values[y * width + left + x * right].toString(2).padStart(depth, "0"),
+      ).join("");
+      const row = Uint8Array.from({ length: rowBytes }, (_, i) =>
+        Number.parseInt(bits.slice(8 * i, 8 * i + 8).padEnd(8, "0"), 2),
+      );
+      const filter = line % 3;
+      const from = [() => 0, (i: number) => row[i - pixelBytes] ?? 0, (i: number) => above[i]][filter];
+      lines.push(Uint8Array.of(filter, ...row.map((byte, i) => byte - from(i))));
+      above = row;
+    }
   }
-  // Colours unlike the labels, so that a decoder that expands the palette is found out.
-  const palette = Uint8Array.from({ length: 3 * 2 ** Math.min(depth, 8) }, (_, i) => 255 - ((i * 7) % 256));
+  const colours = palette ?? Uint8Array.from({ length: 3 * 2 ** Math.min(depth, 8) }, (_, i) => 255 - ((i * 7) % 256));
   return Buffer.concat([
     Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]),
     chunk("IHDR", header),
-    ...(colourType === 3 ? [chunk("PLTE", palette)] : []),
+    ...(colourType === 3 ? [chunk("PLTE", colours)] : []),
     chunk("IDAT", deflateSync(Buffer.concat(lines))),
     chunk("IEND", new Uint8Array()),
   ]);

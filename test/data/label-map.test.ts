@@ -3,7 +3,7 @@ import { PNG } from "pngjs";
 import sharp from "sharp";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { decodeLabelMap, personMask, readLabelMap, resizeLabels } from "#src/data/label-map.js";
+import { decodeLabelMap, personMask, readLabelMap, resizeLabels, vocColour } from "#src/data/label-map.js";
 import { encodePng, greyPng, put, userError, withFolder } from "./helpers.js";
 
 const map = (width: number, height: number, values: number[]) => ({ width, height, data: Uint8Array.from(values) });
@@ -17,8 +17,10 @@ for (const [colourType, kind, depths] of [
       for (const width of [1, 3, 7, 8, 13]) {
         const height = 5;
         const values = Array.from({ length: width * height }, (_, i) => (i * 37 + 11) % 2 ** Math.min(depth, 8));
-        const bytes = encodePng({ width, height, depth, colourType, values });
-        assert.equal(decodeLabelMap(bytes, "map.png"), map(width, height, values));
+        for (const interlaced of [false, true]) {
+          const bytes = encodePng({ width, height, depth, colourType, values, interlaced });
+          assert.equal(decodeLabelMap(bytes, "map.png"), map(width, height, values));
+        }
       }
     });
   }
@@ -34,6 +36,43 @@ test("reads what other encoders write", async () => {
   assert.equal(decodeLabelMap(PNG.sync.write(png), "grey-as-rgba.png"), map(6, 4, values));
 });
 
+test("SCHP's files: palettes of VOC colours, 4 bits for 7 labels and 8 bits for 20, whose index is the label", () => {
+  const colours = (count: number) =>
+    Array.from({ length: count }, (_, label) => vocColour(label)).flatMap((c) => [c >> 16, (c >> 8) & 255, c & 255]);
+  for (const [depth, labels] of [
+    [4, 7],
+    [8, 20],
+  ] as const) {
+    const values = Array.from({ length: 9 * 6 }, (_, i) => i % labels);
+    const palette = Uint8Array.from(colours(2 ** depth));
+    const bytes = encodePng({ width: 9, height: 6, depth, colourType: 3, values, palette });
+    assert.equal(decodeLabelMap(bytes, "schp.png"), map(9, 6, values));
+  }
+});
+
+test("the first colours of VOC's palette", () => {
+  const hex = Array.from({ length: 20 }, (_, label) => vocColour(label).toString(16).padStart(6, "0"));
+  assert.is(
+    hex.join(" "),
+    "000000 800000 008000 808000 000080 800080 008080 808080 400000 c00000 408000 c08000 400080 c00080 408080 c08080 " +
+      "004000 804000 00c000 80c000",
+  );
+});
+
+test("colour pictures in VOC's palette are labels, others name the colour that is none", () => {
+  const png = new PNG({ width: 8, height: 4 });
+  const values = Array.from({ length: 32 }, (_, i) => (i * 5) % 28);
+  for (const [i, label] of values.entries()) {
+    const colour = vocColour(label);
+    png.data.set([colour >> 16, (colour >> 8) & 255, colour & 255, 255], 4 * i);
+  }
+  for (const colorType of [2, 6] as const) {
+    assert.equal(decodeLabelMap(PNG.sync.write(png, { colorType }), "rgb.png"), map(8, 4, values));
+  }
+  png.data.set([12, 34, 56], 4 * 19);
+  assert.throws(() => decodeLabelMap(PNG.sync.write(png), "rgb.png"), /rgb.png.*\(12, 34, 56\) at column 3 and row 2/);
+});
+
 test("refuses what holds no labels, naming the file", () =>
   withFolder(async (folder) => {
     const refuse = async (bytes: Uint8Array, reason: RegExp) => {
@@ -42,18 +81,13 @@ test("refuses what holds no labels, naming the file", () =>
       const { message } = await userError(() => readLabelMap(path));
       assert.match(message, path);
       assert.match(message, reason);
-      assert.match(message, "palette PNG");
+      assert.match(message, "palette");
     };
-    const colour = sharp({ create: { width: 8, height: 8, channels: 3, background: { r: 128, g: 0, b: 0 } } });
+    const colour = sharp({ create: { width: 8, height: 8, channels: 3, background: { r: 120, g: 0, b: 0 } } });
     await refuse(await colour.png().toBuffer(), /colour picture/);
     await refuse(await colour.jpeg().toBuffer(), /not a PNG/);
     const values = new Array(9).fill(300);
     await refuse(encodePng({ width: 3, height: 3, depth: 16, colourType: 0, values }), /label 300/);
-    const flat = new Array(9).fill(1);
-    await refuse(
-      encodePng({ width: 3, height: 3, depth: 4, colourType: 3, values: flat, interlaced: true }),
-      /interlaced/,
-    );
     const whole = greyPng(
       40,
       40,
@@ -61,6 +95,15 @@ test("refuses what holds no labels, naming the file", () =>
     );
     for (const length of [12, 40, 200, whole.length - 20])
       await refuse(whole.subarray(0, length), /truncated or corrupt/);
+    const interlaced = encodePng({
+      width: 9,
+      height: 9,
+      depth: 4,
+      colourType: 3,
+      values: new Array(81).fill(1),
+      interlaced: true,
+    });
+    await refuse(interlaced.subarray(0, interlaced.length - 20), /truncated or corrupt/);
     const damaged = Uint8Array.from(whole);
     damaged[100] ^= 1;
     await refuse(damaged, /truncated or corrupt/);

@@ -45,11 +45,13 @@ test("builds, caches in the dataset's folder, and reads the same back", () =>
       [4, 5],
       [5, 5],
     ]);
-    assert.equal(built.counts, { reliable: 2, unreliable: 2, missing: 1 });
-    const [first, second, ...rest] = built.priors;
+    assert.equal(built.counts, { reliable: 2, segmentationOnly: 1, unreliable: 1, missing: 1 });
+    const [first, second, ...others] = built.priors;
     assert.equal([[...first.mask], first.top, first.bottom, first.reliable], [[0, 0, 1, 1, 1, 1, 0, 0], 1, 3, true]);
     assert.equal([second.top, second.bottom, second.reliable], [0, 4, true]);
-    for (const prior of rest) assert.equal(prior, wholePrior(SETTINGS));
+    const [third, alone, none] = others;
+    assert.equal(alone, { ...wholePrior(SETTINGS), reliable: true });
+    for (const prior of [third, none]) assert.equal(prior, wholePrior(SETTINGS));
 
     assert.is(built.file, join(root, "prior-lip-4x2.safetensors"));
     const { tensors } = await readSafetensors(built.file!);
@@ -103,7 +105,7 @@ test("without maps all is uniform and nothing is written", () =>
     const set = await loadPriors(dataset, SETTINGS);
     assert.equal(set, {
       priors: [wholePrior(SETTINGS)],
-      counts: { reliable: 0, unreliable: 0, missing: 1 },
+      counts: { reliable: 0, segmentationOnly: 0, unreliable: 0, missing: 1 },
       file: null,
     });
   }));

@@ -111,6 +111,24 @@ test("a mean far larger than the deviation costs no digits of the variance", asy
   }
 });
 
+test("statistics and values are off by a rounding or two, over few rows and over many", async () => {
+  const channels = 64;
+  for (const rows of [64, 33_000]) {
+    const values = draw(rows * channels, "uniform", 11).map((v) => Math.fround(0.3 + v));
+    const { mean, biased, unbiased } = moments(values, channels);
+    const v = vectors(channels);
+    const out = batchNorm(input("x", [rows, channels]), v, { training: true, momentum: 1 });
+    const { y, variance } = await evaluate(
+      { y: out.y, variance: out.runningVar, mean: out.runningMean },
+      { x: typed(values), ...initial(channels) },
+    );
+    const { gamma, beta } = initial(channels);
+    const expected = normalize(values, mean, biased, { gamma, beta });
+    assert.ok(relativeError(variance, unbiased) < 1.5e-7, `variance off by ${relativeError(variance, unbiased)}`);
+    assert.ok(relativeError(y, expected) < 8e-8, `y off by ${relativeError(y, expected)}`);
+  }
+});
+
 test("twice in one graph moves the running statistics twice, in order", async () => {
   const [a, b] = [input("a", [6, 5]), input("b", [4, 5])];
   const v = vectors(5);

@@ -8,12 +8,13 @@ import {
   averagePrecision,
   averagePrecisionTrapezoid,
   evaluateRanking,
+  evaluateRankings,
   isJunk,
   type Labels,
   type RankingInput,
 } from "#src/retrieval/metrics.js";
 import { bestMatches, rankedList } from "#src/retrieval/ranked-list.js";
-import { cosineSimilarity, type Features } from "#src/retrieval/similarity.js";
+import { cosineSimilarity, type Features, rankingBlock, remembered } from "#src/retrieval/similarity.js";
 
 const near = (actual: number, expected: number, bound = 1e-9) =>
   assert.ok(Math.abs(actual - expected) <= bound, `${actual} is not ${expected}`);
@@ -58,6 +59,34 @@ test("ready similarities in float32 tiles give the same", async () => {
   const similarity = async (start: number, end: number) => Float32Array.from(await cosine(start, end));
   const labels = { queryIds, queryCams, galleryIds, galleryCams };
   assert.equal(await evaluateRanking({ ...labels, similarity }, { block: 7 }), await evaluateRanking(input));
+});
+
+test("rankings side by side give what each gives alone, from rows that are made once", async () => {
+  const { input } = await fixture();
+  const cosine = cosineSimilarity(input);
+  const made: [number, number][] = [];
+  const shared = remembered(async (start, end) => {
+    made.push([start, end]);
+    return cosine(start, end);
+  });
+  const reversed = async (start: number, end: number) => (await shared(start, end)).map((v) => -v);
+  const both = await evaluateRankings(input, [shared, reversed], { block: 10 });
+  assert.equal(made, [
+    [0, 10],
+    [10, 20],
+    [20, 28],
+  ]);
+  assert.equal(both[0], await evaluateRanking(input));
+  const { queryIds, queryCams, galleryIds, galleryCams } = input;
+  assert.equal(both[1], await evaluateRanking({ queryIds, queryCams, galleryIds, galleryCams, similarity: reversed }));
+  assert.ok(both[0].mAP > both[1].mAP);
+});
+
+test("blocks of similarities stay below 128 MiB, but for 64 queries", () => {
+  for (const gallery of [1, 1000, 19732, 82161, 600_000]) {
+    const block = rankingBlock(gallery);
+    assert.ok(block >= 64 && (block === 64 || 4 * block * gallery <= 2 ** 27), `${block} x ${gallery}`);
+  }
 });
 
 /** One query, person 1 of camera 1, whose gallery is right (1) and wrong (0) in this order. */

@@ -68,6 +68,7 @@ function mapGraphs(channels: number): Tensor[] {
     ops.maskMultiply(x, tensor([2, 6, 6])),
     ops.slice(x, 1, 1, 3),
     ops.concat([x, x], 3),
+    ops.transpose(tensor([12, channels])),
     ...ops.split(x, 1, 3),
   ];
 }
@@ -140,6 +141,8 @@ function trainingGraphs(): Tensor[][] {
     const table = tensor([2, ops.IMAGE_TABLE_COLUMNS], "i32");
     lists.push([ops.prepareImages(tensor([30], "u32"), table, 4, 4, { interpolation })]);
   }
+  const topK = { values: tensor([3, 9]), indices: tensor([3, 9], "u32"), least: tensor([9]) };
+  lists.push(Object.values(ops.topK(tensor([4, 5]), tensor([1, 4], "u32"), topK, "columns")));
   for (const software of [true, false]) lists.push(fmaPeakGraphs(software));
   return lists;
 }

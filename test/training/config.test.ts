@@ -134,6 +134,8 @@ test("what a model has no use for is refused", () => {
   );
   refused(() => loadConfig({ model: "ide", set: ["parts=3"] }), /parts is 3, but ide/);
   refused(() => loadConfig({ model: "mgn", set: ["parts=5"] }), /up to 5 stripes/, /parts to one of 1, 2, 3, 4,/);
+  refused(() => loadConfig({ set: ["parts=1000000000"] }), /parts to one of .*12, 24$/);
+  refused(() => loadConfig({ model: "mgn", set: ["parts=1000000000"] }), /up to 1000000000 stripes.*1, 2, 3, 4$/);
   refused(() => loadConfig({ model: "pyramid", set: ["parts=5"] }), /parts 5 does not divide the 24 rows/);
   refused(() => loadConfig({ model: "dsa" }), /cannot be trained/);
   refused(() => loadConfig({ model: "osnet" }), /model is "osnet"; expected one of "mpn", "ide"/);

@@ -1,0 +1,84 @@
+/** `mpn prior` and `mpn train` on maps in the user's own folders. */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join, parse } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { parse as parseYaml } from "yaml";
+import { encodePng } from "../data/helpers.js";
+import { mpn } from "../support/mpn.js";
+import { temporaryFolder, tinyArguments, writeTinyDataset } from "../support/tiny.js";
+
+const folder = temporaryFolder();
+const dataset = join(folder, "dataset");
+const maps = join(folder, "maps of a parser");
+
+test.before(async () => {
+  await writeTinyDataset(dataset);
+  mkdirSync(maps);
+  // Head and lower legs of Pascal-Person-Part, the whole width.
+  const values = Array.from({ length: 20 * 50 }, (_, i) => (i < 200 ? 0 : i < 400 ? 1 : 6));
+  for (const name of readdirSync(join(dataset, "bounding_box_train")).slice(1)) {
+    const png = encodePng({ width: 20, height: 50, depth: 4, colourType: 3, values });
+    writeFileSync(join(maps, `${parse(name).name}.png`), png);
+  }
+});
+
+async function json(...args: string[]) {
+  const { code, stdout, stderr } = await mpn([...args, "--json"]);
+  return { code, stderr, ...JSON.parse(stdout) };
+}
+
+test("prior takes the maps of a folder that is named", async () => {
+  const result = await json("prior", dataset, "--parsing", maps, "--labels", "pascal", "--preset", "small");
+  assert.is(result.code, 0, result.stderr);
+  const { reliable, segmentationOnly, unreliable, missing } = result;
+  assert.equal(
+    { reliable, segmentationOnly, unreliable, missing },
+    {
+      reliable: 11,
+      segmentationOnly: 0,
+      unreliable: 0,
+      missing: 1,
+    },
+  );
+});
+
+test("maps of another label set are refused with what to do", async () => {
+  writeFileSync(
+    join(maps, `${parse(readdirSync(join(dataset, "bounding_box_train"))[0]).name}.png`),
+    encodePng({ width: 2, height: 2, depth: 4, colourType: 3, values: [0, 9, 13, 0] }),
+  );
+  const result = await json("prior", dataset, "--parsing", maps, "--labels", "pascal", "--preset", "small");
+  assert.is(result.code, 1);
+  assert.match(result.error, /holds the label 9; pascal has 0 to 6.*--labels/);
+});
+
+test("without maps, and with a folder that is not there, it says where it looked", async () => {
+  const none = await json("prior", dataset, "--preset", "small");
+  assert.is(none.code, 0);
+  assert.is(none.missing, 12);
+  assert.match(none.stderr, /there are no maps: looked for 0001_c1.*\.png.* in parsing, .*bounding_box_train_seg/);
+  const { code, error } = await json("prior", dataset, "--segmentation", join(folder, "nowhere"));
+  assert.is(code, 1);
+  assert.match(error, /There is no folder .*nowhere/);
+});
+
+test("train keeps the folder among its settings", async () => {
+  const out = join(folder, "run");
+  const segmentation = join(folder, "masks");
+  mkdirSync(segmentation);
+  for (const name of readdirSync(join(dataset, "bounding_box_train"))) {
+    const values = Array.from({ length: 10 * 10 }, (_, i) => (i < 20 ? 0 : 255));
+    writeFileSync(
+      join(segmentation, `${parse(name).name}.png`),
+      encodePng({ width: 10, height: 10, depth: 8, colourType: 0, values }),
+    );
+  }
+  const args = ["train", dataset, "--out", out, "--no-evaluate", "--segmentation", segmentation, ...tinyArguments];
+  const { code, stderr } = await mpn([...args, "--set", "epochs=1"]);
+  assert.is(code, 0, stderr);
+  assert.match(stderr, "12 by a segmentation alone");
+  assert.is(parseYaml(readFileSync(join(out, "config.yaml"), "utf8")).segmentation, segmentation);
+});
+
+test.run();
