@@ -47,14 +47,7 @@ override LY: u32 = 2;
 @group(0) @binding(6) var<storage, read> residual: array<T>;
 #endif
 #include grid
-
-struct Pixel { image: u32, y: u32, x: u32 }
-
-fn next(p: Pixel) -> Pixel {
-  let wrap_x = p.x + 1u == params.outW;
-  let wrap_y = wrap_x && p.y + 1u == params.outH;
-  return Pixel(p.image + u32(wrap_y), select(p.y + u32(wrap_x), 0u, wrap_y), select(p.x + 1u, 0u, wrap_x));
-}
+#include conv_pixel
 
 @compute @workgroup_size(LX, LY)
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_id) lane: vec3u) {
@@ -71,11 +64,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let col$J = min(first_col + ${J}u * LX, last_col);
   #endfor
 
-  let per_image = params.outH * params.outW;
-  var pixel0: Pixel;
-  pixel0.image = row0 / per_image;
-  pixel0.y = (row0 % per_image) / params.outW;
-  pixel0.x = row0 % params.outW;
+  var pixel0 = pixel_at(row0);
   #for I in TM
   #if I > 0
   var pixel$I = next(pixel$PREV);

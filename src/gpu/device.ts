@@ -14,6 +14,8 @@ export interface DeviceProfile {
   /** lavapipe, SwiftShader, WARP: the CPU pretends to be a GPU. */
   readonly software: boolean;
   readonly features: readonly string[];
+  /** Lanes of a subgroup; 0 where there are none, or not always as many. */
+  readonly subgroupSize: number;
   /** Bytes that one binding may span. */
   readonly maxBindingBytes: number;
   readonly maxBufferBytes: number;
@@ -52,6 +54,7 @@ export class Device {
     const { vendor, architecture, device, description } = adapterInfo;
     // Browsers leave device and description empty.
     const name = device || description || `${vendor} ${architecture}`.trim() || "unknown adapter";
+    const { subgroupMinSize: smallest, subgroupMaxSize: largest } = adapterInfo;
     const said = `${device} ${description} ${vendor} ${architecture}`;
     this.profile = {
       name,
@@ -60,6 +63,7 @@ export class Device {
       description,
       software: adapterInfo.isFallbackAdapter || SOFTWARE.test(said),
       features: [...features],
+      subgroupSize: gpu.features.has("subgroups") && smallest === largest ? (smallest ?? 0) : 0,
       maxBindingBytes: gpu.limits.maxStorageBufferBindingSize,
       maxBufferBytes: gpu.limits.maxBufferSize,
     };

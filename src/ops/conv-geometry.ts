@@ -113,3 +113,58 @@ export function chooseTile(profile: DeviceProfile, rows: number, cols: number, m
   const tm = rows >= tallest ? tallest : rows >= 8 ? 8 : rows >= 4 ? 4 : 1;
   return { elem, tv, tm, lanesX, lanesY };
 }
+
+/** How a kernel for software adapters divides a product (shaders/conv_stationary.wgsl). */
+export interface StationaryTile {
+  /** Floats in the type of columns, and such elements per lane. */
+  readonly elem: 1 | 2 | 4;
+  readonly tv: number;
+  /** Neighbours along the sum that a lane loads at once. */
+  readonly aElem: 1 | 4;
+  /** Terms of the sum that are held while the rows go by. */
+  readonly chunk: number;
+  readonly lanes: number;
+}
+
+/**
+ * The tile where one operand stays in memory that is private to a subgroup, for adapters on which that pays: software with
+ * subgroups of a known size. Null elsewhere, and for products of so few rows that holding columns is not worth it.
+ * @param multiple what all column strides and offsets are multiples of
+ * @param inner length of the sum, or of its contiguous parts
+ * @param aMultiple what `inner` and all strides of the other operand are multiples of
+ */
+export function chooseStationary(
+  profile: DeviceProfile,
+  { rows, cols, multiple, inner, aMultiple }: Record<"rows" | "cols" | "multiple" | "inner" | "aMultiple", number>,
+): StationaryTile | null {
+  const lanes = profile.subgroupSize;
+  if (!profile.software || rows < 16 || ![4, 8, 16].includes(lanes)) return null;
+  const fits = (n: number) => cols % n === 0 && multiple % n === 0;
+  const elem = fits(4) && cols > 2 * lanes ? 4 : fits(2) && cols > lanes ? 2 : 1;
+  const tv = elem === 4 ? 1 : Math.min(4 / elem, Math.ceil(cols / (elem * lanes)));
+  const aElem = inner % 4 === 0 && aMultiple % 4 === 0 ? 4 : 1;
+  // 128 terms of 4 x 8 columns are half of a core's first cache. A chunk costs as its terms and, for c, some 40 of them.
+  const cost = (chunk: number) => Math.ceil(inner / chunk) * (chunk + 40);
+  const chunk = [128, 64, 32].filter((n) => n % (lanes * aElem) === 0).reduce((a, b) => (cost(b) < cost(a) ? b : a));
+  return { elem, tv, aElem, chunk, lanes };
+}
+
+/** Rows of a workgroup: enough to be worth the columns it holds, few enough to stay in a cache and to occupy all cores. */
+export function stationaryRows(rows: number, otherTiles: number): number {
+  const blocks = Math.max(Math.ceil(rows / 512), Math.min(Math.ceil(8 / otherTiles), Math.floor(rows / 128)));
+  return Math.ceil(rows / Math.max(1, blocks));
+}
+
+export function stationaryDefines({ elem, tv, aElem, chunk, lanes }: StationaryTile): Record<string, number> {
+  const perBlock = Math.min(lanes, 8 / aElem);
+  return {
+    ELEM: elem,
+    TV: tv,
+    AELEM: aElem,
+    KC: chunk,
+    SG: lanes,
+    VECTORS: chunk / (lanes * aElem),
+    BLOCKS: lanes / perBlock,
+    LANES: perBlock,
+  };
+}

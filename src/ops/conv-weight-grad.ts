@@ -1,7 +1,16 @@
 import { grid, type Lowering } from "../graph/lowering.js";
 import type { Tensor } from "../graph/tensor.js";
-import { type ConvGeometry, chooseTile, convFlops, mapStrides } from "./conv-geometry.js";
+import {
+  type ConvGeometry,
+  chooseStationary,
+  chooseTile,
+  convFlops,
+  mapStrides,
+  type StationaryTile,
+  stationaryDefines,
+} from "./conv-geometry.js";
 import { tileDefines } from "./conv2d.js";
+import { dispatchTranspose } from "./layout.js";
 
 /** How many workgroups keep an adapter busy: the reduction is split until there are as many. */
 const wantedWorkgroups = (software: boolean) => (software ? 16 : 1024);
@@ -23,6 +32,21 @@ export function lowerConvWeightGrad(
   const xs = source
     ? { image: source.height * source.width * g.channels, row: source.width * g.channels, pixel: g.channels, group: 0 }
     : mapStrides(g, "input");
+  const held = chooseStationary(to.profile, {
+    rows: g.groupFilters,
+    cols: inner,
+    multiple: [...Object.values(xs), inner].every((n) => n % 4 === 0)
+      ? 4
+      : [...Object.values(xs), inner].every((n) => n % 2 === 0)
+        ? 2
+        : 1,
+    inner: g.images * g.outHeight * g.outWidth,
+    aMultiple: 4,
+  });
+  if (held) {
+    lowerStationary(g, held, source, { inner, taps, xs }, { x, dy, dw }, to);
+    return;
+  }
   const ds = mapStrides(g, "output");
   const tile = chooseTile(to.profile, inner, g.groupFilters, g.filters % 4 === 0 ? 4 : g.filters % 2 === 0 ? 2 : 1);
   const t = (floats: number) => floats / tile.elem;
@@ -89,13 +113,72 @@ export function lowerConvWeightGrad(
     flops: convFlops(g),
     bytes: x.bytes + dy.bytes + partial.bytes,
   });
-  if (splits === 1) return;
-  const size = padded / 4;
+  if (splits > 1) sumPartials(to, partial, dw);
+}
+
+/** The same for software adapters: dy is transposed first, and dw comes out transposed (shaders/conv_weight_grad_stationary.wgsl). */
+function lowerStationary(
+  g: ConvGeometry,
+  tile: StationaryTile,
+  source: { height: number; width: number } | null,
+  { inner, taps, xs }: { inner: number; taps: number; xs: ReturnType<typeof mapStrides> },
+  { x, dy, dw }: { x: Tensor; dy: Tensor; dw: Tensor },
+  to: Lowering,
+): void {
+  const pixels = g.images * g.outHeight * g.outWidth;
+  const byFilter = to.scratch("dy", [g.filters, pixels]);
+  dispatchTranspose(to, dy, byFilter, pixels, g.filters);
+
+  const t = (floats: number) => floats / tile.elem;
+  const ta = (floats: number) => floats / tile.aElem;
+  const colTiles = Math.ceil(t(inner) / (tile.lanes * tile.tv));
+  const chunks = Math.ceil(pixels / tile.chunk);
+  const wanted = Math.ceil(wantedWorkgroups(true) / (taps * colTiles * g.groups));
+  const chunksPerSplit = Math.ceil(chunks / Math.max(1, Math.min(wanted, Math.floor(chunks / 4))));
+  const splits = Math.ceil(chunks / chunksPerSplit);
+  const padded = Math.ceil(dw.size / 4) * 4;
+  const transposed = to.scratch("transposed", [taps, g.filters, inner]);
+  const partial = splits > 1 ? to.scratch("partial", [splits, padded]) : transposed;
+  const [gx, gy] = grid(taps * colTiles);
+  to.dispatch({
+    kernel: { shader: "conv_weight_grad_stationary", defines: stationaryDefines(tile) },
+    bindings: { x, dy: byFilter, dw: partial },
+    params: {
+      filters: g.groupFilters,
+      cols: t(inner),
+      colTiles,
+      tapsX: source ? 1 : g.kernel[1],
+      pixels: ta(pixels),
+      pixelsPerSplit: ta(chunksPerSplit * tile.chunk),
+      splits,
+      outH: g.outHeight,
+      outW: g.outWidth,
+      inH: source?.height ?? g.height,
+      inW: source?.width ?? g.width,
+      stride: g.stride,
+      pad: source ? [0, 0] : g.padding,
+      xImage: t(xs.image),
+      xRow: t(xs.row),
+      xPixel: t(xs.pixel),
+      xGroup: t(xs.group),
+      wTap: t(g.filters * inner),
+      wSplit: t(padded),
+    },
+    workgroups: [gx, gy, g.groups * splits],
+    flops: convFlops(g),
+    bytes: x.bytes + dy.bytes + partial.bytes,
+  });
+  if (splits > 1) sumPartials(to, partial, transposed);
+  dispatchTranspose(to, transposed, dw, g.filters, inner);
+}
+
+function sumPartials(to: Lowering, partial: Tensor, y: Tensor): void {
+  const [splits, padded] = partial.shape;
   to.dispatch({
     kernel: { shader: "sum_partials" },
-    bindings: { partial, y: dw },
-    params: { size, splits },
-    workgroups: grid(Math.ceil(size / 64)),
-    bytes: partial.bytes + dw.bytes,
+    bindings: { partial, y },
+    params: { size: padded / 4, splits },
+    workgroups: grid(Math.ceil(padded / 256)),
+    bytes: partial.bytes + y.bytes,
   });
 }

@@ -5,11 +5,14 @@ import { expectShape } from "./check.js";
 import {
   type ConvAttrs,
   type ConvGeometry,
+  chooseStationary,
   chooseTile,
   convFlops,
   convGeometry,
   foldsTaps,
   mapStrides,
+  stationaryDefines,
+  stationaryRows,
   type Tile,
 } from "./conv-geometry.js";
 import { lowerConvWeightGrad } from "./conv-weight-grad.js";
@@ -226,28 +229,36 @@ function dispatchConv(to: Lowering, l: ConvLaunch): void {
   const rows = l.rows[0] * l.rows[1] * l.rows[2];
   const inT = [l.bTap[0], l.bTap[1], l.bStart, l.bStride, l.bGroup, ...Object.values(l.cStrides), l.cStart];
   const multiple = inT.every((n) => n % 4 === 0) ? 4 : inT.every((n) => n % 2 === 0) ? 2 : 1;
-  const tile = chooseTile(to.profile, rows, l.cols, multiple);
+  const held = chooseStationary(to.profile, {
+    rows,
+    cols: l.cols,
+    multiple,
+    inner: l.inner,
+    aMultiple: Object.values(l.aStrides).every((n) => n % 4 === 0) ? 4 : 1,
+  });
+  const tile = held ? { ...held, lanesX: held.lanes } : chooseTile(to.profile, rows, l.cols, multiple);
   const t = (floats: number) => floats / tile.elem;
+  const ta = (floats: number) => floats / (held?.aElem ?? 1);
   const colTiles = Math.ceil(t(l.cols) / (tile.lanesX * tile.tv));
-  const rowTiles = Math.ceil(rows / (tile.lanesY * tile.tm));
-  const [gx, gy] = grid(colTiles * rowTiles);
+  const rowsPer = "tm" in tile ? tile.lanesY * tile.tm : stationaryRows(rows, colTiles * l.groups);
+  const [gx, gy] = grid(colTiles * Math.ceil(rows / rowsPer));
+  const epilogue = { BIAS: l.bias !== undefined, AFFINE: l.scale !== undefined, RESIDUAL: l.residual !== undefined };
   to.dispatch({
-    kernel: {
-      shader: "conv",
-      defines: tileDefines(tile, {
-        PADDED: !l.inside,
-        BIAS: l.bias !== undefined,
-        AFFINE: l.scale !== undefined,
-        RESIDUAL: l.residual !== undefined,
-      }),
-      overrides: { LX: tile.lanesX, LY: tile.lanesY },
-    },
+    kernel:
+      "tm" in tile
+        ? {
+            shader: "conv",
+            defines: tileDefines(tile, { PADDED: !l.inside, ...epilogue }),
+            overrides: { LX: tile.lanesX, LY: tile.lanesY },
+          }
+        : { shader: "conv_stationary", defines: { ...stationaryDefines(tile), ...epilogue } },
     bindings: { a: l.a, b: l.b, c: l.c, bias: l.bias, scale: l.scale, shift: l.shift, residual: l.residual },
     params: {
       rows,
+      ...(held && { rowsPer }),
       cols: t(l.cols),
       colTiles,
-      inner: l.inner,
+      inner: ta(l.inner),
       tapsY: l.taps[0],
       tapsX: l.taps[1],
       outH: l.rows[1],
@@ -257,10 +268,10 @@ function dispatchConv(to: Lowering, l: ConvLaunch): void {
       mul: l.mul,
       add: l.add,
       step: l.step,
-      aImage: l.aStrides.image,
-      aRow: l.aStrides.row,
-      aPixel: l.aStrides.pixel,
-      aGroup: l.aStrides.group,
+      aImage: ta(l.aStrides.image),
+      aRow: ta(l.aStrides.row),
+      aPixel: ta(l.aStrides.pixel),
+      aGroup: ta(l.aStrides.group),
       bTap: l.bTap.map(t),
       bStart: t(l.bStart),
       bStride: t(l.bStride),

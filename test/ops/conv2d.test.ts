@@ -4,7 +4,15 @@ import type { Device } from "#src/gpu/device.js";
 import { Lowering } from "#src/graph/lowering.js";
 import { Program } from "#src/graph/program.js";
 import { input, reachable } from "#src/graph/tensor.js";
-import { chooseTile, convFlops, convGeometry, foldsTaps, mapStrides } from "#src/ops/conv-geometry.js";
+import {
+  chooseStationary,
+  chooseTile,
+  convFlops,
+  convGeometry,
+  foldsTaps,
+  mapStrides,
+  stationaryRows,
+} from "#src/ops/conv-geometry.js";
 import { conv2d, gradients, mul, sum } from "#src/ops/index.js";
 import { checkOp, closeDevice, draw, relativeError, sharedDevice, typed } from "../support/op.js";
 import { paperProfile } from "../support/profile.js";
@@ -237,6 +245,38 @@ test("wide aligned products take vec4 and tall tiles, narrow ones narrower types
   assert.is(chooseTile(paperProfile({ software: true }), 1000, 8, 4).elem, 1);
   assert.is(chooseTile(paperProfile({ software: false }), 1000, 32, 4).elem, 2);
   assert.is(chooseTile(paperProfile({ software: true }), 1, 64, 4).tm, 1);
+});
+
+test("one operand is held where subgroups of a known size are software", () => {
+  const product = { rows: 3072, cols: 256, multiple: 4, inner: 256, aMultiple: 4 };
+  const software = paperProfile({ software: true, subgroupSize: 8 });
+  assert.equal(chooseStationary(software, product), { elem: 4, tv: 1, aElem: 4, chunk: 128, lanes: 8 });
+  assert.is(chooseStationary(paperProfile({ software: true, subgroupSize: 0 }), product), null);
+  assert.is(chooseStationary(paperProfile({ software: false, subgroupSize: 8 }), product), null);
+  assert.is(chooseStationary(software, { ...product, rows: 4 }), null);
+  assert.is(chooseStationary(software, { ...product, inner: 64 })?.chunk, 64);
+  assert.is(chooseStationary(software, { ...product, inner: 21 })?.aElem, 1);
+  assert.is(chooseStationary(software, { ...product, aMultiple: 2 })?.aElem, 1);
+  assert.equal(chooseStationary(software, { ...product, cols: 21 }), {
+    elem: 1,
+    tv: 3,
+    aElem: 4,
+    chunk: 128,
+    lanes: 8,
+  });
+  for (const subgroupSize of [4, 8, 16])
+    for (const inner of [1, 3, 16, 21, 64, 100, 192, 4608]) {
+      const tile = chooseStationary(paperProfile({ software: true, subgroupSize }), { ...product, inner })!;
+      assert.is(tile.chunk % (tile.lanes * tile.aElem), 0, "lanes load whole vectors of a chunk");
+    }
+});
+
+test("rows are divided so that every workgroup has some", () => {
+  for (const rows of [16, 100, 127, 128, 1000, 3072, 100_000])
+    for (const others of [1, 2, 7, 64]) {
+      const each = stationaryRows(rows, others);
+      assert.ok(each >= 1 && each <= 512, `${rows} rows, ${others} tiles beside`);
+    }
 });
 
 test.after(closeDevice);

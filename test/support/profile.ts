@@ -9,6 +9,7 @@ export function paperProfile(given: Partial<DeviceProfile> = {}): DeviceProfile 
     description: "",
     software: true,
     features: [],
+    subgroupSize: 0,
     maxBindingBytes: 2 ** 31,
     maxBufferBytes: 2 ** 31,
     ...given,

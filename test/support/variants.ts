@@ -14,6 +14,7 @@ const profile = (software: boolean): DeviceProfile => ({
   description: "",
   software,
   features: [],
+  subgroupSize: software ? 8 : 32,
   maxBindingBytes: 2 ** 31,
   maxBufferBytes: 2 ** 31,
 });

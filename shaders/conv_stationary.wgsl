@@ -1,0 +1,132 @@
+// conv.wgsl for software adapters, where a load by lanes costs as much as some ten multiply-adds, a subgroup broadcast next to
+// nothing, and a private array at a constant index is plain memory: same product, same rows, columns and parameters.
+// A workgroup is one subgroup. It holds KC rows of b for its columns, walks over its rows of c with them and adds to c; then
+// come the next KC. Of a, a lane loads AELEM neighbours under one tap, which all lanes get by broadcasts. Every number loaded
+// serves SG * TV * ELEM (of a), rowsPer (of b) or KC (of c) multiply-adds.
+// Tile: rowsPer rows by SG * TV columns of T. FLOPs: 2 * rows * cols * taps * inner. Bytes at least: 4 (|a| + |b| + |c|).
+enable subgroups;
+#include elem
+#if AELEM == 4
+alias A = vec4<f32>;
+#else
+alias A = f32;
+#endif
+const SG = ${SG}u;
+const KC = ${KC}u;
+
+struct Params {
+  rows: u32,          // output pixels of one group: images * outH * outW
+  rowsPer: u32,       // of one workgroup
+  cols: u32,          // output channels of one group, in T
+  colTiles: u32,
+  inner: u32,         // contiguous elements of a under one tap, in A
+  tapsY: u32, tapsX: u32,   // none: c becomes 0
+  outH: u32, outW: u32,
+  inH: u32, inW: u32,
+  mul: vec2<i32>,     // source (y, x) = out * mul + add + tap * step
+  add: vec2<i32>,
+  step: vec2<i32>,
+  aImage: u32, aRow: u32, aPixel: u32, aGroup: u32,               // strides of a, in A
+  bTap: vec2<u32>, bStart: u32, bStride: u32, bGroup: u32,        // b, in T: tap strides, start, row, group
+  cImage: u32, cRow: u32, cPixel: u32, cGroup: u32, cStart: u32,  // strides of c, in T
+  relu: u32,
+}
+
+@group(0) @binding(0) var<storage, read> a: array<A>;
+@group(0) @binding(1) var<storage, read> b: array<T>;
+@group(0) @binding(2) var<storage, read_write> c: array<T>;
+@group(0) @binding(3) var<uniform> params: Params;
+#if BIAS
+@group(0) @binding(4) var<storage, read> bias: array<T>;
+#endif
+#if AFFINE
+@group(0) @binding(4) var<storage, read> scale: array<T>;
+@group(0) @binding(5) var<storage, read> shift: array<T>;
+#endif
+#if RESIDUAL
+@group(0) @binding(6) var<storage, read> residual: array<T>;
+#endif
+#include grid
+#include conv_pixel
+
+fn place(p: Pixel, group: u32) -> u32 {
+  return params.cStart + p.image * params.cImage + p.y * params.cRow + p.x * params.cPixel + group * params.cGroup;
+}
+
+@compute @workgroup_size(SG)
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_id) local: vec3u) {
+  let lane = local.x;
+  let tile = workgroup_number(id, count);
+  let group = id.z;
+  let row0 = (tile / params.colTiles) * params.rowsPer;
+  let row_end = min(row0 + params.rowsPer, params.rows);
+  // Columns past the end repeat the last one; they are not stored.
+  let first_col = (tile % params.colTiles) * (SG * ${TV}u) + lane;
+  #for J in TV
+  let col$J = min(first_col + ${J}u * SG, params.cols - 1u);
+  #endfor
+  let pixel0 = pixel_at(row0);
+
+  if (params.tapsY * params.tapsX == 0u) {
+    var pixel = pixel0;
+    for (var row = row0; row < row_end; row++) {
+      #for J in TV
+      if (first_col + ${J}u * SG < params.cols) { c[place(pixel, group) + col$J] = T(0.0); }
+      #endfor
+      pixel = next(pixel);
+    }
+  }
+
+  var held: array<T, KC * ${TV}u>;
+  for (var ty = 0u; ty < params.tapsY; ty++) {
+    for (var tx = 0u; tx < params.tapsX; tx++) {
+      let b0 = group * params.bGroup + params.bStart + ty * params.bTap.x + tx * params.bTap.y;
+      let shift_y = params.add.x + i32(ty) * params.step.x;
+      let shift_x = params.add.y + i32(tx) * params.step.y;
+      for (var k0 = 0u; k0 < params.inner; k0 += KC / ${AELEM}u) {
+        // Rows past the last one repeat it; they meet zeros of a.
+        for (var k = 0u; k < KC; k++) {
+          let at = b0 + min(k0 * ${AELEM}u + k, params.inner * ${AELEM}u - 1u) * params.bStride;
+          #for J in TV
+          held[${J}u * KC + k] = b[at + col$J];
+          #endfor
+        }
+        let is_first = ty + tx + k0 == 0u;
+        let is_last = ty + 1u == params.tapsY && tx + 1u == params.tapsX && k0 + KC / ${AELEM}u >= params.inner;
+        var pixel = pixel0;
+        for (var row = row0; row < row_end; row++) {
+          let y = u32(i32(pixel.y) * params.mul.x + shift_y);
+          let x = u32(i32(pixel.x) * params.mul.y + shift_x);
+          let inside = y < params.inH && x < params.inW;
+          let start = select(0u, pixel.image * params.aImage + y * params.aRow + x * params.aPixel, inside) + group * params.aGroup;
+          #for Q in VECTORS
+          let at$Q = k0 + ${Q}u * SG + lane;
+          let a$Q = select(A(0.0), a[start + min(at$Q, params.inner - 1u)], inside && at$Q < params.inner);
+          #endfor
+          #include stationary_products
+          let out = place(pixel, group);
+          #for J in TV
+          if (first_col + ${J}u * SG < params.cols) {
+            var value = t$J;
+            if (!is_first) { value += c[out + col$J]; }
+            if (is_last) {
+              #if BIAS
+              value += bias[group * params.cols + col$J];
+              #endif
+              #if AFFINE
+              value = fma(value, scale[group * params.cols + col$J], shift[group * params.cols + col$J]);
+              #endif
+              #if RESIDUAL
+              value += residual[out + col$J];
+              #endif
+              if (params.relu != 0u) { value = max(value, T(0.0)); }
+            }
+            c[out + col$J] = value;
+          }
+          #endfor
+          pixel = next(pixel);
+        }
+      }
+    }
+  }
+}
