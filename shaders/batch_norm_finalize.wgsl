@@ -33,7 +33,11 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   }
   let m2 = squares.total;
   stats[c] = mean;
-  stats[params.channels + c] = inverseSqrt(m2 / n + params.eps);
+  // inverseSqrt may be off by two units in the last place, a factor that all of a channel's values would share; a step of
+  // Newton's method leaves half a unit.
+  let variance = m2 / n + params.eps;
+  let root = inverseSqrt(variance);
+  stats[params.channels + c] = fma(0.5 * root, fma(-variance * root, root, 1.0), root);
   runningMean[c] = mix(runningMean[c], mean, params.momentum);
   // One row has no unbiased variance; the biased one (0) then keeps the statistics finite.
   runningVar[c] = mix(runningVar[c], m2 / max(n - 1.0, 1.0), params.momentum);

@@ -1,4 +1,4 @@
-// Batched matrix product: c[z, m, n] = sum over k, in order, of a[z, m, k] b[z, k, n]. Either operand may be transposed:
+// Batched matrix product: c[z, m, n] = sum over k, block after block, of a[z, m, k] b[z, k, n]. Either operand may be transposed:
 // elements are found by strides. Each invocation makes 8 rows x COLUMNS columns in registers; lanes run along n and share
 // their elements of a, which costs one load for all of them.
 // Layout: c [batch, rows, columns]. Grid: one workgroup per (batch, 8 rows, 64 COLUMNS columns), columns fastest.
@@ -12,6 +12,9 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 #include grid
+
+// Products added up before they join the sum, as in conv.wgsl.
+const BLOCK = 12u;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -31,16 +34,28 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   var sum$C$R = 0.0;
 #endfor
 #endfor
-  for (var k = 0u; k < params.depth; k++) {
+  for (var first = 0u; first < params.depth; first += BLOCK) {
 #for C in COLUMNS
-    let y$C = b[b$C];
-    b$C += params.bDepth;
+#for R in 8
+    var block$C$R = 0.0;
+#endfor
+#endfor
+    for (var k = first; k < min(first + BLOCK, params.depth); k++) {
+#for C in COLUMNS
+      let y$C = b[b$C];
+      b$C += params.bDepth;
 #endfor
 #for R in 8
-    let x$R = a[a$R];
-    a$R += params.aDepth;
+      let x$R = a[a$R];
+      a$R += params.aDepth;
 #for C in COLUMNS
-    sum$C$R += x$R * y$C;
+      block$C$R += x$R * y$C;
+#endfor
+#endfor
+    }
+#for C in COLUMNS
+#for R in 8
+    sum$C$R += block$C$R;
 #endfor
 #endfor
   }

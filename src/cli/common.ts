@@ -64,6 +64,7 @@ export async function loadNetwork(
   restore(device, store, checkpoint);
   const extractor = await Extractor.create(device, store, config, {
     flip,
+    interpolation: checkpoint.config.testInterpolation,
     batch: extractionBatch(config, device.profile, flip),
   });
   const errors = detectorErrorsOf({ ...checkpoint.config, perturb });

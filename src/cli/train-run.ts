@@ -257,7 +257,11 @@ class Evaluator {
     const { device, config } = options;
     const model = modelConfigOf(config, 1);
     const batch = extractionBatch(model, device.profile, config.flipTest);
-    const extractor = await Extractor.create(device, trainer.store, model, { flip: config.flipTest, batch });
+    const extractor = await Extractor.create(device, trainer.store, model, {
+      flip: config.flipTest,
+      interpolation: config.testInterpolation,
+      batch,
+    });
     const pool = new DecodePool({
       workers: config.workers ?? undefined,
       maxPixels: maxPicturePixels(config.imageSize),

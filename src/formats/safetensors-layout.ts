@@ -59,7 +59,7 @@ export const LENGTH_BYTES = 8;
 /** The format's own bound on a header; a larger length is a file of another kind. */
 const MAX_HEADER_BYTES = 100_000_000;
 
-const ELEMENTS: { [D in DType]: { new (buffer: ArrayBuffer): ElementArrays[D]; BYTES_PER_ELEMENT: number } } = {
+export const ELEMENTS: { [D in DType]: { new (buffer: ArrayBuffer): ElementArrays[D]; BYTES_PER_ELEMENT: number } } = {
   F64: Float64Array,
   F32: Float32Array,
   F16: Uint16Array,

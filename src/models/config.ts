@@ -34,7 +34,7 @@ export const modelFields = {
   channelAttention: z.boolean().default(true),
   /** CA squeezes partDim channels to partDim / attentionReduction, rounded down. */
   attentionReduction: count.default(4),
-  /** RGA-S after each of the four stages (MPN*). */
+  /** RGA-S after each of the four stages (MPN*); ties the parameters to `imageSize`. */
   spatialAttention: z.boolean().default(false),
   /** Which pixels the ATs see (Sec. 3.2, Table 2): masked and cropped, cropped to the ROI, or the whole map. */
   prior: z.enum(["mask", "roi", "uniform"]).default("mask"),
@@ -46,6 +46,8 @@ export const modelFields = {
   triplet: z.boolean().default(true),
   /** alpha of eq. 3, in cosine distance; MGN's and Pyramid's is in Euclidean distance. */
   margin: z.number().min(0).default(0.2),
+  /** Factor of the triplet loss; 2 makes it one on squared distances of unit vectors, which are twice cosine distances. */
+  tripletScale: z.number().min(0).default(1),
   /** Soft sharing (Sec. 5.3.2): an L2 penalty between MT's and AT's own copies of this layer. */
   softShare: z.enum(["none", "conv1", "conv2"]).default("none"),
   /** Weight of the soft-sharing penalty. */
@@ -129,7 +131,6 @@ export function checkModelSettings(config: ModelSettings, source = "the model's 
     checkForeign(config, refuse);
     return;
   }
-  if (config.spatialAttention) refuse("spatialAttention (MPN*) is not available yet; set it to false");
   if (config.channelAttention && config.attentionReduction > config.partDim) {
     refuse(
       `attentionReduction ${config.attentionReduction} leaves no channel of partDim ${config.partDim}; ` +

@@ -58,7 +58,7 @@ function losses(b: Build, c: ModelConfig, batch: TrainingBatch): TrainingOutputs
   let triplet: Tensor | undefined;
   if (c.triplet) {
     const judged = both && c.alignment === "sample-sum" ? add(main, aux) : h;
-    triplet = scope("triplet", () => batchHardTriplet(judged, batch.labels, c.margin));
+    triplet = scope("triplet", () => weightedSum([batchHardTriplet(judged, batch.labels, c.margin)], [c.tripletScale]));
     terms.push([triplet, 1]);
   }
   const alignment = both ? scope("alignment", () => alignmentLoss(c, main, aux, batch.labels)) : null;

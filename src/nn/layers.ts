@@ -57,16 +57,31 @@ export class Build {
     return out.y;
   }
 
-  /** Backbone convolution: no bias, "same" padding of k / 2, He initialisation. */
-  conv(name: string, x: Tensor, filters: number, kernel: number, stride = 1): Tensor {
-    const channels = x.shape[3];
-    const w = this.store.parameter({
-      names: [`${name}.weight`],
-      shape: [kernel, kernel, channels, filters],
+  /**
+   * Backbone convolution: no bias, "same" padding of k / 2, He initialisation unless told otherwise. Several names are
+   * layers of `filters` each that read the same map, their outputs side by side.
+   */
+  conv(
+    names: string | readonly string[],
+    x: Tensor,
+    filters: number,
+    kernel: number,
+    stride = 1,
+    init: Initializer = heFanOut,
+  ): Tensor {
+    const list = typeof names === "string" ? [names] : names;
+    const w = this.convWeight(list, x.shape[3], filters, kernel, init);
+    return scope(list[0], () => conv2d(x, w, { stride, padding: Math.floor(kernel / 2) }));
+  }
+
+  /** The weights of `conv`: [kernel, kernel, channels, names * filters]. */
+  convWeight(names: readonly string[], channels: number, filters: number, kernel: number, init: Initializer): Tensor {
+    return this.store.parameter({
+      names: names.map((n) => `${n}.weight`),
+      shape: [kernel, kernel, channels, names.length * filters],
       diskShape: [filters, channels, kernel, kernel],
-      init: heFanOut,
+      init,
     });
-    return scope(name, () => conv2d(x, w, { stride, padding: Math.floor(kernel / 2) }));
   }
 
   /**

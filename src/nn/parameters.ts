@@ -34,6 +34,10 @@ export interface NamedArray {
 }
 
 const ALIGN = 256;
+/** Why a matrix of spatial attention may not fit a network of the same layers. */
+const TIED =
+  " Spatial attention (MPN*) relates all positions of a map, which ties its weights to the image size: set imageSize to " +
+  "that of the checkpoint.";
 const BUFFER_USAGE = 0x80 | 0x4 | 0x8;
 
 export class ParameterStore {
@@ -74,6 +78,11 @@ export class ParameterStore {
       byteOffset: offsetOf(e.tensor),
       names: e.names,
     }));
+  }
+
+  /** Names and shapes on disk of all parameters and running statistics. */
+  get names(): { name: string; shape: readonly number[] }[] {
+    return [...this.entries.values()].flatMap((e) => e.names.map((name) => ({ name, shape: e.diskShape })));
   }
 
   /** All parameters and all momenta as flat tensors. */
@@ -134,7 +143,10 @@ export class ParameterStore {
       for (const name of names) {
         const { shape } = values.get(name)!;
         if (shape.join() === diskShape.join()) continue;
-        throw new UserError(`${source}: ${name} is [${shape.join(", ")}], this model's is [${diskShape.join(", ")}].`);
+        const tied = shape[1] !== diskShape[1] && /attention\d\.relate\.0/.test(name) ? TIED : "";
+        throw new UserError(
+          `${source}: ${name} is [${shape.join(", ")}], this model's is [${diskShape.join(", ")}].${tied}`,
+        );
       }
     }
     for (const entry of complete) this.upload(device, entry, (name) => values.get(name)!.data);

@@ -1,12 +1,15 @@
 import { scope, type Tensor } from "../graph/tensor.js";
 import { maxPool } from "../ops/index.js";
 import type { Build } from "./layers.js";
+import { spatialAttention } from "./spatial-attention.js";
 
 export interface ResNetConfig {
   /** Bottleneck blocks of the four stages; ResNet-50 has [3, 4, 6, 3]. */
   readonly layers: readonly number[];
   /** Channels of the stem; stage i outputs 4 * width * 2^i. */
   readonly width: number;
+  /** RGA-S after each stage (MPN*). */
+  readonly spatialAttention?: boolean;
 }
 
 /**
@@ -15,7 +18,13 @@ export interface ResNetConfig {
  * @returns F [N, H / 16, W / 16, 32 * width] (sizes rounded up)
  */
 export function resnet(b: Build, name: string, images: Tensor, config: ResNetConfig): Tensor {
-  return STRIDES.reduce((x, _, i) => stage(b, name, x, i, config), stem(b, name, images, config));
+  return STRIDES.reduce(
+    (x, _, i) => {
+      const y = stage(b, name, x, i, config);
+      return config.spatialAttention ? spatialAttention(b, `${name}.attention${i + 1}`, y) : y;
+    },
+    stem(b, name, images, config),
+  );
 }
 
 /** Strides of the four stages. */

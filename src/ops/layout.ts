@@ -1,7 +1,6 @@
 /** Ops that move elements: reshape, slice, split, concat, transpose (shaders/copy.wgsl, slice_grad.wgsl, transpose.wgsl). */
 import type { Lowering } from "../graph/lowering.js";
 import { apply, constant, type Op, type Shape, type Tensor } from "../graph/tensor.js";
-import { expectRank } from "./check.js";
 import { aroundAxes, axisOf, elemOf, flat } from "./lanes.js";
 
 /** What WebGPU guarantees any adapter to accept as the offset of a binding. */
@@ -134,11 +133,12 @@ const concatOp: Op<number> = {
 const transposeOp: Op<null> = {
   name: "transpose",
   outputs([x]) {
-    expectRank(x, 2, "a matrix");
-    return [{ shape: [x.shape[1], x.shape[0]] }];
+    if (x.shape.length < 2) throw new Error("matrices need rank 2 or more");
+    const [rows, columns] = x.shape.slice(-2);
+    return [{ shape: [...x.shape.slice(0, -2), columns, rows] }];
   },
   gradient: (_, [dy]) => [dy && transpose(dy)],
-  lower: ({ inputs: [x], outputs: [y] }, to) => dispatchTranspose(to, x, y, x.shape[0], x.shape[1]),
+  lower: ({ inputs: [x], outputs: [y] }, to) => dispatchTranspose(to, x, y, x.shape.at(-2)!, x.shape.at(-1)!),
 };
 
 /** Transposes the matrices [rows, cols] that x holds one after the other. */
@@ -223,7 +223,7 @@ export function concat(parts: readonly Tensor[], axis: number): Tensor {
   return apply(concatOp, parts, axisOf(parts[0], axis))[0];
 }
 
-/** The transposed matrix: [M, N] -> [N, M]. */
+/** The last two axes swapped, for every matrix of a batch: [..., M, N] -> [..., N, M]. */
 export function transpose(x: Tensor): Tensor {
   return apply(transposeOp, [x], null)[0];
 }

@@ -8,10 +8,20 @@ export const IMAGE_TABLE_COLUMNS = 10;
 const MEAN = [0.485, 0.456, 0.406, 0];
 const DEVIATION = [0.229, 0.224, 0.225, 1];
 
-interface PrepareAttrs {
+type Rgb = readonly [red: number, green: number, blue: number];
+
+export interface PrepareImagesOptions {
+  /** Normalised values of what a shifted picture does not cover; by default 0, the mean colour. */
+  readonly fill?: Rgb;
+  /** Normalised values of erased pixels; by default those of `fill`. */
+  readonly erasure?: Rgb;
+  /** How pictures are resized, as PIL does either; "bilinear" by default. */
+  readonly interpolation?: "bilinear" | "bicubic";
+}
+
+interface PrepareAttrs extends Required<PrepareImagesOptions> {
   readonly height: number;
   readonly width: number;
-  readonly fill: readonly [number, number, number];
 }
 
 const prepareImagesOp: Op<PrepareAttrs> = {
@@ -23,12 +33,13 @@ const prepareImagesOp: Op<PrepareAttrs> = {
     }
     return [{ shape: [table.shape[0], height, width, 3] }];
   },
-  lower({ inputs: [bytes, table], outputs: [y], attrs: { height, width, fill } }, to) {
+  lower({ inputs: [bytes, table], outputs: [y], attrs }, to) {
+    const { height, width, fill, erasure, interpolation } = attrs;
     const images = table.shape[0];
     to.dispatch({
-      kernel: { shader: "prepare_images" },
+      kernel: { shader: "prepare_images", defines: { CUBIC: interpolation === "bicubic" } },
       bindings: { bytes, table, y },
-      params: { images, height, width, mean: MEAN, deviation: DEVIATION, fill: [...fill, 0] },
+      params: { images, height, width, mean: MEAN, deviation: DEVIATION, fill: [...fill, 0], erasure: [...erasure, 0] },
       workgroups: grid(Math.ceil((images * height * width) / 64)),
       bytes: bytes.bytes + y.bytes,
     });
@@ -36,12 +47,11 @@ const prepareImagesOp: Op<PrepareAttrs> = {
 };
 
 /**
- * Network input from decoded pictures: resize (bilinear, antialiased where it shrinks), shift, flip, random erasing and
+ * Network input from decoded pictures: resize (antialiased where it shrinks), shift, flip, random erasing and
  * normalisation.
  * @param bytes u32, the RGB bytes of all pictures
  * @param table i32 [N, 10]: byte offset, width, height, flip, shift right, shift down (network pixels), and top, left,
  * height, width of the erased rectangle (network pixels; height 0: none)
- * @param fill normalised value of erased and uncovered pixels; 0 is the mean colour
  * @returns [N, height, width, 3]
  */
 export function prepareImages(
@@ -49,7 +59,7 @@ export function prepareImages(
   table: Tensor,
   height: number,
   width: number,
-  fill: readonly [number, number, number] = [0, 0, 0],
+  { fill = [0, 0, 0], erasure = fill, interpolation = "bilinear" }: PrepareImagesOptions = {},
 ): Tensor {
-  return apply(prepareImagesOp, [bytes, table], { height, width, fill })[0];
+  return apply(prepareImagesOp, [bytes, table], { height, width, fill, erasure, interpolation })[0];
 }

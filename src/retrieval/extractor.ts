@@ -12,11 +12,13 @@ import type { ModelConfig } from "../models/config.js";
 import { modelOf } from "../models/index.js";
 import { Build } from "../nn/layers.js";
 import type { ParameterStore } from "../nn/parameters.js";
-import { addScaled, IMAGE_TABLE_COLUMNS, prepareImages, slice } from "../ops/index.js";
+import { addScaled, IMAGE_TABLE_COLUMNS, type PrepareImagesOptions, prepareImages, slice } from "../ops/index.js";
 
 export interface ExtractorOptions {
   /** Average the features of an image with those of its mirror image. */
   readonly flip: boolean;
+  /** How images are resized; "bilinear" by default. */
+  readonly interpolation?: PrepareImagesOptions["interpolation"];
   /** Images of a batch. */
   readonly batch: number;
 }
@@ -52,11 +54,12 @@ export class Extractor {
     options: ExtractorOptions,
   ): Promise<Extractor> {
     const [height, width] = config.imageSize;
-    const { flip, batch } = options;
+    const { flip, batch, interpolation } = options;
     const slots = flip ? 2 * batch : batch;
     const bytes = input("bytes", [Math.ceil((batch * maxPicturePixels(config.imageSize) * 3) / 4)], "u32");
     const table = input("table", [slots, IMAGE_TABLE_COLUMNS], "i32");
-    const rows = modelOf(config).represent(new Build(store, false), config, prepareImages(bytes, table, height, width));
+    const images = prepareImages(bytes, table, height, width, { interpolation });
+    const rows = modelOf(config).represent(new Build(store, false), config, images);
     const averaged = flip ? addScaled(slice(rows, 0, 0, batch), slice(rows, 0, batch, slots), 0.5, 0.5) : rows;
     const [features] = fuse([averaged]);
     const program = await Program.compile(device, { outputs: { features }, hoist: true, batch });

@@ -5,9 +5,11 @@
 import type { PkSamplerState } from "../data/sampler.js";
 import { NotFiniteError, UserError } from "../errors.js";
 import { readSafetensors, type StoredTensor, writeSafetensors } from "../formats/safetensors.js";
+import { isTorchFile } from "../formats/torch.js";
 import type { Device } from "../gpu/device.js";
 import type { NamedArray, ParameterStore } from "../nn/parameters.js";
 import { configDigest, digestDifferences, parseTrainConfig, type TrainConfig } from "./config.js";
+import { type ForeignWeights, readForeign } from "./foreign.js";
 
 const FORMAT = "mpn-webgpu checkpoint 1";
 const MOMENTUM = "momentum.";
@@ -81,8 +83,12 @@ export async function writeWeights(path: string, checkpoint: Checkpoint): Promis
   });
 }
 
-/** @throws UserError when the file is no checkpoint of this project, or damaged */
+/**
+ * Reads a checkpoint, or weights that torch saved: of those no person is known, so that classifiers are never taken over.
+ * @throws UserError when the file is neither, or damaged
+ */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
+  if (await isTorchFile(path)) return foreignCheckpoint(path, await readForeign(path));
   const { metadata, tensors } = await readSafetensors(path);
   if (metadata.format !== FORMAT) {
     throw new UserError(
@@ -115,6 +121,12 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
     weights,
     momenta,
   };
+}
+
+/** Weights of torch as a checkpoint; people are numbered below zero, which no dataset does. */
+export function foreignCheckpoint(path: string, { config, identities, weights }: ForeignWeights): Checkpoint {
+  const pids = Array.from({ length: identities }, (_, i) => -1 - i);
+  return { path, config, pids, step: 0, sampler: null, weights, momenta: new Map() };
 }
 
 /**

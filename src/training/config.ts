@@ -25,7 +25,7 @@ const orderedMessage = "the smaller number first";
 const trainConfigSchema = z.strictObject({
   ...modelFields,
   /** The preset that the settings started from; see `presets`. */
-  preset: z.enum(["paper", "small"]).default("paper"),
+  preset: z.enum(["paper", "small", "official"]).default("paper"),
   /** Decides initial values, batches and augmentation; the same seed gives the same weights on the same adapter. */
   seed: z.int().min(0).max(0xffffffff).default(0),
 
@@ -62,6 +62,8 @@ const trainConfigSchema = z.strictObject({
     .tuple([z.number().gt(0), z.number().gt(0)])
     .refine(ordered, orderedMessage)
     .default([0.3, 3.33]),
+  /** Red, green and blue of erased pixels, in normalised values; 0 is the mean colour. */
+  erasingFill: z.tuple([z.number(), z.number(), z.number()]).default([0, 0, 0]),
   /** How many times random translation enlarges the training set (Sec. 4); 1 leaves the images where they are. */
   translationFolds: count.default(5),
   /** Furthest translation, as a fraction of the image's height and width. */
@@ -73,6 +75,8 @@ const trainConfigSchema = z.strictObject({
   checkpointEvery: count.default(1),
   /** Whether the evaluated features are averaged with those of the flipped image. */
   flipTest: z.boolean().default(true),
+  /** How images are resized for evaluation and extraction; training images are always resized bilinearly. */
+  testInterpolation: z.enum(["bilinear", "bicubic"]).default("bilinear"),
 
   /** Detector errors added to every picture and its maps (data/perturb.ts): 0 none, 1 heavy. */
   perturb: z.number().min(0).max(2).default(0),
@@ -96,7 +100,10 @@ export type PresetName = TrainConfig["preset"];
 
 /**
  * Named settings; what a preset leaves out keeps its default, which is the paper's. `small` learns within minutes on a
- * CPU: a shallow narrow backbone and small images.
+ * CPU: a shallow narrow backbone and small images. `official` does what the published code of MPN does where that departs
+ * from the paper; that its batch norms are shared by MT and AT, each moving the running statistics in turn (models/
+ * mpn_no_ca.py:78-97), holds for every preset, and its CosineSimilarity's eps of 1e-6 (train_mpn_no_ca.py:128-135) is no
+ * setting, since the norms of means of features stay far above it.
  */
 export const presets: Record<PresetName, Partial<TrainConfig>> = {
   paper: {},
@@ -111,6 +118,21 @@ export const presets: Record<PresetName, Partial<TrainConfig>> = {
     lrStep: 5,
     erasing: 0.2,
     evaluateEvery: 2,
+  },
+  official: {
+    // Uniform stripes and no channel attention are all that was published (models/mpn_no_ca.py:88-94).
+    prior: "uniform",
+    channelAttention: false,
+    // Margin 0.40 on the squared distance of unit vectors (train_mpn_no_ca.py:37, utils/losses.py:25-26, 140-143), which is
+    // twice the cosine distance: margin 0.2 of eq. 3, with the loss and its gradient doubled.
+    margin: 0.2,
+    tripletScale: 2,
+    // train_mpn_no_ca.py:206-210
+    nesterov: true,
+    // CIFAR's mean colour, written into images that are normalised already (random_erasing.py:23-53).
+    erasingFill: [0.4914, 0.4822, 0.4465],
+    // Images are resized bicubically at test time only (test.py:52, train_mpn_no_ca.py:57-63).
+    testInterpolation: "bicubic",
   },
 };
 
@@ -162,7 +184,7 @@ export function loadConfig({ preset, model, file, variant, set = [] }: ConfigSou
   if (!isPreset(name)) {
     const where = preset === undefined ? file : "--preset";
     throw new UserError(
-      `${where}: there is no preset ${JSON.stringify(name)}; use ${Object.keys(presets).join(" or ")}`,
+      `${where}: there is no preset ${JSON.stringify(name)}; use ${Object.keys(presets).join(", ")}`,
       {
         exitCode: 2,
       },
@@ -274,6 +296,7 @@ const free = [
   "evaluateEvery",
   "checkpointEvery",
   "flipTest",
+  "testInterpolation",
   "batchesAhead",
   "workers",
   // Only where the maps lie.

@@ -108,7 +108,7 @@ export class Trainer {
     const step = trainingStep(
       store,
       modelConfigOf(config, options.pids.length),
-      prepareImages(bytes, table, height, width),
+      prepareImages(bytes, table, height, width, { erasure: config.erasingFill }),
       config.lrBackbone,
     );
     store.allocate(device, config.seed);

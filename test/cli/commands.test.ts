@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { readSafetensors, writeSafetensors } from "#src/formats/safetensors.js";
+import { readTorch } from "#src/formats/torch.js";
 import { mpn } from "../support/mpn.js";
 import { temporaryFolder, tinyArguments, writeTinyDataset } from "../support/tiny.js";
 
@@ -63,6 +64,25 @@ test("evaluate re-ranks beside the plain ranking, with the parameters asked for"
   assert.equal([k1, k2, lambda, queries], [3, 6, 0.3, 2]);
   assert.ok(mAP > 0 && mAP <= 1);
   assert.is((await mpn(["evaluate", dataset, "--rerank-lambda", "2"])).code, 2);
+});
+
+test("convert carries the published code's weights here and back", async () => {
+  const theirs = join(import.meta.dirname, "../fixtures/torch/official.pth");
+  const [ours, back] = [join(folder, "official.safetensors"), join(folder, "official.pth")];
+  const { tensors, config } = await json("convert", theirs, "--out", ours, "--set", "imageSize=[48,16]");
+  assert.equal([config.preset, config.parts, config.testInterpolation], ["official", 3, "bicubic"]);
+  await json("convert", ours, "--out", back, "--names", "official");
+  const [original, returned] = [await readTorch(theirs), await readTorch(back)];
+  assert.is(returned.size, tensors);
+  for (const [name, tensor] of returned) assert.equal(tensor, original.get(name), name);
+  assert.is((await json("evaluate", dataset, "--weights", theirs)).queries, 2);
+});
+
+test("train starts from torch's ImageNet weights", async () => {
+  const init = join(import.meta.dirname, "../fixtures/torch/resnet-legacy.pth");
+  const settings = [...tinyArguments, "--set", "width=1", "--set", "epochs=1", "--no-evaluate"];
+  const { steps } = await json("train", dataset, "--out", join(folder, "started"), "--init", init, ...settings);
+  assert.is(steps, 2);
 });
 
 test("convert keeps what evaluation needs, and nothing of training", async () => {

@@ -1,7 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { input } from "#src/graph/tensor.js";
-import { IMAGE_TABLE_COLUMNS, prepareImages } from "#src/ops/index.js";
+import { IMAGE_TABLE_COLUMNS, type PrepareImagesOptions, prepareImages } from "#src/ops/index.js";
 import { integer, seededRng } from "#src/random.js";
 import { closeDevice, evaluate, relativeError } from "../support/op.js";
 import { type Picture, type Preparation, prepare } from "../support/reference/images.js";
@@ -15,7 +15,7 @@ function picture(height: number, width: number, seed = 1): Picture {
 async function run(
   items: readonly { picture: Picture; how?: Preparation }[],
   [height, width]: readonly [number, number],
-  fill?: readonly [number, number, number],
+  look: PrepareImagesOptions = {},
 ) {
   let end = 0;
   const table = items.flatMap(({ picture: { width, height, data }, how = {} }) => {
@@ -33,10 +33,10 @@ async function run(
     input("table", [items.length, IMAGE_TABLE_COLUMNS], "i32"),
     height,
     width,
-    fill,
+    look,
   );
   const values = await evaluate({ y }, { bytes: new Uint32Array(bytes.buffer), table: Int32Array.from(table) });
-  const expected = items.flatMap(({ picture, how }) => [...prepare(picture, height, width, how, fill)]);
+  const expected = items.flatMap(({ picture, how }) => [...prepare(picture, height, width, how, look)]);
   return { actual: values.y, expected };
 }
 
@@ -56,8 +56,42 @@ for (const [name, from, to] of [
   ["down by odd factors", [31, 17], [12, 8]],
   ["down a lot", [60, 40], [6, 4]],
   ["taller and narrower", [6, 20], [12, 8]],
-] as const)
-  test(`resize: ${name}`, () => check([{ picture: picture(from[0], from[1]) }], to));
+] as const) {
+  for (const interpolation of ["bilinear", "bicubic"] as const)
+    test(`resize: ${name}, ${interpolation}`, () =>
+      check([{ picture: picture(from[0], from[1]) }], to, { interpolation }));
+}
+
+test("what a cubic overshoots is clipped, along each axis", async () => {
+  const data = Uint8Array.from({ length: 6 * 6 * 3 }, (_, i) => 255 * ((Math.floor(i / 9) + Math.floor(i / 54)) % 2));
+  const { actual, expected } = await run([{ picture: { width: 6, height: 6, data } }], [24, 24], {
+    interpolation: "bicubic",
+  });
+  assert.ok(relativeError(actual, expected) < 1e-5);
+  const [least, most] = [0, 255].map((v) => (v / 255 - 0.485) / 0.229);
+  const reds = [...actual.filter((_, i) => i % 3 === 0)];
+  assert.ok(Math.abs(Math.min(...reds) - least) < 1e-5 && Math.abs(Math.max(...reds) - most) < 1e-5);
+});
+
+// Pillow 9.4: Image.fromarray(uint8).resize((5, 2), Image.BICUBIC), rounded to bytes as PIL does after each pass.
+test("a bicubic resize is PIL's, to its rounding", async () => {
+  const rows = [
+    [106, 152, 249],
+    [131, 184, 200],
+    [0, 21, 253],
+    [147, 202, 107],
+  ];
+  const resized = [
+    [100, 116, 149, 205, 236],
+    [77, 92, 119, 160, 177],
+  ];
+  const data = Uint8Array.from(rows.flat().flatMap((v) => [v, 255 - v, v]));
+  const { actual } = await run([{ picture: { width: 3, height: 4, data } }], [2, 5], { interpolation: "bicubic" });
+  const bytes = [...actual.filter((_, i) => i % 3 === 0)].map((v) => (v * 0.229 + 0.485) * 255);
+  resized.flat().forEach((v, i) => {
+    assert.ok(Math.abs(bytes[i] - v) <= 1.05, `pixel ${i} is ${bytes[i]}, PIL's ${v}`);
+  });
+});
 
 const shifts = [
   [3, -2],
@@ -73,11 +107,10 @@ for (const flip of [false, true]) {
   test(`a rectangle is erased${flip ? " of the mirrored picture" : ""}`, () =>
     check([{ picture: picture(15, 9), how: { flip, erase: [2, 1, 5, 3] } }], [12, 8]));
   test(`everything at once${flip ? ", mirrored" : ""}, with a fill`, () =>
-    check(
-      [{ picture: picture(15, 9), how: { flip, shift: [2, -3], erase: [8, 5, 20, 20] } }],
-      [12, 8],
-      [1.5, -2, 0.25],
-    ));
+    check([{ picture: picture(15, 9), how: { flip, shift: [2, -3], erase: [8, 5, 20, 20] } }], [12, 8], {
+      fill: [1.5, -2, 0.25],
+      erasure: [0.5, 0, -1],
+    }));
 }
 
 test("pictures of different sizes, one of them twice, at offsets that are no multiple of 4", async () => {

@@ -82,6 +82,7 @@ function lossGraphs(width: number): Tensor[] {
     ops.batchHardTriplet(h, labels, 0.2),
     ops.batchHardTriplet(h, labels, 0.2, { distance: "euclidean", average: "all" }),
     ops.classAlignment(h, tensor([4, width]), labels),
+    ops.transpose(h),
     ops.matmul(h, tensor([width, 9])),
     ops.matmul(h, tensor([width, 300])),
   ];
@@ -137,7 +138,10 @@ function trainingGraphs(): Tensor[][] {
   }
   const packed = ops.pack([tensor([8]), tensor([8])], [0, 256], 128);
   lists.push(ops.sgd(tensor([128]), tensor([128]), packed, tensor([4])));
-  lists.push([ops.prepareImages(tensor([30], "u32"), tensor([2, ops.IMAGE_TABLE_COLUMNS], "i32"), 4, 4)]);
+  for (const interpolation of ["bilinear", "bicubic"] as const) {
+    const table = tensor([2, ops.IMAGE_TABLE_COLUMNS], "i32");
+    lists.push([ops.prepareImages(tensor([30], "u32"), table, 4, 4, { interpolation })]);
+  }
   const topK = { values: tensor([3, 9]), indices: tensor([3, 9], "u32"), least: tensor([9]) };
   lists.push(Object.values(ops.topK(tensor([4, 5]), tensor([1, 4], "u32"), topK, "columns")));
   for (const software of [true, false]) lists.push(fmaPeakGraphs(software));

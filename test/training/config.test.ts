@@ -88,7 +88,7 @@ test("bad sources are refused", () => {
   refused(() => loadConfig({ file: yaml("just words\n") }), /settings\.yaml must be a set of keys and values/);
   refused(
     () => loadConfig({ file: yaml("preset: tiny\n") }),
-    /settings\.yaml: there is no preset "tiny"; use paper or small/,
+    /settings\.yaml: there is no preset "tiny"; use paper, small, official/,
   );
   refused(() => loadConfig({ preset: "constructor" }), /--preset: there is no preset "constructor"/);
   refused(() => loadConfig({ set: ["lr"] }), /--set lr: expected key=value/);
@@ -98,7 +98,6 @@ test("bad sources are refused", () => {
 test("settings that do not go together are refused with advice", () => {
   refused(() => loadConfig({ set: ["parts=5"] }), /parts 5 does not divide the 24 rows/, /1, 2, 3, 4, 6, 8, 12, 24/);
   assert.is(loadConfig({ set: ["parts=5", "tasks=main"] }).parts, 5, "main tasks alone cut no stripes");
-  refused(() => loadConfig({ set: ["spatialAttention=true"] }), /not available yet/);
   refused(() => loadConfig({ set: ["softShare=conv2"] }), /set shareConv2 to false/);
   assert.is(loadConfig({ set: ["softShare=conv2", "shareConv2=false"] }).softShare, "conv2");
   refused(() => loadConfig({ set: ["softShare=conv1", "shareConv1=false", "tasks=main"] }), /tasks is "main"/);
