@@ -67,7 +67,7 @@ test("evaluate re-ranks beside the plain ranking, with the parameters asked for"
 });
 
 test("convert carries the published code's weights here and back", async () => {
-  const theirs = join(import.meta.dirname, "../fixtures/torch/official.pth");
+  const theirs = join(import.meta.dirname, "../formats/torch/official.pth");
   const [ours, back] = [join(folder, "official.safetensors"), join(folder, "official.pth")];
   const { tensors, config } = await json("convert", theirs, "--out", ours, "--set", "imageSize=[48,16]");
   assert.equal([config.preset, config.parts, config.testInterpolation], ["official", 3, "bicubic"]);
@@ -79,7 +79,7 @@ test("convert carries the published code's weights here and back", async () => {
 });
 
 test("train starts from torch's ImageNet weights", async () => {
-  const init = join(import.meta.dirname, "../fixtures/torch/resnet-legacy.pth");
+  const init = join(import.meta.dirname, "../formats/torch/resnet-legacy.pth");
   const settings = [...tinyArguments, "--set", "width=1", "--set", "epochs=1", "--no-evaluate"];
   const { steps } = await json("train", dataset, "--out", join(folder, "started"), "--init", init, ...settings);
   assert.is(steps, 2);

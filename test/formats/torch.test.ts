@@ -11,7 +11,7 @@ import { writeTorch } from "#src/formats/torch-write.js";
 import { temporaryFolder } from "../support/tiny.js";
 
 /** Written by torch 1.13; tensor k of a file holds (i % 17) / 16 + (k % 50) / 8 at its element i. */
-const folder = join(import.meta.dirname, "../fixtures/torch");
+const folder = join(import.meta.dirname, "torch");
 const temporary = temporaryFolder();
 const file = (name: string) => join(folder, name);
 

@@ -15,7 +15,7 @@ import { checkComplete, officialName, ourName, readForeign } from "#src/training
 import { trainingStep } from "#src/training/step.js";
 import { temporaryFolder } from "../support/tiny.js";
 
-const folder = join(import.meta.dirname, "../fixtures/torch");
+const folder = join(import.meta.dirname, "../formats/torch");
 const file = (name: string) => join(folder, name);
 const temporary = temporaryFolder();
 const SIZE = ["imageSize=[48,16]"];
