@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { OnUnreadable } from "../data/loader.js";
+import { UserError } from "../errors.js";
 import type { DatasetEvaluation, RankOptions } from "../retrieval/evaluate.js";
 import type { Pooling } from "../retrieval/multi-query.js";
 import type { RerankParameters } from "../retrieval/rerank.js";
@@ -52,6 +53,14 @@ export function register(program: Command): void {
     .option("--rerank-lambda <share>", "weight of the original distance, 0 to 1 (0.3)", share)
     .action(
       run(async (shell, folders: string[], options: EvaluateOptions) => {
+        if (options.report !== undefined && folders.length > 1) {
+          throw new UserError(
+            `--report is a page of one dataset, and ${folders.length} are named; evaluate them in turn.`,
+            {
+              exitCode: 2,
+            },
+          );
+        }
         const { layout, distractors } = options;
         const multiQuery = options.multiQuery !== undefined;
         const datasets: Dataset[] = [];
