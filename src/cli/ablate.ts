@@ -29,7 +29,7 @@ export function register(program: Command): void {
     .option("--list", "name the variants with their settings, and do nothing else")
     .option("--seeds <n>", "runs of each variant; their seeds count up from the configuration's", wholeNumber(1), 3)
     .option("--out <folder>", "folder of runs and tables; what is finished there is not done again", "runs/ablation")
-    .option("--preset <name>", "paper (ResNet-50 at 384x128) or small (for CPUs)")
+    .option("--preset <name>", "paper (ResNet-50 at 384x128), small (for CPUs) or official (as the published code)")
     .option("--config <file>", "YAML file of settings, over the preset")
     .option(...PERTURB_OPTION)
     .option("--set <key=value>", "one setting of all runs, over all others; repeatable", collect, [])
