@@ -27,7 +27,7 @@ export async function writeTorch(path: string, tensors: Iterable<[string, Stored
     await writeFile(temporary, zipSync(files, { level: 0, mtime: "1980-01-01" }), { flush: true });
     await rename(temporary, path);
   } catch (cause) {
-    await rm(temporary, { force: true });
+    await rm(temporary, { force: true }).catch(() => {});
     throw new UserError(`Cannot write ${path}: ${(cause as Error).message}`, { cause });
   }
 }
