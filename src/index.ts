@@ -26,10 +26,20 @@ export { type SynthOptions, type SynthSummary, writeSyntheticDataset } from "./d
 export { Device, type DeviceProfile, type OpenOptions, ParameterStore, UserError } from "./engine.js";
 // Reports and files
 export { readSafetensors, type SafetensorsFile, type StoredTensor, writeSafetensors } from "./formats/safetensors.js";
+export { readTorch } from "./formats/torch.js";
+export { writeTorch } from "./formats/torch-write.js";
 // Models
 export { featureSize, type ModelConfig, parseModelConfig } from "./models/config.js";
 export { modelOf } from "./models/index.js";
 export type { Classifier, Losses, ReidModel, TrainingBatch, TrainingOutputs } from "./models/model.js";
+export {
+  type AblationData,
+  type AblationRun,
+  type AblationSummary,
+  ablationMarkdown,
+  summarizeAblation,
+} from "./report/ablation.js";
+export { renderAblationPage } from "./report/ablation-page.js";
 export { type AttentionCell, type AttentionFigure, type AttentionRow, attentionPicture } from "./report/attention.js";
 export { type AttentionPageData, renderAttentionPage } from "./report/attention-page.js";
 export type { Evaluation, RankedListData, ReportData } from "./report/data.js";
@@ -66,6 +76,7 @@ export {
   writeCheckpoint,
 } from "./training/checkpoint.js";
 export { type ConfigSources, loadConfig, modelConfigOf, presets, type TrainConfig } from "./training/config.js";
+export { type ForeignWeights, officialName, readForeign } from "./training/foreign.js";
 export { type TrainingStep, trainingStep } from "./training/step.js";
 export { type StepReport, Trainer, type TrainerOptions } from "./training/trainer.js";
-export { VARIANTS, type Variant, variantOf } from "./training/variants.js";
+export { PAPER_ORDER, type PaperTable, TABLES, VARIANTS, type Variant, variantOf } from "./training/variants.js";
