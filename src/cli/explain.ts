@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { UserError } from "../errors.js";
 import { DATASET_HELP, type DatasetOptions, layoutOption } from "./dataset-options.js";
+import { PERTURB_OPTION, perturbAmount } from "./perturb-option.js";
 import { collect, run } from "./shell.js";
 
 interface ExplainOptions extends Pick<DatasetOptions, "layout"> {
@@ -8,6 +9,7 @@ interface ExplainOptions extends Pick<DatasetOptions, "layout"> {
   label: readonly string[];
   class: ClassChoice;
   data?: string;
+  perturb?: number | true;
   out: string;
 }
 
@@ -33,6 +35,7 @@ export function register(program: Command): void {
     )
     .option("--data <dataset>", `who the images show, where their names do not tell: ${DATASET_HELP}`)
     .addOption(layoutOption())
+    .option(...PERTURB_OPTION)
     .option("--out <folder>", "folder for explain.html and a PNG for each picture", "explain")
     .action(
       run(async (shell, places: string[], options: ExplainOptions) => {
@@ -49,7 +52,7 @@ export function register(program: Command): void {
           });
         }
         const { explain } = await import("./explain/run.js");
-        return explain(shell, places, options);
+        return explain(shell, places, { ...options, perturb: perturbAmount(options.perturb) ?? 0 });
       }),
     );
 }

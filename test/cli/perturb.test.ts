@@ -75,6 +75,23 @@ test("features of perturbed pictures differ, and --perturb 0 changes nothing", a
   assert.not.equal(await features("--perturb"), plain);
 });
 
+test("explain --perturb shows what the network sees with the errors", async () => {
+  const picture = join(dataset, "bounding_box_test", "0004_c2s1_000001_00.jpg");
+  const explained = async (name: string, ...more: string[]) => {
+    const { images } = await json("explain", picture, "--weights", checkpoint, "--out", join(folder, name), ...more);
+    const [{ png, models }] = images;
+    return { png: readFileSync(png), probability: models[0].classifiers[0].probability };
+  };
+  const [plain, none, heavy] = [
+    await explained("plain"),
+    await explained("none", "--perturb", "0"),
+    await explained("heavy", "--perturb"),
+  ];
+  assert.ok(none.png.equals(plain.png) && !heavy.png.equals(plain.png));
+  assert.is(none.probability, plain.probability);
+  assert.is.not(heavy.probability, plain.probability);
+});
+
 test("an amount out of range is wrong usage", async () => {
   const { code, stderr } = await mpn(["evaluate", dataset, "--weights", checkpoint, "--perturb", "3"]);
   assert.is(code, 2);

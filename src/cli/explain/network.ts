@@ -3,6 +3,7 @@ import type { Sample } from "../../data/dataset.js";
 import { DecodePool } from "../../data/decode-pool.js";
 import { maxPicturePixels } from "../../data/image-batch.js";
 import { imageBatches, type OnUnreadable } from "../../data/loader.js";
+import type { DetectorErrors } from "../../data/perturb.js";
 import { UserError } from "../../errors.js";
 import type { Device } from "../../gpu/device.js";
 import type { ModelConfig } from "../../models/config.js";
@@ -26,6 +27,13 @@ export interface ExplainedNetwork {
   readonly classifiers: readonly string[];
   /** What each classifier says of the pictures that could be read. */
   readonly pictures: ReadonlyMap<Sample, readonly Attention[]>;
+}
+
+export interface ExplainedOptions {
+  /** Detector errors to add to the pictures. */
+  readonly perturb?: DetectorErrors;
+  readonly onProgress: (done: number, total: number) => void;
+  readonly onUnreadable: OnUnreadable;
 }
 
 /** Reads a checkpoint that has classifiers and knows the person asked for. */
@@ -55,7 +63,7 @@ export async function explainedBy(
   label: string,
   samples: readonly Sample[],
   choice: ClassChoice,
-  { onProgress, onUnreadable }: { onProgress(done: number, total: number): void; onUnreadable: OnUnreadable },
+  { perturb, onProgress, onUnreadable }: ExplainedOptions,
 ): Promise<ExplainedNetwork> {
   const { path, pids } = checkpoint;
   const config = modelConfigOf(checkpoint.config, pids.length);
@@ -69,7 +77,7 @@ export async function explainedBy(
   restore(device, store, checkpoint);
   const batch = Math.min(extractionBatch(config, device.profile, false), LARGEST_BATCH, samples.length);
   const cam = await GradCam.create(device, store, config, batch, checkpoint.config.testInterpolation);
-  const pool = new DecodePool({ maxPixels: maxPicturePixels(config.imageSize) });
+  const pool = new DecodePool({ maxPixels: maxPicturePixels(config.imageSize), perturb });
   const pictures = new Map<Sample, readonly Attention[]>();
   try {
     for await (const { indices, images } of imageBatches({ samples, pool, batchSize: batch, onUnreadable })) {

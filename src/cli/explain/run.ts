@@ -6,11 +6,13 @@ import type { Layout, Sample } from "../../data/dataset.js";
 import { cuhk03Name, marketName } from "../../data/datasets/names.js";
 import { JUNK_PID, SUBSETS } from "../../data/datasets/types.js";
 import { decodeImage } from "../../data/image.js";
+import type { DetectorErrors } from "../../data/perturb.js";
 import { UserError } from "../../errors.js";
 import { modelOf } from "../../models/index.js";
 import { type AttentionFigure, attentionPicture } from "../../report/attention.js";
 import { renderAttentionPage } from "../../report/attention-page.js";
 import { writePage } from "../../report/page.js";
+import { detectorErrorsOf } from "../../training/config.js";
 import { countUnreadable, openDevice } from "../common.js";
 import { openDataset } from "../dataset-options.js";
 import type { ClassChoice } from "../explain.js";
@@ -33,6 +35,8 @@ export interface ExplainRun {
   /** The dataset that says who the pictures show. */
   readonly data?: string;
   readonly layout?: Layout;
+  /** Amount of the detector errors to add, drawn as the first network's training drew them. */
+  readonly perturb: number;
   readonly out: string;
 }
 
@@ -42,14 +46,17 @@ export async function explain(shell: Shell, places: readonly string[], options: 
   const unreadable = countUnreadable(shell);
   let samples = await samplesOf(shell, paths, options);
   const networks: ExplainedNetwork[] = [];
+  let perturb: DetectorErrors | undefined;
   const device = await openDevice(shell);
   try {
     const labels = options.label.length > 0 ? options.label : defaultLabels(options.weights);
     // All files are looked at before the first one takes its time.
     const checkpoints = [];
     for (const path of options.weights) checkpoints.push(await openNetwork(path, options.class));
+    perturb = detectorErrorsOf({ ...checkpoints[0].config, perturb: options.perturb });
     for (const [i, checkpoint] of checkpoints.entries()) {
       const explained = await explainedBy(device, checkpoint, labels[i], samples, options.class, {
+        perturb,
         onProgress: shell.onProgress(labels[i]),
         onUnreadable: unreadable.onUnreadable,
       });
@@ -70,7 +77,7 @@ export async function explain(shell: Shell, places: readonly string[], options: 
   await mkdir(options.out, { recursive: true });
   const page = join(options.out, EXPLAIN_PAGE);
   const figures: AttentionFigure[] = [];
-  for (const sample of samples.slice(0, PAGE_PICTURES)) figures.push(await figureOf(sample, networks));
+  for (const sample of samples.slice(0, PAGE_PICTURES)) figures.push(await figureOf(sample, networks, perturb));
   const pictures = `${samples.length} ${samples.length === 1 ? "picture" : "pictures"}`;
   const names = networks.map(({ label }) => label).join(", ");
   const first = samples.length > figures.length ? `the first ${figures.length} of ` : "";
@@ -94,7 +101,7 @@ export async function explain(shell: Shell, places: readonly string[], options: 
   );
   const drawing = shell.progress("drawing", files.length);
   for (const [i, file] of files.entries()) {
-    await writeFile(file, await attentionPicture(figures[i] ?? (await figureOf(samples[i], networks))));
+    await writeFile(file, await attentionPicture(figures[i] ?? (await figureOf(samples[i], networks, perturb))));
     drawing.update(i + 1);
   }
   drawing.stop();
@@ -102,6 +109,7 @@ export async function explain(shell: Shell, places: readonly string[], options: 
   return {
     adapter: device.profile.name,
     class: options.class,
+    perturb: options.perturb,
     page,
     unreadable: unreadable.count,
     models: networks.map(({ label, path, config, classifiers }) => ({
@@ -151,7 +159,11 @@ async function samplesOf(
   });
 }
 
-async function figureOf(sample: Sample, networks: readonly ExplainedNetwork[]): Promise<AttentionFigure> {
+async function figureOf(
+  sample: Sample,
+  networks: readonly ExplainedNetwork[],
+  perturb?: DetectorErrors,
+): Promise<AttentionFigure> {
   const rows = networks.map(({ label, pictures, pids }) => ({
     label,
     cells: pictures.get(sample)!.map(({ name, shown, predicted, probability, ...map }) => {
@@ -160,7 +172,7 @@ async function figureOf(sample: Sample, networks: readonly ExplainedNetwork[]): 
       return { ...map, title: name, caption };
     }),
   }));
-  return { label: sample.name, image: await decodeImage(sample.path, { maxPixels: FIGURE_PIXELS }), rows };
+  return { label: sample.name, image: await decodeImage(sample.path, { maxPixels: FIGURE_PIXELS, perturb }), rows };
 }
 
 /** A person as file names write them. */
