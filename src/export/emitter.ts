@@ -120,9 +120,7 @@ export class Emitter {
   private toRows(t: Tensor): string {
     if (this.isConstant(t)) return this.tensor(t.name, t.shape, this.constant(t));
     if (this.reshaped.has(t) || sameOrder(t)) return this.reshape(t, t.shape);
-    const map = this.held.get(t)?.map;
-    if (map === undefined) throw new Error(`${t} has no values in ONNX`);
-    return this.emit("Transpose", `${t.name}.rows`, [map], { perm: TO_ROWS })[0];
+    return this.emit("Transpose", `${t.name}.rows`, [this.known(t).map!], { perm: TO_ROWS })[0];
   }
 
   private toMap(t: Tensor): string {
@@ -147,11 +145,17 @@ export class Emitter {
 
   /** The values of a tensor in the order of its rows, in whatever shape. */
   private flat(t: Tensor): string {
-    const { rows, map } = this.held.get(t) ?? {};
     const source = this.reshaped.get(t);
-    if (rows !== undefined) return rows;
-    if (map !== undefined && sameOrder(t)) return map;
-    return source ? this.flat(source) : this.in("rows", t);
+    if (source) return this.flat(source);
+    const { rows, map } = this.known(t);
+    return rows ?? (sameOrder(t) ? map! : this.in("rows", t));
+  }
+
+  /** At least one layout. Throws where no node has made the tensor, such as the positions of maxima. */
+  private known(t: Tensor): Partial<Record<Layout, string>> {
+    const held = this.held.get(t);
+    if (!held) throw new Error(`${t} has no values in ONNX`);
+    return held;
   }
 
   /** Throws where the first axis of a tensor is not that of images, or of equal parts of them. */

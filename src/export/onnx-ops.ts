@@ -26,18 +26,18 @@ const conv2d: Mapping<Conv2dAttrs> = ({ inputs: [x, w, ...rest], outputs: [y], a
   const scale = scaled ? to.constant(rest[0]) : null;
   const shift = scaled ? to.constant(rest[1]) : bias ? to.constant(rest[0]) : null;
   const taps = g.kernel[0] * g.kernel[1];
-  const perFilter = g.groupChannels * taps;
 
   /** Filters `first` to `first + count` as [count, channels, kh, kw], with their biases, applied to a map. */
   const convolve = (map: string, name: string, first: number, count: number, group: number) => {
-    const filters = new Float64Array(count * perFilter);
-    for (let at = 0; at < filters.length; at++) {
-      const [filter, channel, tap] = [
-        first + Math.floor(at / perFilter),
-        Math.floor(at / taps) % g.groupChannels,
-        at % taps,
-      ];
-      filters[at] = weights[(tap * g.groupChannels + channel) * g.filters + filter] * (scale?.[filter] ?? 1);
+    const filters = new Float64Array(count * taps * g.groupChannels);
+    let at = 0;
+    for (let filter = first; filter < first + count; filter++) {
+      const k = scale?.[filter] ?? 1;
+      for (let channel = 0; channel < g.groupChannels; channel++) {
+        for (let tap = 0; tap < taps; tap++) {
+          filters[at++] = k * weights[(tap * g.groupChannels + channel) * g.filters + filter];
+        }
+      }
     }
     const inputs = [map, to.tensor(`${name}.weight`, [count, g.groupChannels, ...g.kernel], filters)];
     if (shift) inputs.push(to.tensor(`${name}.bias`, [count], shift.slice(first, first + count)));

@@ -132,6 +132,9 @@ function value({ name, shape, description }: OnnxValue): Message {
   return new Message().text(1, name).message(2, type).text(3, description);
 }
 
+/** Bytes up to which pieces are joined: each one is a call to the system. */
+const SHORT = 4096;
+
 class Message {
   readonly pieces: Uint8Array[] = [];
   length = 0;
@@ -165,7 +168,9 @@ class Message {
   }
 
   private put(piece: Uint8Array): this {
-    this.pieces.push(piece);
+    const last = this.pieces.at(-1);
+    if (last && last.length + piece.length <= SHORT) this.pieces[this.pieces.length - 1] = Buffer.concat([last, piece]);
+    else this.pieces.push(piece);
     this.length += piece.length;
     return this;
   }

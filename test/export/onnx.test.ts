@@ -40,7 +40,9 @@ function randomWeights(store: ParameterStore): Map<string, NamedArray> {
       const values = draw(size(shape), "uniform", 100 + i);
       const positive = /running_var$|(bn\d?|downsample\.1|[14])\.weight$/.test(name) && shape.length === 1;
       const fanIn = shape.length > 1 ? size(shape.slice(1)) : 4;
-      const scaled = values.map((v) => (positive ? 1 + 0.5 * v : v * Math.sqrt(6 / fanIn)));
+      // A position's relations are large, and a gate that they saturate shows nothing of the image.
+      const gain = /attention\d/.test(name) ? 0.5 : 6;
+      const scaled = values.map((v) => (positive ? 1 + 0.5 * v : v * Math.sqrt(gain / fanIn)));
       return [name, { shape, data: Float32Array.from(scaled) }];
     }),
   );
@@ -105,14 +107,13 @@ for (const [title, settings] of Object.entries(MODELS)) {
     const [plain, mirrored] = await runEngine(config, weights, [false, true]);
     const average = Float64Array.from(plain, (v, i) => (v + mirrored[i]) / 2);
     const spread = relativeError(mirrored, plain);
-    assert.ok(spread > 1e-3, `an image and its mirror image differ by only ${spread}`);
+    assert.ok(spread > 0.05, `an image and its mirror image differ by only ${spread}`);
 
     const any = exported(config, weights);
     assert.equal([any.irVersion, any.opset], [8, 17]);
     assert.equal(any.inputs, [{ name: "images", shape: ["N", 3, HEIGHT, WIDTH] }]);
     assert.equal(any.outputs, [{ name: "features", shape: ["N", plain.length / IMAGES] }]);
     const error = relativeError(runExported(any), plain);
-    console.log(title, spread, error);
     assert.ok(error < 1e-5, `any batch: off by ${error}`);
     const one = relativeError(runExported(any, 1), plain.subarray(0, plain.length / IMAGES));
     assert.ok(one < 1e-5, `one image: off by ${one}`);
@@ -164,6 +165,12 @@ test("weights that are missing, or of another shape, are named", () => {
   );
   weights.set("parts.1.bn1.bias", { ...bias, shape: [4, 2] });
   assert.throws(() => onnxModel(config, weights), /parts\.1\.bn1\.bias is \[4, 2\]/);
+});
+
+test("what has no values is named", () => {
+  const [images, to] = [input("x", [2, 2, 1, 1]), new Emitter(new Map(), 2, false, [])];
+  for (const layout of ["rows", "map"] as const)
+    assert.throws(() => to.in(layout, images), /x\[2, 2, 1, 1\] has no values/);
 });
 
 test("an operation without a counterpart is named", () => {
