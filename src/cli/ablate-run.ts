@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import type { Dataset } from "../data/dataset.js";
+import { type Dataset, remarks } from "../data/dataset.js";
 import { NotFiniteError, UserError } from "../errors.js";
 import type { Device } from "../gpu/device.js";
 import { type AblationData, type AblationRun, ablationMarkdown, summarizeAblation } from "../report/ablation.js";
@@ -188,6 +188,7 @@ async function writeTables(
     adapter: { name: adapter, software },
     configuration: settingsInCommon(config, VARIANT_KEYS),
     dataset: `${dataset.name}: ${dataset.train.length} training, ${dataset.query.length} query and ${dataset.gallery.length} gallery pictures`,
+    notes: remarks(dataset),
     seeds,
     planned,
     runs,
@@ -200,8 +201,8 @@ async function writeTables(
     order: PAPER_ORDER.filter((pair) => pair.every((name) => shown.has(name))),
   };
   const summary = summarizeAblation(data);
-  const { dataset: pictures, configuration } = data;
-  const json = { dataset: pictures, configuration, seeds, planned, finished: runs.length, ...summary, runs };
+  const { dataset: pictures, notes, configuration } = data;
+  const json = { dataset: pictures, notes, configuration, seeds, planned, finished: runs.length, ...summary, runs };
   const markdown = ablationMarkdown(data, summary);
   const path = join(folder, NAME);
   replaceFile(`${path}.json`, `${JSON.stringify(json, null, 2)}\n`);

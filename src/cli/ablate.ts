@@ -1,10 +1,11 @@
 import type { Command } from "commander";
 import { UserError } from "../errors.js";
-import { openDataset } from "./dataset-options.js";
+import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
+import { type MapOptions, mapSettings, withMapFolders } from "./map-options.js";
 import { PERTURB_OPTION, perturbSettings } from "./perturb-option.js";
 import { collect, run, type Shell, wholeNumber } from "./shell.js";
 
-interface AblateOptions {
+interface AblateOptions extends DatasetOptions, MapOptions {
   data?: string;
   tables?: string;
   variants?: string;
@@ -20,16 +21,15 @@ interface AblateOptions {
 
 /** `mpn ablate`: trains the variants of the paper's tables with equal budgets and several seeds, and writes the tables. */
 export function register(program: Command): void {
-  program
-    .command("ablate")
+  const command = withMapFolders(program.command("ablate"))
     .description("train the variants of the paper's tables, several seeds each, and write the tables")
-    .option("--data <folder>", "dataset with training, query and gallery pictures")
+    .option("--data <dataset>", `training, query and gallery images: ${DATASET_HELP}`)
     .option("--tables <ids>", "which of 1, 2, 3 (Tables 1 to 3) and 9 (Fig. 9); by default all")
     .option("--variants <names>", "only these rows, such as baseline,mt-only,mpn")
     .option("--list", "name the variants with their settings, and do nothing else")
     .option("--seeds <n>", "runs of each variant; their seeds count up from the configuration's", wholeNumber(1), 3)
     .option("--out <folder>", "folder of runs and tables; what is finished there is not done again", "runs/ablation")
-    .option("--preset <name>", "paper (ResNet-50 at 384x128) or small (for CPUs)")
+    .option("--preset <name>", "paper (ResNet-50 at 384x128), small (for CPUs) or official (as the published code)")
     .option("--config <file>", "YAML file of settings, over the preset")
     .option(...PERTURB_OPTION)
     .option("--set <key=value>", "one setting of all runs, over all others; repeatable", collect, [])
@@ -75,10 +75,15 @@ export function register(program: Command): void {
         const { loadConfig } = await import("../training/config.js");
         const { openDevice } = await import("./common.js");
         const { ablationRun } = await import("./ablate-run.js");
-        const set = [...perturbSettings(options), ...options.set];
+        const set = [...mapSettings(options), ...perturbSettings(options), ...options.set];
         const configOf = (variant: string) => loadConfig({ preset, file, variant, set });
         const configs = new Map(asked.map((name) => [name, { ...configOf(name), evaluateEvery: 0 }]));
-        const dataset = await openDataset(shell, data, ["train", "query", "gallery"]);
+        const { layout, trainVal, distractors } = options;
+        const dataset = await openDataset(shell, data, ["train", "query", "gallery"], {
+          layout,
+          trainVal,
+          distractors,
+        });
         const device = await openDevice(shell);
         try {
           return await ablationRun(shell, { device, dataset, configs, tables, seeds, folder: out, init });
@@ -87,6 +92,7 @@ export function register(program: Command): void {
         }
       }),
     );
+  addDatasetOptions(command, ["train", "gallery"]);
 }
 
 type Variants = typeof import("../training/variants.js");

@@ -7,7 +7,7 @@ import type { Mode, ModelFigures } from "./bench/model.js";
 import type { Peak } from "./bench/peak.js";
 import { registerRerank } from "./bench/rerank.js";
 import { markdownTable, mebibytes, milliseconds, percent, table } from "./bench/timing.js";
-import { run, type Shell, wholeNumber } from "./shell.js";
+import { heightByWidth, run, type Shell, wholeNumber } from "./shell.js";
 
 /** The models, MPN without channel attention among them. */
 const MODELS = ["mpn", "mpn0", "ide", "pcb", "mgn", "pyramid", "dsa"] as const;
@@ -305,12 +305,6 @@ function warnOfSoftware(shell: Shell, adapter: string, software: boolean): void 
 
 /** Enough for a median; a training step of ResNet-50 takes some ten seconds in software. */
 const defaultRuns = (software: boolean) => (software ? 3 : 20);
-
-function heightByWidth(text: string): [number, number] {
-  const [, height, width] = /^([1-9]\d*)x([1-9]\d*)$/.exec(text) ?? [];
-  if (width === undefined) throw new InvalidArgumentError("Expected height x width, such as 384x128.");
-  return [Number(height), Number(width)];
-}
 
 const commaSeparated = (text: string) => text.split(",").map((name) => name.trim());
 

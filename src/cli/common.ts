@@ -17,7 +17,7 @@ import { detectorErrorsOf, modelConfigOf } from "../training/config.js";
 import type { Shell } from "./shell.js";
 
 /** The network that ships: trained on synthetic people (weights/README.md). */
-export const SHIPPED_WEIGHTS = fileURLToPath(new URL("../../weights/small.safetensors", import.meta.url));
+const SHIPPED_WEIGHTS = fileURLToPath(new URL("../../weights/small.safetensors", import.meta.url));
 
 export async function openDevice(shell: Shell): Promise<Device> {
   const device = await Device.open();

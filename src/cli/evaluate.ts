@@ -1,11 +1,12 @@
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 import type { OnUnreadable } from "../data/loader.js";
+import { UserError } from "../errors.js";
 import type { DatasetEvaluation, RankOptions } from "../retrieval/evaluate.js";
 import type { Pooling } from "../retrieval/multi-query.js";
 import type { RerankParameters } from "../retrieval/rerank.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
 import { PERTURB_OPTION, perturbAmount } from "./perturb-option.js";
-import { run, type Shell, wholeNumber } from "./shell.js";
+import { numberFrom, run, type Shell, wholeNumber } from "./shell.js";
 
 interface EvaluateOptions extends DatasetOptions {
   multiQuery?: keyof typeof POOLINGS_OF;
@@ -21,13 +22,6 @@ interface EvaluateOptions extends DatasetOptions {
 }
 
 const POOLINGS_OF = { avg: ["average"], max: ["max"], both: ["average", "max"] } as const;
-
-function share(text: string): number {
-  const value = Number(text);
-  if (text.trim() === "" || !(value >= 0 && value <= 1))
-    throw new InvalidArgumentError("Expected a number from 0 to 1.");
-  return value;
-}
 
 /** `mpn evaluate`: CMC and mAP of a network on one dataset or several. */
 export function register(program: Command): void {
@@ -49,9 +43,17 @@ export function register(program: Command): void {
     .option("--rerank", "also re-rank by k-reciprocal neighbours; both results are printed")
     .option("--rerank-k1 <n>", "length of the lists in which neighbours must be reciprocal (20)", wholeNumber(1))
     .option("--rerank-k2 <n>", "neighbours whose vectors are averaged (6)", wholeNumber(1))
-    .option("--rerank-lambda <share>", "weight of the original distance, 0 to 1 (0.3)", share)
+    .option("--rerank-lambda <share>", "weight of the original distance, 0 to 1 (0.3)", numberFrom(0, 1))
     .action(
       run(async (shell, folders: string[], options: EvaluateOptions) => {
+        if (options.report !== undefined && folders.length > 1) {
+          throw new UserError(
+            `--report is a page of one dataset, and ${folders.length} are named; evaluate them in turn.`,
+            {
+              exitCode: 2,
+            },
+          );
+        }
         const { layout, distractors } = options;
         const multiQuery = options.multiQuery !== undefined;
         const datasets: Dataset[] = [];

@@ -1,15 +1,17 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { UserError } from "../errors.js";
+import { DATASET_HELP, type DatasetOptions, layoutOption } from "./dataset-options.js";
 import { collect, run } from "./shell.js";
 
-interface ExplainOptions {
+interface ExplainOptions extends Pick<DatasetOptions, "layout"> {
   weights: readonly string[];
   label: readonly string[];
   class: ClassChoice;
+  data?: string;
   out: string;
 }
 
-/** A person, each classifier's own prediction, or the person that the picture's name tells. */
+/** A person, each classifier's own prediction, or the person whom the picture shows by its dataset or its name. */
 export type ClassChoice = number | "predicted" | "true";
 
 /** `mpn explain`: where the classifiers of networks look. */
@@ -25,10 +27,12 @@ export function register(program: Command): void {
     .option(
       "--class <which>",
       "whose evidence is shown: predicted, by each classifier for itself, as in the paper; true, the person of the " +
-        "picture's name if the network knows them; or the number of a person of the training set",
+        "picture (by --data or else by its name) if the network knows them; or the number of a person of the training set",
       classChoice,
       "predicted",
     )
+    .option("--data <dataset>", `who the images show, where their names do not tell: ${DATASET_HELP}`)
+    .addOption(layoutOption())
     .option("--out <folder>", "folder for explain.html and a PNG for each picture", "explain")
     .action(
       run(async (shell, places: string[], options: ExplainOptions) => {

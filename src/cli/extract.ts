@@ -1,6 +1,7 @@
 import { basename, relative } from "node:path";
 import type { Command } from "commander";
 import { UserError } from "../errors.js";
+import { rowLengths } from "../retrieval/similarity.js";
 import { findImages } from "./find-images.js";
 import { run } from "./shell.js";
 
@@ -45,7 +46,10 @@ export function register(program: Command): void {
           await network.close();
           if (indices.length === 0)
             throw new UserError(`None of the ${samples.length} images could be read; nothing was written.`);
-          if (options.normalize) normalize(features, dim);
+          if (options.normalize) {
+            const lengths = rowLengths(features, dim, "extracted");
+            for (let i = 0; i < features.length; i++) features[i] /= lengths[Math.floor(i / dim)];
+          }
           const names = Array.from(indices, (i) => relative(process.cwd(), samples[i].path));
           await writeSafetensors(
             options.out,
@@ -74,12 +78,4 @@ export function register(program: Command): void {
         }
       }),
     );
-}
-
-function normalize(features: Float32Array, dim: number): void {
-  for (let at = 0; at < features.length; at += dim) {
-    const row = features.subarray(at, at + dim);
-    const length = Math.max(Math.sqrt(row.reduce((sum, v) => sum + v * v, 0)), 1e-12);
-    for (let i = 0; i < dim; i++) row[i] /= length;
-  }
 }

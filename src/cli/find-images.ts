@@ -1,8 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
-import { extname, join } from "node:path";
+import { join } from "node:path";
+import { IMAGE_EXTENSIONS, isImage } from "../data/datasets/files.js";
 import { UserError } from "../errors.js";
-
-const IMAGE_EXTENSIONS = [".jpg", ".jpeg", ".png", ".webp"];
 
 /**
  * The image files that a command's arguments name: files as they are, and what folders and their folders hold, sorted.
@@ -19,7 +18,7 @@ export async function findImages(places: readonly string[]): Promise<string[]> {
       continue;
     }
     const files = (await readdir(place, { recursive: true })).sort();
-    const images = files.filter((file) => IMAGE_EXTENSIONS.includes(extname(file).toLowerCase()));
+    const images = files.filter(isImage);
     if (images.length === 0)
       throw new UserError(`${place} holds no image: looked for ${IMAGE_EXTENSIONS.join(", ")} in it and its folders.`);
     found.push(...images.map((file) => join(place, file)));

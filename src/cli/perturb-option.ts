@@ -1,5 +1,5 @@
 /** `--perturb [amount]`, which several commands have. */
-import { InvalidArgumentError } from "commander";
+import { numberFrom } from "./shell.js";
 
 const HEAVY = 1;
 
@@ -7,15 +7,8 @@ const HEAVY = 1;
 export const PERTURB_OPTION = [
   "--perturb [amount]",
   "add detector errors to every picture and its maps: boxes moved by up to 20% of the height and 15% of the width, scaled by up to 1.3 (times amount, 1 unless given)",
-  amount,
+  numberFrom(0, 2),
 ] as const;
-
-function amount(text: string): number {
-  const value = Number(text);
-  if (text.trim() === "" || !(value >= 0 && value <= 2))
-    throw new InvalidArgumentError("Expected a number from 0 to 2.");
-  return value;
-}
 
 /** What commander leaves: true for the option alone. */
 export const perturbAmount = (value: number | true | undefined) => (value === true ? HEAVY : value);

@@ -13,7 +13,7 @@ import { rankedList } from "../retrieval/ranked-list.js";
 import type { TrainConfig } from "../training/config.js";
 import type { MetricsRow } from "../training/metrics-log.js";
 
-export const REPORT_FILE = "report.html";
+const REPORT_FILE = "report.html";
 
 /**
  * Ranked lists of `count` queries spread evenly over the query set.

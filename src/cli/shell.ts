@@ -108,6 +108,23 @@ export function wholeNumber(least = 0): (text: string) => number {
   };
 }
 
+/** Parses an option's value: a number within bounds. */
+export function numberFrom(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === "" || !(value >= least && value <= most))
+      throw new InvalidArgumentError(`Expected a number from ${least} to ${most}.`);
+    return value;
+  };
+}
+
+/** Parses an option's value: the size of pictures. */
+export function heightByWidth(text: string): [number, number] {
+  const [, height, width] = /^([1-9]\d*)x([1-9]\d*)$/.exec(text) ?? [];
+  if (width === undefined) throw new InvalidArgumentError("Expected height x width, such as 384x128.");
+  return [Number(height), Number(width)];
+}
+
 /** Collects an option that may be given several times: `.option("--set <key=value>", "...", collect, [])`. */
 export function collect(value: string, before: readonly string[]): string[] {
   return [...before, value];

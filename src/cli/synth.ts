@@ -1,7 +1,7 @@
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 import type { SynthOptions } from "../data/synth/dataset.js";
 import { formatSeconds } from "./progress.js";
-import { cpuOnly, run, wholeNumber } from "./shell.js";
+import { cpuOnly, heightByWidth, numberFrom, run, wholeNumber } from "./shell.js";
 
 /** `mpn synth`: writes a dataset of synthetic people in the layout of Market-1501, with the maps that priors need. */
 export function register(program: Command): void {
@@ -15,7 +15,11 @@ export function register(program: Command): void {
     .option("--cameras <n>", "cameras", wholeNumber(1))
     .option("--images-per-camera <n>", "pictures of each person by each camera", wholeNumber(1))
     .option("--size <HxW>", "height and width of the pictures in pixels, such as 128x64", heightByWidth)
-    .option("--detector-error <x>", "how far the boxes are off: 0 exact, 1 as a real detector's, 2 heavy", decimal)
+    .option(
+      "--detector-error <x>",
+      "how far the boxes are off: 0 exact, 1 as a real detector's, 2 heavy",
+      numberFrom(0, 5),
+    )
     .option("--distractors <n>", "gallery pictures of people whom no query shows (id 0000)", wholeNumber())
     .option("--junk <n>", "gallery pictures of badly cut boxes (id -1)", wholeNumber())
     .option("--quality <n>", "JPEG quality of the best camera", wholeNumber(1))
@@ -35,16 +39,4 @@ export function register(program: Command): void {
       }),
     );
   cpuOnly(command);
-}
-
-function heightByWidth(text: string): [number, number] {
-  const [, height, width] = /^(\d+)x(\d+)$/.exec(text) ?? [];
-  if (width === undefined) throw new InvalidArgumentError("Expected height x width, such as 128x64.");
-  return [Number(height), Number(width)];
-}
-
-function decimal(text: string): number {
-  const value = Number(text);
-  if (text.trim() === "" || Number.isNaN(value)) throw new InvalidArgumentError("Expected a number.");
-  return value;
 }

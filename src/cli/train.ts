@@ -31,7 +31,7 @@ export function register(program: Command): void {
       "--model <name>",
       "mpn, ide (which MPN starts from), pcb, mgn or pyramid; as --set model=<name> (default: mpn)",
     )
-    .option("--preset <name>", "paper (ResNet-50 at 384x128) or small (for CPUs)")
+    .option("--preset <name>", "paper (ResNet-50 at 384x128), small (for CPUs) or official (as the published code)")
     .option("--config <file>", "YAML file of settings, over the preset")
     .option("--set <key=value>", "one setting, over all others; repeatable", collect, [])
     .option("--variant <name>", "a variant of the paper's tables, such as mt-only; mpn ablate --list names them")

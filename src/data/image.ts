@@ -30,7 +30,7 @@ export interface DecodeOptions {
   perturb?: DetectorErrors;
 }
 
-export const DEFAULT_MAX_PIXELS = 2048 * 2048;
+const DEFAULT_MAX_PIXELS = 2048 * 2048;
 
 const FORMATS = new Set(["jpeg", "png", "webp"]);
 
@@ -57,7 +57,7 @@ export async function decodeImage(path: string, options: DecodeOptions = {}): Pr
  * @param path how errors call the image, and whose name decides its detector error
  * @throws ImageError
  */
-export async function decodeImageBytes(
+async function decodeImageBytes(
   bytes: Uint8Array,
   path: string,
   { maxPixels = DEFAULT_MAX_PIXELS, perturb }: DecodeOptions = {},

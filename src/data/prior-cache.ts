@@ -2,10 +2,10 @@
 import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { access, mkdir, stat } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join, parse, relative } from "node:path";
 import { UserError } from "../errors.js";
 import { readSafetensors, type StoredTensor, writeSafetensors } from "../formats/safetensors.js";
+import { cacheKey, userCacheFolder } from "./cache-folder.js";
 import type { Dataset } from "./dataset.js";
 import type { DetectorErrors } from "./perturb.js";
 import type { Grid, LabelSet, Prior } from "./prior.js";
@@ -124,11 +124,10 @@ async function digestOf({ root, train }: Dataset, settings: PriorSettings, maps:
 /** Where the cache may lie, best place first: in the dataset, or in the user's cache folder. */
 function cacheFiles({ root, name }: Dataset, settings: PriorSettings, options: BuildOptions): string[] {
   const { rows, cols, labels, perturb } = settings;
-  const folder = options.cacheFolder ?? join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "mpn-webgpu");
+  const folder = options.cacheFolder ?? userCacheFolder();
   const errors = perturb ? `-perturbed-${perturb.amount}-${perturb.seed}` : "";
   const file = `prior-${labels}-${rows}x${cols}${errors}.safetensors`;
-  const key = createHash("sha256").update(root).digest("hex").slice(0, 12);
-  return [join(root, file), join(folder, `${name}-${key}-${file}`)];
+  return [join(root, file), join(folder, `${name}-${cacheKey(root)}-${file}`)];
 }
 
 /** The cached priors; null where there is no such file, or a damaged one, or one made of something else. */

@@ -47,7 +47,7 @@ class TensorReference {
 }
 
 /** Whether a file begins as torch.save begins one: "PK" of a zip archive, or a pickle of protocol 2 or later. */
-export function looksLikeTorch(start: Uint8Array): boolean {
+function looksLikeTorch(start: Uint8Array): boolean {
   return (start[0] === 0x50 && start[1] === 0x4b) || (start[0] === 0x80 && start[1] >= 2 && start[1] <= 5);
 }
 

@@ -12,7 +12,7 @@ export async function writeAside(path: string, data: Uint8Array | Iterable<Uint8
     await writeFile(temporary, data, { flush: true });
     await rename(temporary, path);
   } catch (cause) {
-    await rm(temporary, { force: true });
+    await rm(temporary, { force: true }).catch(() => {});
     throw new UserError(`Cannot write ${path}: ${(cause as Error).message}`, { cause });
   }
 }

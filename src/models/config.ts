@@ -80,7 +80,7 @@ export function fieldsOf(model: unknown): readonly string[] {
 }
 
 /** Defaults of a network that differ from MPN's. */
-export function modelDefaults(model: unknown): Partial<ModelSettings> {
+function modelDefaults(model: unknown): Partial<ModelSettings> {
   return isPeer(model) ? PEERS[model].defaults : {};
 }
 

@@ -30,7 +30,7 @@ export async function renderAblationPage(data: AblationData, summary: AblationSu
   return renderPage(
     data,
     [
-      html`<p class="muted">${runsText(data)}</p><p class="muted">${EXPLANATION}</p>`,
+      html`${[runsText(data), ...(data.notes ?? []), EXPLANATION].map((text) => html`<p class="muted">${text}</p>`)}`,
       ...summary.tables.map(({ title, rows }, i) => {
         const { note, curves = [] } = data.tables[i];
         return section(

@@ -22,6 +22,8 @@ export type Measure = keyof typeof MEASURES;
 
 export interface AblationData extends Pick<ReportData, "title" | "subtitle" | "adapter" | "configuration"> {
   readonly dataset: string;
+  /** What the reader of the results must know of the data, such as what could not be left out. */
+  readonly notes?: readonly string[];
   readonly seeds: readonly number[];
   /** Runs that were asked for, done or not. */
   readonly planned: number;
@@ -199,7 +201,12 @@ export function ablationMarkdown(data: AblationData, summary: AblationSummary): 
   const line = (cells: readonly string[]) => `| ${cells.map(cell).join(" | ")} |`;
   const grid = ({ head, rows }: Grid) =>
     [line(head), `|${head.map((_, i) => (i === 0 ? " --- |" : " ---: |")).join("")}`, ...rows.map(line)].join("\n");
-  const parts = [`# ${data.title}`, runsText(data), `Adapter: ${data.adapter.name}. ${EXPLANATION}`];
+  const parts = [
+    `# ${data.title}`,
+    runsText(data),
+    ...(data.notes ?? []),
+    `Adapter: ${data.adapter.name}. ${EXPLANATION}`,
+  ];
   for (const [i, { title, rows }] of summary.tables.entries()) {
     parts.push(`## ${title}`, grid(tableGrid(data, i, rows)));
     const { note } = data.tables[i];

@@ -1,5 +1,5 @@
 /** The frame of every page: one HTML file that holds its pictures, its charts and the code that draws them, and fetches nothing. */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../errors.js";
@@ -10,15 +10,18 @@ import { script } from "./script.js";
 import { style } from "./style.js";
 
 /**
- * Writes a page; folders are made as needed.
+ * Writes a page, aside and renamed; folders are made as needed.
  *
- * @throws UserError when the file cannot be written
+ * @throws UserError when the file cannot be written; one that was there stays as it was
  */
 export async function writePage(path: string, page: string): Promise<void> {
+  const temporary = `${path}.tmp-${process.pid}`;
   try {
     await mkdir(dirname(path), { recursive: true });
-    await writeFile(path, page);
+    await writeFile(temporary, page);
+    await rename(temporary, path);
   } catch (cause) {
+    await rm(temporary, { force: true }).catch(() => {});
     throw new UserError(
       `Cannot write the report ${path}: ${(cause as Error).message}. Free some space or choose another folder.`,
       { cause },

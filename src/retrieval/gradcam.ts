@@ -20,6 +20,7 @@ import {
   IMAGE_TABLE_COLUMNS,
   max,
   mul,
+  type PrepareImagesOptions,
   prepareImages,
   relu,
   reshape,
@@ -55,12 +56,21 @@ export class GradCam {
     return this.classifiers.map(({ name }) => name);
   }
 
-  /** @param store declared and loaded, or declared here and loaded before the first picture */
-  static async create(device: Device, store: ParameterStore, config: ModelConfig, batch: number): Promise<GradCam> {
+  /**
+   * @param store declared and loaded, or declared here and loaded before the first picture
+   * @param interpolation how pictures are resized, as the extractor does it. Default: bilinear
+   */
+  static async create(
+    device: Device,
+    store: ParameterStore,
+    config: ModelConfig,
+    batch: number,
+    interpolation?: PrepareImagesOptions["interpolation"],
+  ): Promise<GradCam> {
     const [height, width] = config.imageSize;
     const bytes = input("bytes", [Math.ceil((batch * maxPicturePixels(config.imageSize) * 3) / 4)], "u32");
     const table = input("table", [batch, IMAGE_TABLE_COLUMNS], "i32");
-    const images = prepareImages(bytes, table, height, width);
+    const images = prepareImages(bytes, table, height, width, { interpolation });
     const classifiers = modelOf(config).classifiers(new Build(store, false), config, images);
     const chosen: Choice = {
       predicted: input("predicted", [batch]),

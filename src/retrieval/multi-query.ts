@@ -14,9 +14,9 @@ import type { Device } from "../gpu/device.js";
 import { type DatasetEvaluation, type RankOptions, rankFeatures } from "./evaluate.js";
 import type { Extractor } from "./extractor.js";
 import type { RankingResult } from "./metrics.js";
+import { rowLengths } from "./similarity.js";
 
-export const POOLINGS = ["average", "max"] as const;
-export type Pooling = (typeof POOLINGS)[number];
+export type Pooling = "average" | "max";
 
 export interface MultiQueryEvaluation {
   /** One for each pooling asked for. */
@@ -80,6 +80,7 @@ const shotOf = ({ pid, camid }: Sample) => `${pid} ${camid}`;
  * @param features [images, dim]: those of the multi-query images
  * @param members rows of `features` that belong to each query; where there are none, the query keeps its own vector
  * @returns [queries, dim], not of unit length
+ * @throws UserError when a feature is not finite
  */
 export function pooledFeatures(
   own: Float32Array,
@@ -89,16 +90,14 @@ export function pooledFeatures(
   pooling: Pooling,
 ): Float32Array {
   const pooled = Float32Array.from(own);
+  const lengths = rowLengths(features, dim, "multi-query");
   members.forEach((rows, query) => {
     if (rows.length === 0) return;
     const result = new Float64Array(dim).fill(pooling === "max" ? Number.NEGATIVE_INFINITY : 0);
     for (const row of rows) {
-      const vector = features.subarray(row * dim, (row + 1) * dim);
-      // A row of zeros stays zero.
-      const length = Math.max(Math.sqrt(vector.reduce((square, value) => square + value * value, 0)), 1e-12);
       for (let d = 0; d < dim; d++) {
-        result[d] =
-          pooling === "max" ? Math.max(result[d], vector[d] / length) : result[d] + vector[d] / length / rows.length;
+        const value = features[row * dim + d] / lengths[row];
+        result[d] = pooling === "max" ? Math.max(result[d], value) : result[d] + value / rows.length;
       }
     }
     pooled.set(result, query * dim);

@@ -93,7 +93,7 @@ export async function rerankedSimilarity(
   };
 }
 
-export function checkParameters({ k1, k2, lambda }: RerankParameters): void {
+function checkParameters({ k1, k2, lambda }: RerankParameters): void {
   const refuse = (what: string) => {
     throw new UserError(`Re-ranking: ${what}.`, { exitCode: 2 });
   };

@@ -28,7 +28,7 @@ import { MetricsLog } from "./metrics-log.js";
 import { partLabels, trainingStep } from "./step.js";
 
 export const CHECKPOINT_FILE = "checkpoint.safetensors";
-export const METRICS_FILE = "metrics.jsonl";
+const METRICS_FILE = "metrics.jsonl";
 
 /** Steps whose losses may still be on their way: enough that the GPU never waits, few enough to notice trouble soon. */
 const IN_FLIGHT = 2;

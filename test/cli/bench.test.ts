@@ -126,6 +126,7 @@ test("bench table8 measures every model of the table beside the paper's figures"
     assert.ok(row.test.minMs <= row.testMsPerImage && row.testMsPerImage <= row.test.maxMs);
     assert.ok(row.testGpuBytes > 4 * row.paramsWithStatistics);
     assert.is(row.toPcb.test, row.testMsPerImage / rows[0].testMsPerImage);
+    assert.is(row.toPcb.testGpuBytes, row.testGpuBytes / rows[0].testGpuBytes);
     if (row.model === "dsa") {
       assert.equal([row.trainMsPerImage, row.train, row.trainGpuBytes, row.toPcb.train], [null, null, null, null]);
       assert.match(row.untrained, "unpublished");

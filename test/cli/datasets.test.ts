@@ -1,5 +1,5 @@
 /** Datasets of several layouts in the commands: multi-query, other datasets after training, what is said of them. */
-import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -100,6 +100,11 @@ test("a tree of people without cameras: the evaluation says what it cannot leave
   const { stdout } = await mpn(["evaluate", people, ...weights, "--report", report]);
   assert.match(stdout, /camera of 2 of 2 queries is not known/);
   assert.match(readFileSync(report, "utf8"), "camera of 2 of 2 queries is not known");
+  const page = join(folder, "both.html");
+  const refused = await mpn(["evaluate", people, first, ...weights, "--report", page]);
+  assert.is(refused.code, 2);
+  assert.match(refused.stderr, "--report is a page of one dataset, and 2 are named");
+  assert.not.ok(existsSync(page));
   const both = await json("evaluate", people, `market1501:${first}`, ...weights);
   assert.equal(
     both.datasets.map(({ layout, sameCameraExcluded }: Record<string, unknown>) => [layout, sameCameraExcluded]),
@@ -114,6 +119,30 @@ test("a tree of people without cameras: the evaluation says what it cannot leave
 test("prior reads any layout too", async () => {
   const { images } = await json("prior", `market:${first}`, "--preset", "small");
   assert.is(images, 12);
+});
+
+test("explain takes the people from a dataset whose names do not tell them", async () => {
+  const [person, name] = ["p0002", "1_000000_00.jpg"];
+  const train = readdirSync(join(first, "bounding_box_train")).find((image) => image.startsWith("0002_c1"))!;
+  const tree = join(folder, "trained");
+  for (const pid of ["p0001", person, "p0003"]) cpSync(join(first, "bounding_box_train", train), join(tree, pid, name));
+  const args = ["explain", join(tree, person), ...weights, "--class", "true", "--out", join(folder, "explained")];
+  const { images } = await json(...args, "--data", `folders:${tree}`);
+  const shown = images[0].models[0].classifiers.map(({ person }: { person: number }) => person);
+  assert.ok(shown.length > 0 && shown.every((pid: number) => pid === 2));
+  const { stderr } = await json(...args, "--data", second);
+  assert.match(stderr, "none of the images is listed in");
+});
+
+test("ablate reads any layout too, and its tables say what the evaluation cannot leave out", async () => {
+  for (const image of readdirSync(join(first, "bounding_box_train")))
+    cpSync(join(first, "bounding_box_train", image), join(people, "train", `p${image.slice(0, 4)}`, image.slice(6)));
+  const args = ["ablate", "--data", people, "--layout", "folders", "--tables", "1", "--variants", "mt-only"];
+  const few = ["--seeds", "1", ...tinyArguments, "--set", "epochs=1", "--out", join(folder, "ablation")];
+  const { finished, notes } = await json(...args, ...few);
+  assert.is(finished, 1);
+  assert.match(notes.join(), "camera of 2 of 2 queries is not known");
+  assert.match(readFileSync(join(folder, "ablation", "ablation.md"), "utf8"), "camera of 2 of 2 queries is not known");
 });
 
 test.run();

@@ -9,9 +9,6 @@ import { MODEL_BOUNDS, verifyModel } from "#src/training/verify-model.js";
 
 const folder = join(import.meta.dirname, "../fixtures");
 
-/** RGA-S (MPN*) is not there yet. */
-const UNSUPPORTED = ["mpn-star.safetensors"];
-
 // Fixtures decide whether a kernel is right, so they run with the driver's index clamps.
 const device = await Device.open({ robust: true });
 
@@ -33,7 +30,7 @@ function boundOf(kind: string, group: string): number {
   return kind === "prior" || group === "counts" ? 0 : 1e-5;
 }
 
-const files = readdirSync(folder).filter((name) => name.endsWith(".safetensors") && !UNSUPPORTED.includes(name));
+const files = readdirSync(folder).filter((name) => name.endsWith(".safetensors"));
 
 for (const name of files) {
   test(name, async () => {

@@ -62,6 +62,7 @@ const data: AblationData = {
   adapter: { name: "Some GPU", software: false },
   configuration: { lr: 0.01, imageSize: [96, 32] },
   dataset: "people: 3 training",
+  notes: ["train: with <val>"],
   seeds: [0, 1, 2],
   planned: 12,
   runs: [
@@ -116,10 +117,12 @@ test("Markdown and page show the same cells, escaped", async () => {
   assert.match(markdown, /\| none \| not yet \|/);
   assert.match(markdown, "9 of 12 runs done, 1 of them failed, 10 steps each; seeds 0, 1, 2.");
   assert.match(markdown, "A note.");
+  assert.match(markdown, "train: with <val>");
   const page = await renderAblationPage(data, summary);
   for (const text of [
     "-10.0 [-10.5, -9.5]",
     "&lt;people&gt;",
+    "train: with &lt;val&gt;",
     "1 failed",
     "within the spread",
     "not finite | &lt;b&gt;",

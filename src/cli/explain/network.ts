@@ -1,6 +1,5 @@
 /** A network with its classifiers over a list of pictures. */
 import type { Sample } from "../../data/dataset.js";
-import { marketName } from "../../data/datasets/names.js";
 import { DecodePool } from "../../data/decode-pool.js";
 import { maxPicturePixels } from "../../data/image-batch.js";
 import { imageBatches, type OnUnreadable } from "../../data/loader.js";
@@ -60,9 +59,8 @@ export async function explainedBy(
 ): Promise<ExplainedNetwork> {
   const { path, pids } = checkpoint;
   const config = modelConfigOf(checkpoint.config, pids.length);
-  const classOf = ({ name }: Sample): number | null => {
-    const pid = choice === "true" ? (marketName(name)?.pid ?? null) : choice;
-    const label = typeof pid === "number" ? pids.indexOf(pid) : -1;
+  const classOf = ({ pid }: Sample): number | null => {
+    const label = choice === "predicted" ? -1 : pids.indexOf(choice === "true" ? pid : choice);
     return label < 0 ? null : label;
   };
   const store = new ParameterStore();
@@ -70,7 +68,7 @@ export async function explainedBy(
   store.allocate(device, 0);
   restore(device, store, checkpoint);
   const batch = Math.min(extractionBatch(config, device.profile, false), LARGEST_BATCH, samples.length);
-  const cam = await GradCam.create(device, store, config, batch);
+  const cam = await GradCam.create(device, store, config, batch, checkpoint.config.testInterpolation);
   const pool = new DecodePool({ maxPixels: maxPicturePixels(config.imageSize) });
   const pictures = new Map<Sample, readonly Attention[]>();
   try {

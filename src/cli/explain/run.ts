@@ -2,7 +2,9 @@
 import { existsSync } from "node:fs";
 import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { basename, dirname, extname, join, resolve } from "node:path";
-import type { Sample } from "../../data/dataset.js";
+import type { Layout, Sample } from "../../data/dataset.js";
+import { cuhk03Name, marketName } from "../../data/datasets/names.js";
+import { JUNK_PID, SUBSETS } from "../../data/datasets/types.js";
 import { decodeImage } from "../../data/image.js";
 import { UserError } from "../../errors.js";
 import { modelOf } from "../../models/index.js";
@@ -10,12 +12,13 @@ import { type AttentionFigure, attentionPicture } from "../../report/attention.j
 import { renderAttentionPage } from "../../report/attention-page.js";
 import { writePage } from "../../report/page.js";
 import { countUnreadable, openDevice } from "../common.js";
+import { openDataset } from "../dataset-options.js";
 import type { ClassChoice } from "../explain.js";
 import { findImages } from "../find-images.js";
 import type { Shell } from "../shell.js";
 import { type ExplainedNetwork, explainedBy, openNetwork } from "./network.js";
 
-export const EXPLAIN_PAGE = "explain.html";
+const EXPLAIN_PAGE = "explain.html";
 
 /** Pictures that the page shows, so that a browser can still open it; all have a PNG. */
 const PAGE_PICTURES = 100;
@@ -27,6 +30,9 @@ export interface ExplainRun {
   readonly weights: readonly string[];
   readonly label: readonly string[];
   readonly class: ClassChoice;
+  /** The dataset that says who the pictures show. */
+  readonly data?: string;
+  readonly layout?: Layout;
   readonly out: string;
 }
 
@@ -34,7 +40,7 @@ export async function explain(shell: Shell, places: readonly string[], options: 
   const paths = await findImages(places);
   await checkFolder(options.out, paths);
   const unreadable = countUnreadable(shell);
-  let samples: readonly Sample[] = paths.map((path) => ({ path, name: basename(path), pid: 0, camid: 0 }));
+  let samples = await samplesOf(shell, paths, options);
   const networks: ExplainedNetwork[] = [];
   const device = await openDevice(shell);
   try {
@@ -59,7 +65,7 @@ export async function explain(shell: Shell, places: readonly string[], options: 
 
   const shown = {
     predicted: "Each map is of the person that its classifier takes the picture for.",
-    true: "Maps are of the person whom the picture's name tells; of the one predicted, where the network does not know them.",
+    true: "Maps are of the person whom the picture shows; of the one predicted, where the network does not know them.",
   }[options.class as string];
   await mkdir(options.out, { recursive: true });
   const page = join(options.out, EXPLAIN_PAGE);
@@ -121,6 +127,28 @@ export async function explain(shell: Shell, places: readonly string[], options: 
       })),
     })),
   };
+}
+
+/** The pictures with the people whom they show, by the dataset or else by their names; junk where neither tells. */
+async function samplesOf(
+  shell: Shell,
+  paths: readonly string[],
+  { data, layout }: ExplainRun,
+): Promise<readonly Sample[]> {
+  const people = new Map<string, number>();
+  if (data !== undefined) {
+    const dataset = await openDataset(shell, data, [], { layout });
+    for (const subset of SUBSETS) for (const { path, pid } of dataset[subset]) people.set(resolve(path), pid);
+    if (!paths.some((path) => people.has(resolve(path))))
+      shell.warn(
+        `none of the images is listed in ${dataset.name} (${dataset.root}); their names must tell who they show`,
+      );
+  }
+  return paths.map((path) => {
+    const name = basename(path);
+    const pid = people.get(resolve(path)) ?? marketName(name)?.pid ?? cuhk03Name(name)?.pid ?? JUNK_PID;
+    return { path, name, pid, camid: 0 };
+  });
 }
 
 async function figureOf(sample: Sample, networks: readonly ExplainedNetwork[]): Promise<AttentionFigure> {

@@ -6,13 +6,12 @@
  * The images are unpacked once, as PNG and under the names that torchreid gives them, so that everything that reads
  * images by their path can: reports, maps, other tools.
  */
-import { createHash } from "node:crypto";
 import { access, constants, mkdir, rename, rm } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import type { Dataset as H5Dataset, File as H5File, Reference } from "h5wasm/node";
 import sharp from "sharp";
 import { UserError } from "../../errors.js";
+import { cacheKey, userCacheFolder } from "../cache-folder.js";
 import { listFolder } from "./files.js";
 import type { LoadOptions } from "./types.js";
 
@@ -31,9 +30,8 @@ export async function cuhk03Images(
   { cacheFolder, onProgress }: LoadOptions,
 ): Promise<string> {
   const name = `images_${kind}`;
-  const cache = cacheFolder ?? join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "mpn-webgpu");
-  const key = createHash("sha256").update(root).digest("hex").slice(0, 12);
-  const places = [join(root, name), join(cache, `cuhk03-${key}`, name)];
+  const cache = cacheFolder ?? userCacheFolder();
+  const places = [join(root, name), join(cache, `cuhk03-${cacheKey(root)}`, name)];
   for (const place of places) if (await listFolder(place)) return place;
   if (mat === null) throw new UserError(`Neither a folder ${places[0]} nor a cuhk-03.mat to unpack it from is there.`);
   const writable = await access(root, constants.W_OK).then(

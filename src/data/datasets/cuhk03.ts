@@ -17,8 +17,8 @@ import { findMarket, readMarket, SUBSET_FOLDERS } from "./market.js";
 import { cuhk03Name, type NameFields } from "./names.js";
 import { type Dataset, datasetOf, type Layout, type ReadRequest, SUBSETS, type Subset } from "./types.js";
 
-export const KINDS = ["detected", "labeled"] as const;
-export type Kind = (typeof KINDS)[number];
+const KINDS = ["detected", "labeled"] as const;
+type Kind = (typeof KINDS)[number];
 
 const MAT = "cuhk-03.mat";
 const MAT_FOLDERS = [".", "cuhk03_release"];
