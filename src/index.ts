@@ -25,6 +25,8 @@ export { type SynthOptions, type SynthSummary, writeSyntheticDataset } from "./d
 // The device and what holds a model's weights, which nearly everything here takes.
 export { Device, type DeviceProfile, type OpenOptions, ParameterStore, UserError } from "./engine.js";
 // Reports and files
+export { type OnnxOptions, onnxModel } from "./export/onnx.js";
+export { type OnnxModel, writeOnnx } from "./formats/onnx.js";
 export { readSafetensors, type SafetensorsFile, type StoredTensor, writeSafetensors } from "./formats/safetensors.js";
 export { readTorch } from "./formats/torch.js";
 export { writeTorch } from "./formats/torch-write.js";

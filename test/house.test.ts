@@ -10,7 +10,7 @@ const root = dirname(import.meta.dirname);
 const core = ["errors", "generated", "random"];
 const engine = [...core, "gpu", "graph", "ops", "nn"];
 const domain = [...engine, "formats", "models", "data"];
-const application = [...domain, "training", "retrieval", "report"];
+const application = [...domain, "export", "training", "retrieval", "report"];
 const allowed: Record<string, string[]> = {
   errors: [],
   generated: [],
@@ -22,6 +22,7 @@ const allowed: Record<string, string[]> = {
   nn: [...core, "formats", "gpu", "graph", "ops"],
   models: [...engine, "formats"],
   data: [...engine, "formats"],
+  export: domain,
   training: domain,
   retrieval: domain,
   report: domain,

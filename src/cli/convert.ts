@@ -1,27 +1,34 @@
 import { statSync } from "node:fs";
 import { extname } from "node:path";
 import { type Command, Option } from "commander";
-import { collect, cpuOnly, run } from "./shell.js";
+import { UserError } from "../errors.js";
+import type { Checkpoint } from "../training/checkpoint.js";
+import { collect, cpuOnly, run, type Shell, wholeNumber } from "./shell.js";
 
 interface ConvertOptions {
   out: string;
   names: "ours" | "official";
   preset?: string;
   set: string[];
+  batch?: number;
+  flip: boolean;
 }
 
 const TORCH = [".pth", ".pt", ".tar"];
+const ONNX = ".onnx";
 
-/** `mpn convert`: a checkpoint, ours or one of torch, to weights alone, as safetensors or for torch. */
+/** `mpn convert`: a checkpoint, ours or one of torch, to weights alone, as safetensors or for torch, or to an ONNX model. */
 export function register(program: Command): void {
   const command = program
     .command("convert")
-    .description("strip a checkpoint to the weights that extract and evaluate need, or carry weights from and to torch")
+    .description(
+      "strip a checkpoint to the weights that extract and evaluate need, carry weights from and to torch, or export to ONNX",
+    )
     .argument(
       "<checkpoint>",
       "checkpoint written by train, or by torch.save (.pth: MPN's published code, torchvision, ours)",
     )
-    .requiredOption("--out <file>", `file to write: .safetensors, or ${TORCH[0]} for torch`)
+    .requiredOption("--out <file>", `file to write: .safetensors, ${TORCH[0]} for torch, or ${ONNX}`)
     .addOption(
       new Option("--names <which>", "names of the tensors in a file for torch")
         .choices(["ours", "official"])
@@ -29,8 +36,15 @@ export function register(program: Command): void {
     )
     .option("--preset <name>", "settings that the shapes of a torch file do not tell (default: official or paper)")
     .option("--set <key=value>", "one such setting; repeatable", collect, [])
+    .option("--batch <images>", "ONNX: images of a batch (default: any number)", wholeNumber(1))
+    .option("--flip", "ONNX: average the features of an image with those of its mirror image, as extract does", false)
     .action(
       run(async (shell, path: string, options: ConvertOptions) => {
+        const toOnnx = extname(options.out) === ONNX;
+        if (!toOnnx && (options.batch !== undefined || options.flip)) {
+          const given = options.flip ? "--flip" : "--batch";
+          throw new UserError(`${given} is for ONNX models: name a file ${ONNX} with --out.`, { exitCode: 2 });
+        }
         const { isTorchFile } = await import("../formats/torch.js");
         const checkpoints = await import("../training/checkpoint.js");
         const { checkComplete, officialName, readForeign } = await import("../training/foreign.js");
@@ -39,6 +53,7 @@ export function register(program: Command): void {
         const checkpoint = foreign
           ? checkpoints.foreignCheckpoint(path, foreign)
           : await checkpoints.readCheckpoint(path);
+        if (toOnnx) return toOnnxFile(shell, checkpoint, options);
         const dropped = [...checkpoint.weights.keys()].filter((name) => checkpoints.TRAINING_ONLY.test(name));
         const written = checkpoint.weights.size - dropped.length;
         if (TORCH.includes(extname(options.out))) {
@@ -63,4 +78,19 @@ export function register(program: Command): void {
       }),
     );
   cpuOnly(command);
+}
+
+async function toOnnxFile(shell: Shell, checkpoint: Checkpoint, { out, batch, flip }: ConvertOptions): Promise<object> {
+  const { onnxModel } = await import("../export/onnx.js");
+  const { OPSET, writeOnnx } = await import("../formats/onnx.js");
+  const { modelConfigOf } = await import("../training/config.js");
+  const { config, pids, weights, path } = checkpoint;
+  const interpolation = config.testInterpolation;
+  const model = onnxModel(modelConfigOf(config, pids.length), weights, { batch, flip, interpolation, source: path });
+  const bytes = await writeOnnx(out, model);
+  const [input, output] = [model.inputs[0], model.outputs[0]].map(({ name, shape }) => ({ name, shape }));
+  const [from, to] = [input, output].map(({ name, shape }) => `${name} [${shape.join(", ")}]`);
+  const size = `${(bytes / 1e6).toFixed(2)} MB, opset ${OPSET}, ${model.nodes.length} nodes`;
+  shell.print(`${out}: ${size}, from ${from} (normalised; see its metadata) to ${to}`);
+  return { out, bytes, opset: OPSET, nodes: model.nodes.length, input, output, metadata: model.metadata, config };
 }

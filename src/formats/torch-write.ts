@@ -1,9 +1,9 @@
 /** Writes state dicts that torch.load reads: the zip archive of torch 1.6 and later, its pickle of protocol 2. */
-import { rename, rm, writeFile } from "node:fs/promises";
 import { strToU8, type Zippable, zipSync } from "fflate";
 import { UserError } from "../errors.js";
 import type { StoredTensor } from "./safetensors-layout.js";
 import { STORAGES } from "./torch.js";
+import { writeAside } from "./write-aside.js";
 
 /** The folder inside the archive, as torch calls it where it writes to memory. */
 const FOLDER = "archive";
@@ -21,15 +21,8 @@ export async function writeTorch(path: string, tensors: Iterable<[string, Stored
   entries.forEach(([, { data }], i) => {
     files[`${FOLDER}/data/${i}`] = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   });
-  const temporary = `${path}.tmp-${process.pid}`;
-  try {
-    // Stored, not compressed: torch maps the tensors as they lie. The date is fixed, so that equal weights are equal files.
-    await writeFile(temporary, zipSync(files, { level: 0, mtime: "1980-01-01" }), { flush: true });
-    await rename(temporary, path);
-  } catch (cause) {
-    await rm(temporary, { force: true }).catch(() => {});
-    throw new UserError(`Cannot write ${path}: ${(cause as Error).message}`, { cause });
-  }
+  // Stored, not compressed: torch maps the tensors as they lie. The date is fixed, so that equal weights are equal files.
+  await writeAside(path, zipSync(files, { level: 0, mtime: "1980-01-01" }));
 }
 
 function pickleStateDict(tensors: readonly [string, StoredTensor][]): Uint8Array {

@@ -136,6 +136,29 @@ export class ParameterStore {
     values: ReadonlyMap<string, NamedArray>,
     source: string,
   ): { missing: string[]; unknown: string[] } {
+    const { missing, complete } = this.match(values, source);
+    for (const entry of complete) this.upload(device, entry, (name) => values.get(name)!.data);
+    const known = new Set([...this.entries.values()].flatMap((entry) => entry.names));
+    return { missing, unknown: [...values.keys()].filter((name) => !known.has(name)) };
+  }
+
+  /**
+   * Values in engine layout of everything declared, from those by their names on disk. What the store does not know is
+   * left out.
+   * @throws UserError when one is missing or of another shape
+   */
+  toEngine(values: ReadonlyMap<string, NamedArray>, source: string): Map<Tensor, Float32Array> {
+    const { missing, complete } = this.match(values, source);
+    if (missing.length > 0) {
+      const more = missing.length > 3 ? ` and ${missing.length - 3} more` : "";
+      throw new UserError(`${source} lacks ${missing.slice(0, 3).join(", ")}${more}, which this model has.`);
+    }
+    const arrays = ({ names }: Entry) => names.map((name) => values.get(name)!.data);
+    return new Map(complete.map((entry) => [entry.tensor, toEngine(entry, arrays(entry))]));
+  }
+
+  /** Names that `values` lacks, and the tensors whose values are all there. */
+  private match(values: ReadonlyMap<string, NamedArray>, source: string): { missing: string[]; complete: Entry[] } {
     const all = [...this.entries.values()];
     const missing = all.flatMap((entry) => entry.names.filter((name) => !values.has(name)));
     const complete = all.filter((entry) => entry.names.every((name) => values.has(name)));
@@ -149,9 +172,7 @@ export class ParameterStore {
         );
       }
     }
-    for (const entry of complete) this.upload(device, entry, (name) => values.get(name)!.data);
-    const known = new Set(all.flatMap((entry) => entry.names));
-    return { missing, unknown: [...values.keys()].filter((name) => !known.has(name)) };
+    return { missing, complete };
   }
 
   /**

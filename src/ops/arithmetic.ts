@@ -44,7 +44,8 @@ function groupsOf(shape: Shape, a: Shape, b: Shape): Group[] {
 /** Axes that the shader's uniforms describe. */
 const MAX_GROUPS = 4;
 
-interface Factors {
+/** ka a + kb b */
+export interface Factors {
   readonly ka: number;
   readonly kb: number;
 }

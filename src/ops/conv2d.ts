@@ -28,7 +28,7 @@ export interface Epilogue {
   readonly relu: boolean;
 }
 
-interface Conv2dAttrs extends ConvAttrs {
+export interface Conv2dAttrs extends ConvAttrs {
   readonly epilogue: Epilogue;
 }
 

@@ -4,7 +4,7 @@ import { flat } from "./lanes.js";
 
 type Activation = "leaky_relu" | "sigmoid" | "inverse_norm";
 
-interface ActivationAttrs {
+export interface ActivationAttrs {
   readonly kind: Activation;
   /** Slope below zero of leaky_relu, least norm of inverse_norm. */
   readonly k: number;
@@ -45,7 +45,13 @@ const activationGradOp: Op<ActivationAttrs> = {
   },
 };
 
-const affineOp: Op<{ readonly k: number; readonly b: number }> = {
+/** k x + b */
+export interface AffineAttrs {
+  readonly k: number;
+  readonly b: number;
+}
+
+const affineOp: Op<AffineAttrs> = {
   name: "affine",
   outputs: ([x]) => [{ shape: x.shape }],
   gradient(node, [dy]) {

@@ -14,7 +14,13 @@ export { gradients } from "./gradients.js";
 export { concat, reshape, slice, split, transpose } from "./layout.js";
 export { type MatmulOptions, matmul } from "./matmul.js";
 export { type MaxPoolOptions, maxPool } from "./max-pool.js";
-export { IMAGE_TABLE_COLUMNS, type PrepareImagesOptions, prepareImages } from "./prepare-images.js";
+export {
+  IMAGE_TABLE_COLUMNS,
+  PIXEL_DEVIATION,
+  PIXEL_MEAN,
+  type PrepareImagesOptions,
+  prepareImages,
+} from "./prepare-images.js";
 export { pyramidPool } from "./pyramid-pool.js";
 export { broadcastTo, globalAveragePool, max, mean, type ReduceOptions, sum } from "./reduce.js";
 export { pack, sgd } from "./sgd.js";

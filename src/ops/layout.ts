@@ -18,7 +18,7 @@ const reshapeOp: Op<Shape> = {
   lower() {},
 };
 
-interface SliceAttrs {
+export interface SliceAttrs {
   readonly axis: number;
   readonly start: number;
   readonly end: number;
@@ -67,7 +67,7 @@ const sliceGradOp: Op<SliceAttrs & { readonly shape: Shape }> = {
   },
 };
 
-interface SplitAttrs {
+export interface SplitAttrs {
   readonly axis: number;
   readonly parts: number;
 }

@@ -10,7 +10,7 @@ export interface MatmulOptions {
   readonly transposeB?: boolean;
 }
 
-type MatmulAttrs = Required<MatmulOptions>;
+export type MatmulAttrs = Required<MatmulOptions>;
 
 const ROWS_PER_INVOCATION = 8;
 const LANES = 64;

@@ -3,7 +3,7 @@ import { apply, type Op, type Shape, type Tensor } from "../graph/tensor.js";
 import { expectRank } from "./check.js";
 import { elemOf, flat } from "./lanes.js";
 
-interface MaxPoolAttrs {
+export interface MaxPoolAttrs {
   readonly kernel: number;
   readonly stride: number;
   readonly padding: number;

@@ -5,8 +5,8 @@ import { apply, type Op, type Tensor } from "../graph/tensor.js";
 export const IMAGE_TABLE_COLUMNS = 10;
 
 /** ImageNet's statistics of RGB in [0, 1], as everywhere in person re-identification. */
-const MEAN = [0.485, 0.456, 0.406, 0];
-const DEVIATION = [0.229, 0.224, 0.225, 1];
+export const PIXEL_MEAN = [0.485, 0.456, 0.406];
+export const PIXEL_DEVIATION = [0.229, 0.224, 0.225];
 
 type Rgb = readonly [red: number, green: number, blue: number];
 
@@ -39,7 +39,15 @@ const prepareImagesOp: Op<PrepareAttrs> = {
     to.dispatch({
       kernel: { shader: "prepare_images", defines: { CUBIC: interpolation === "bicubic" } },
       bindings: { bytes, table, y },
-      params: { images, height, width, mean: MEAN, deviation: DEVIATION, fill: [...fill, 0], erasure: [...erasure, 0] },
+      params: {
+        images,
+        height,
+        width,
+        mean: [...PIXEL_MEAN, 0],
+        deviation: [...PIXEL_DEVIATION, 1],
+        fill: [...fill, 0],
+        erasure: [...erasure, 0],
+      },
       workgroups: grid(Math.ceil((images * height * width) / 64)),
       bytes: bytes.bytes + y.bytes,
     });

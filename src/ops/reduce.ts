@@ -8,12 +8,12 @@ import { reshape } from "./layout.js";
 const LONGEST_RUN = 64;
 
 /** Neighbouring axes that are reduced to 1 (or grown from it). */
-interface AxesAttrs {
+export interface AxesAttrs {
   readonly first: number;
   readonly last: number;
 }
 
-interface SumAttrs extends AxesAttrs {
+export interface SumAttrs extends AxesAttrs {
   /** Factor of the sum. */
   readonly k: number;
 }
