@@ -60,7 +60,7 @@ test("what users import is there", async () => {
   const [engine, index] = await Promise.all([import("mpn-webgpu/engine"), import("mpn-webgpu")]);
   for (const name of ["Device", "Program", "input", "conv2d", "gradients", "Build", "ParameterStore", "fuse"])
     assert.ok(name in engine, name);
-  for (const name of ["Device", "loadDataset", "Trainer", "loadConfig", "evaluateRanking", "represent", "writeReport"])
+  for (const name of ["Device", "loadDataset", "Trainer", "loadConfig", "evaluateRanking", "modelOf", "writeReport"])
     assert.ok(name in index, name);
   assert.is(index.Device, engine.Device);
 });
