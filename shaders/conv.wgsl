@@ -36,18 +36,9 @@ override LY: u32 = 2;
 @group(0) @binding(1) var<storage, read> b: array<T>;
 @group(0) @binding(2) var<storage, read_write> c: array<T>;
 @group(0) @binding(3) var<uniform> params: Params;
-#if BIAS
-@group(0) @binding(4) var<storage, read> bias: array<T>;
-#endif
-#if AFFINE
-@group(0) @binding(4) var<storage, read> scale: array<T>;
-@group(0) @binding(5) var<storage, read> shift: array<T>;
-#endif
-#if RESIDUAL
-@group(0) @binding(6) var<storage, read> residual: array<T>;
-#endif
 #include grid
 #include conv_pixel
+#include conv_epilogue
 
 @compute @workgroup_size(LX, LY)
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_id) lane: vec3u) {
@@ -129,18 +120,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     let out = params.cStart + pixel$I.image * params.cImage + pixel$I.y * params.cRow + pixel$I.x * params.cPixel + group * params.cGroup;
     #for J in TV
     if (first_col + ${J}u * LX <= last_col) {
-      var value = c${I}_${J};
-      #if BIAS
-      value += bias[group * params.cols + col$J];
-      #endif
-      #if AFFINE
-      value = fma(value, scale[group * params.cols + col$J], shift[group * params.cols + col$J]);
-      #endif
-      #if RESIDUAL
-      value += residual[out + col$J];
-      #endif
-      if (params.relu != 0u) { value = max(value, T(0.0)); }
-      c[out + col$J] = value;
+      c[out + col$J] = finished(c${I}_${J}, group * params.cols + col$J, out + col$J);
     }
     #endfor
   }

@@ -5,14 +5,7 @@
 // serves SG * TV * ELEM (of a), rowsPer (of b) or KC (of c) multiply-adds.
 // Tile: rowsPer rows by SG * TV columns of T. FLOPs: 2 * rows * cols * taps * inner. Bytes at least: 4 (|a| + |b| + |c|).
 enable subgroups;
-#include elem
-#if AELEM == 4
-alias A = vec4<f32>;
-#else
-alias A = f32;
-#endif
-const SG = ${SG}u;
-const KC = ${KC}u;
+#include stationary_operands
 
 struct Params {
   rows: u32,          // output pixels of one group: images * outH * outW
@@ -36,18 +29,9 @@ struct Params {
 @group(0) @binding(1) var<storage, read> b: array<T>;
 @group(0) @binding(2) var<storage, read_write> c: array<T>;
 @group(0) @binding(3) var<uniform> params: Params;
-#if BIAS
-@group(0) @binding(4) var<storage, read> bias: array<T>;
-#endif
-#if AFFINE
-@group(0) @binding(4) var<storage, read> scale: array<T>;
-@group(0) @binding(5) var<storage, read> shift: array<T>;
-#endif
-#if RESIDUAL
-@group(0) @binding(6) var<storage, read> residual: array<T>;
-#endif
 #include grid
 #include conv_pixel
+#include conv_epilogue
 
 fn place(p: Pixel, group: u32) -> u32 {
   return params.cStart + p.image * params.cImage + p.y * params.cRow + p.x * params.cPixel + group * params.cGroup;
@@ -109,18 +93,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
           if (first_col + ${J}u * SG < params.cols) {
             var value = t$J;
             if (!is_first) { value += c[out + col$J]; }
-            if (is_last) {
-              #if BIAS
-              value += bias[group * params.cols + col$J];
-              #endif
-              #if AFFINE
-              value = fma(value, scale[group * params.cols + col$J], shift[group * params.cols + col$J]);
-              #endif
-              #if RESIDUAL
-              value += residual[out + col$J];
-              #endif
-              if (params.relu != 0u) { value = max(value, T(0.0)); }
-            }
+            if (is_last) { value = finished(value, group * params.cols + col$J, out + col$J); }
             c[out + col$J] = value;
           }
           #endfor

@@ -5,14 +5,7 @@
 // Grid: tiles of (tap, columns) folded into x and y; z = group * splits + split.
 // FLOPs: 2 * taps * inner * filters * pixels. Bytes at least: 4 (|x| + |dy| + splits * |dw|).
 enable subgroups;
-#include elem
-#if AELEM == 4
-alias A = vec4<f32>;
-#else
-alias A = f32;
-#endif
-const SG = ${SG}u;
-const KC = ${KC}u;
+#include stationary_operands
 
 struct Params {
   filters: u32,          // output channels of one group

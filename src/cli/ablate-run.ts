@@ -3,10 +3,11 @@
  * end leaves `result.json` there and is never done again, one that was stopped goes on from its checkpoint.
  */
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { type Dataset, remarks } from "../data/dataset.js";
 import { NotFiniteError, UserError } from "../errors.js";
+import { writeAside } from "../formats/write-aside.js";
 import type { Device } from "../gpu/device.js";
 import { type AblationData, type AblationRun, ablationMarkdown, summarizeAblation } from "../report/ablation.js";
 import { renderAblationPage } from "../report/ablation-page.js";
@@ -45,7 +46,7 @@ interface Planned {
 /** @returns what `ablation.json` holds, and whether the user stopped it */
 export async function ablationRun(shell: Shell, options: AblationOptions) {
   const { device, configs, folder, init } = options;
-  claimFolder(options);
+  await claimFolder(options);
   const [{ seed: first }] = configs.values();
   const seeds = Array.from({ length: options.seeds }, (_, i) => first + i);
   // Seed after seed, so that an ablation stopped half way has as many runs of each variant.
@@ -77,7 +78,7 @@ export async function ablationRun(shell: Shell, options: AblationOptions) {
     const { metrics } = result;
     if (metrics)
       shell.note(`${title}: Rank-1 ${(100 * metrics.rank1).toFixed(1)}%, mAP ${(100 * metrics.mAP).toFixed(1)}%`);
-    else shell.warn(`${title} failed: ${result.failed}`);
+    else shell.warn(`${title} failed: ${result.failed} It is not tried again unless ${run.folder} is removed.`);
     output = await writeTables(options, seeds, planned.length, [...done.values()]);
   }
   if (interrupted) {
@@ -121,12 +122,12 @@ async function oneRun(
     result = { ...run, steps: 0, secondsPerStep: 0, evaluateSeconds: 0, metrics: null, failed: error.message };
   }
   mkdirSync(folder, { recursive: true });
-  replaceFile(join(folder, RESULT_FILE), `${JSON.stringify(result, null, 2)}\n`);
+  await writeAside(join(folder, RESULT_FILE), `${JSON.stringify(result, null, 2)}\n`);
   return result;
 }
 
 /** Remembers what all runs have in common; @throws UserError where the folder's runs had other settings or data */
-function claimFolder({ dataset, configs, folder, init }: AblationOptions): void {
+async function claimFolder({ dataset, configs, folder, init }: AblationOptions): Promise<void> {
   const [config] = configs.values();
   const names = (["train", "query", "gallery"] as const).map((subset) => dataset[subset].map(({ name }) => name));
   const digest = JSON.stringify({
@@ -147,7 +148,7 @@ function claimFolder({ dataset, configs, folder, init }: AblationOptions): void 
     );
   }
   mkdirSync(folder, { recursive: true });
-  replaceFile(path, `${digest}\n`);
+  await writeAside(path, `${digest}\n`);
 }
 
 /** The result of a run that came to an end; a file cut off counts as none, and its run is evaluated again. */
@@ -205,13 +206,8 @@ async function writeTables(
   const json = { dataset: pictures, notes, configuration, seeds, planned, finished: runs.length, ...summary, runs };
   const markdown = ablationMarkdown(data, summary);
   const path = join(folder, NAME);
-  replaceFile(`${path}.json`, `${JSON.stringify(json, null, 2)}\n`);
-  replaceFile(`${path}.md`, markdown);
+  await writeAside(`${path}.json`, `${JSON.stringify(json, null, 2)}\n`);
+  await writeAside(`${path}.md`, markdown);
   await writePage(`${path}.html`, await renderAblationPage(data, summary));
   return { json, markdown };
-}
-
-function replaceFile(path: string, text: string): void {
-  writeFileSync(`${path}.tmp`, text);
-  renameSync(`${path}.tmp`, path);
 }

@@ -24,7 +24,7 @@ export function register(program: Command): void {
   const command = withMapFolders(program.command("ablate"))
     .description("train the variants of the paper's tables, several seeds each, and write the tables")
     .option("--data <dataset>", `training, query and gallery images: ${DATASET_HELP}`)
-    .option("--tables <ids>", "which of 1, 2, 3 (Tables 1 to 3) and 9 (Fig. 9); by default all")
+    .option("--tables <ids>", "which of 1, 2, 3, 4 (Tables 1 to 4) and 9 (Fig. 9); by default all")
     .option("--variants <names>", "only these rows, such as baseline,mt-only,mpn")
     .option("--list", "name the variants with their settings, and do nothing else")
     .option("--seeds <n>", "runs of each variant; their seeds count up from the configuration's", wholeNumber(1), 3)
@@ -72,7 +72,11 @@ export function register(program: Command): void {
             exitCode: 2,
           });
         }
-        const { loadConfig } = await import("../training/config.js");
+        const { loadConfig, readSettings } = await import("../training/config.js");
+        const overruled = Object.keys(file === undefined ? {} : readSettings(file)).filter((key) =>
+          (VARIANT_KEYS as string[]).includes(key),
+        );
+        if (overruled.length > 0) shell.note(`${file}: each variant decides ${overruled.join(", ")} for itself.`);
         const { openDevice } = await import("./common.js");
         const { ablationRun } = await import("./ablate-run.js");
         const set = [...mapSettings(options), ...perturbSettings(options), ...options.set];

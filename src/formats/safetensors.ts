@@ -1,5 +1,5 @@
 /** Safetensors files on disk: read whole, written so that a crash or a full disk never costs the old file. */
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { UserError } from "../errors.js";
 import {
   headerLength,
@@ -10,6 +10,7 @@ import {
   type StoredTensor,
   tensorFrom,
 } from "./safetensors-layout.js";
+import { inWords, PIECE_BYTES, writeAside } from "./write-aside.js";
 
 export {
   type DType,
@@ -18,9 +19,6 @@ export {
   type SafetensorsFile,
   type StoredTensor,
 } from "./safetensors-layout.js";
-
-/** Bytes per system call: one call moves at most 2 GiB, and a tensor may be larger. */
-const PIECE_BYTES = 64 * 1024 * 1024;
 
 /**
  * Reads a safetensors file. Each tensor gets a buffer of its own.
@@ -44,7 +42,7 @@ export async function readSafetensors(path: string): Promise<SafetensorsFile> {
     return { metadata, tensors };
   } catch (cause) {
     if (cause instanceof UserError) throw cause;
-    throw new UserError(`Cannot read ${path}: ${describe(cause)}`, { cause });
+    throw new UserError(`Cannot read ${path}: ${inWords(cause)}`, { cause });
   } finally {
     await file?.close();
   }
@@ -61,10 +59,9 @@ async function readAt(file: FileHandle, position: number, length: number): Promi
 }
 
 /**
- * Writes a safetensors file: aside as `<path>.tmp-<pid>`, flushed to the disk, then renamed over `path`. On any failure
- * the temporary file is removed and a file that was at `path` stays as it was.
+ * Writes a safetensors file, aside and renamed.
  *
- * @throws UserError naming the file when it cannot be written, as on a full disk
+ * @throws UserError naming the file when it cannot be written, as on a full disk; one that was at `path` stays as it was
  */
 export async function writeSafetensors(
   path: string,
@@ -72,46 +69,6 @@ export async function writeSafetensors(
   metadata: Record<string, string>,
 ): Promise<void> {
   const { start, ordered } = layOut(tensors, metadata);
-  const temporary = `${path}.tmp-${process.pid}`;
-  let created = false;
-  try {
-    const file = await open(temporary, "w");
-    created = true;
-    try {
-      await append(file, start);
-      for (const [, { data }] of ordered)
-        await append(file, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
-  } catch (cause) {
-    if (created) await rm(temporary, { force: true });
-    throw new UserError(`Cannot write ${path}: ${describe(cause)}`, { cause });
-  }
-}
-
-async function append(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    const { bytesWritten } = await file.write(bytes, done, Math.min(PIECE_BYTES, bytes.length - done));
-    done += bytesWritten;
-  }
-}
-
-/** What the usual system errors mean, and what helps. */
-const SYSTEM_ERRORS: Record<string, string> = {
-  ENOENT: "no such file or folder. Check the path.",
-  EISDIR: "it is a folder; a .safetensors file was looked for.",
-  ENOTDIR: "a part of the path is a file, not a folder. Check the path.",
-  EACCES: "permission denied. Check the rights of the file and its folder.",
-  EROFS: "the file system is read-only. Choose another folder.",
-  ENOSPC: "the disk is full. Free some space or choose another folder.",
-  EDQUOT: "the disk quota is used up. Free some space or choose another folder.",
-  EFBIG: "the file would exceed the size allowed here (file system or ulimit -f). Choose another folder.",
-};
-
-function describe(error: unknown): string {
-  const { code, message } = error as NodeJS.ErrnoException;
-  return SYSTEM_ERRORS[code ?? ""] ?? message;
+  const pieces = ordered.map(([, { data }]) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  await writeAside(path, [start, ...pieces]);
 }

@@ -22,7 +22,7 @@ export async function writeTorch(path: string, tensors: Iterable<[string, Stored
     files[`${FOLDER}/data/${i}`] = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   });
   // Stored, not compressed: torch maps the tensors as they lie. The date is fixed, so that equal weights are equal files.
-  await writeAside(path, zipSync(files, { level: 0, mtime: "1980-01-01" }));
+  await writeAside(path, [zipSync(files, { level: 0, mtime: "1980-01-01" })]);
 }
 
 function pickleStateDict(tensors: readonly [string, StoredTensor][]): Uint8Array {

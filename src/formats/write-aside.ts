@@ -1,18 +1,56 @@
-import { rename, rm, writeFile } from "node:fs/promises";
+/** Files written so that a crash or a full disk never costs the old one. */
+import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { UserError } from "../errors.js";
+
+/** Bytes per system call: one call moves at most 2 GiB, and a tensor may be larger. */
+export const PIECE_BYTES = 64 * 1024 * 1024;
 
 /**
  * Writes a file aside as `<path>.tmp-<pid>`, flushed to the disk, then renamed over `path`.
- * @param data one array, or several that follow each other
- * @throws UserError when the file cannot be written; one that was at `path` stays as it was
+ * @param pieces what follows each other; a text is written as UTF-8
+ * @throws UserError naming the file when it cannot be written, as on a full disk; one that was at `path` stays as it was
  */
-export async function writeAside(path: string, data: Uint8Array | Iterable<Uint8Array>): Promise<void> {
+export async function writeAside(path: string, pieces: Iterable<Uint8Array> | string): Promise<void> {
   const temporary = `${path}.tmp-${process.pid}`;
+  let created = false;
   try {
-    await writeFile(temporary, data, { flush: true });
+    const file = await open(temporary, "w");
+    created = true;
+    try {
+      for (const piece of typeof pieces === "string" ? [new TextEncoder().encode(pieces)] : pieces)
+        await append(file, piece);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
     await rename(temporary, path);
   } catch (cause) {
-    await rm(temporary, { force: true }).catch(() => {});
-    throw new UserError(`Cannot write ${path}: ${(cause as Error).message}`, { cause });
+    if (created) await rm(temporary, { force: true });
+    throw new UserError(`Cannot write ${path}: ${inWords(cause)}`, { cause });
   }
+}
+
+async function append(file: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesWritten } = await file.write(bytes, done, Math.min(PIECE_BYTES, bytes.length - done));
+    done += bytesWritten;
+  }
+}
+
+/** What the usual system errors mean, and what helps. */
+const SYSTEM_ERRORS: Record<string, string> = {
+  ENOENT: "no such file or folder. Check the path.",
+  EISDIR: "it is a folder, not a file.",
+  ENOTDIR: "a part of the path is a file, not a folder. Check the path.",
+  EACCES: "permission denied. Check the rights of the file and its folder.",
+  EROFS: "the file system is read-only. Choose another folder.",
+  ENOSPC: "the disk is full. Free some space or choose another folder.",
+  EDQUOT: "the disk quota is used up. Free some space or choose another folder.",
+  EFBIG: "the file would exceed the size allowed here (file system or ulimit -f). Choose another folder.",
+};
+
+/** An error of the file system, in words where it is one of the usual ones. */
+export function inWords(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return SYSTEM_ERRORS[code ?? ""] ?? message;
 }

@@ -1,8 +1,9 @@
 /** The frame of every page: one HTML file that holds its pictures, its charts and the code that draws them, and fetches nothing. */
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../errors.js";
+import { inWords, writeAside } from "../formats/write-aside.js";
 import type { Chart } from "./charts.js";
 import type { ReportData } from "./data.js";
 import { Html, html, jsonForScript, nothing } from "./html.js";
@@ -15,18 +16,12 @@ import { style } from "./style.js";
  * @throws UserError when the file cannot be written; one that was there stays as it was
  */
 export async function writePage(path: string, page: string): Promise<void> {
-  const temporary = `${path}.tmp-${process.pid}`;
   try {
     await mkdir(dirname(path), { recursive: true });
-    await writeFile(temporary, page);
-    await rename(temporary, path);
   } catch (cause) {
-    await rm(temporary, { force: true }).catch(() => {});
-    throw new UserError(
-      `Cannot write the report ${path}: ${(cause as Error).message}. Free some space or choose another folder.`,
-      { cause },
-    );
+    throw new UserError(`Cannot write ${path}: ${inWords(cause)}`, { cause });
   }
+  await writeAside(path, page);
 }
 
 /** The text of a page. @param charts those that elements with `data-chart="<place in the list>"` show */

@@ -177,7 +177,7 @@ export function presetModel(name: PresetName, settings: Partial<ModelConfig>): M
  * not go together.
  */
 export function loadConfig({ preset, model, file, variant, set = [] }: ConfigSources = {}): TrainConfig {
-  const fromFile = file === undefined ? {} : readYaml(file);
+  const fromFile = file === undefined ? {} : readSettings(file);
   const fromCommand: Record<string, unknown> = Object.fromEntries(set.map(parseSetting));
   if (model !== undefined) fromCommand.model = model;
   const name = preset ?? fromFile.preset ?? "paper";
@@ -230,7 +230,8 @@ function checkTrainConfig(config: TrainConfig, source = "the configuration"): vo
   }
 }
 
-function readYaml(file: string): Record<string, unknown> {
+/** Settings of a YAML file as they stand there, not yet validated. @throws UserError when it is missing or no YAML */
+export function readSettings(file: string): Record<string, unknown> {
   let text: string;
   try {
     text = readFileSync(file, "utf8");

@@ -189,7 +189,7 @@ test("a run whose loss is not finite is shown as failed, and the others go on", 
 
 test("wrong usage is refused before anything is trained", async () => {
   for (const [args, expected] of [
-    [["--tables", "7"], /there is no table "7"; use 1, 2, 3, 9/],
+    [["--tables", "7"], /there is no table "7"; use 1, 2, 3, 4, 9/],
     [["--variants", "mt"], /no variant "mt"; use baseline, mt-only/],
     [["--variants", "roi-resize"], /"roi-resize" is in none of the tables asked for \(1\)/],
     [["--set", "tasks=main"], /--set tasks: the variants differ in it/],

@@ -14,6 +14,7 @@ const FIXTURES = {
   "c2-s": "c2-shared",
   mpn0: "mpn0",
   mpn: "mpn",
+  "mpn-star": "mpn-star",
   "uniform-division": "uniform-division",
   "roi-resize": "roi-resize",
   "batch-wise": "align-batch",
@@ -45,7 +46,9 @@ test("every variant makes a valid configuration, different from all others", () 
 test("the paper's figures agree with its conclusions, as far as it gives them", () => {
   for (const [worse, better] of PAPER_ORDER) {
     const [a, b] = [variantOf(worse).paper, variantOf(better).paper];
-    if (a && b) assert.ok(a.market[1] < b.market[1] && a.duke[1] < b.duke[1], `${worse} < ${better}`);
+    if (!a || !b) continue;
+    assert.ok(a.market[1] < b.market[1], `${worse} < ${better}`);
+    if (a.duke && b.duke) assert.ok(a.duke[1] < b.duke[1], `${worse} < ${better}`);
   }
   const used = new Set(TABLES.flatMap(({ rows }) => rows.map(({ variant }) => variant)));
   assert.equal(
