@@ -62,7 +62,7 @@ test("a define that a shader uses and its launcher does not give is named, with 
     () => preprocess("conv", { ELEM: 4, TV: 1, ...flags }),
     /conv\.wgsl uses \$TM, which its launcher does not define/,
   );
-  assert.throws(() => preprocess("conv", { ELEM: 4, TM: 2, TV: 1 }), /conv\.wgsl asks for BIAS/);
+  assert.throws(() => preprocess("conv", { ELEM: 4, TM: 2, TV: 1 }), /conv_epilogue\.wgsl asks for BIAS/);
 });
 
 test("loops, conditions and includes are expanded, and nothing is left of them", () => {

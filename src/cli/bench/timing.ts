@@ -8,10 +8,11 @@ export interface Times {
   readonly maxMs: number;
 }
 
-/** Median (the lower one of an even number), least and most of at least one time. */
+/** Median, least and most of at least one time. */
 export function summarize(times: readonly number[]): Times {
   const sorted = [...times].sort((a, b) => a - b);
-  return { medianMs: sorted[(sorted.length - 1) >> 1], minMs: sorted[0], maxMs: sorted[sorted.length - 1] };
+  const medianMs = (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
+  return { medianMs, minMs: sorted[0], maxMs: sorted[sorted.length - 1] };
 }
 
 /** Whether the adapter can time a dispatch. */
