@@ -27,9 +27,9 @@ export async function rankedLists(
   topK = 10,
 ): Promise<RankedListData[]> {
   const { query, gallery, ranking } = evaluation;
-  const shown = async ({ path, name }: Sample) => ({
-    image: perturb ? await asSeen(path, perturb) : path,
-    label: name,
+  const shown = async (sample: Sample) => ({
+    image: perturb ? await asSeen(sample, perturb) : sample.path,
+    label: sample.name,
   });
   const total = query.indices.length;
   const lists: RankedListData[] = [];
@@ -50,8 +50,8 @@ export async function rankedLists(
 }
 
 /** An encoded picture with its detector error. */
-async function asSeen(path: string, perturb: DetectorErrors): Promise<Uint8Array> {
-  const { width, height, data } = await decodeImage(path, { perturb });
+async function asSeen({ path, place }: Sample, perturb: DetectorErrors): Promise<Uint8Array> {
+  const { width, height, data } = await decodeImage(path, { perturb, place });
   return sharp(data, { raw: { width, height, channels: 3 } })
     .png()
     .toBuffer();

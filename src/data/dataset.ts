@@ -5,7 +5,7 @@ import { UserError } from "../errors.js";
 import { separateUnknownCameras, unexcluded } from "./datasets/cameras.js";
 import { isCsv, readCsv } from "./datasets/csv.js";
 import { findCuhk03, readCuhk03 } from "./datasets/cuhk03.js";
-import { listFolder, listSome } from "./datasets/files.js";
+import { listFolder, listSome, placeIn } from "./datasets/files.js";
 import { findMarket, MARKET_FOLDERS, marketLayout, readDistractors, readMarket } from "./datasets/market.js";
 import { findMsmt17, readMsmt17 } from "./datasets/msmt17.js";
 import { differences } from "./datasets/published.js";
@@ -81,6 +81,10 @@ export async function loadDataset(
     dataset.notes.push(`gallery: with ${distractors.length} images of ${options.distractors}`);
   }
   await separateUnknownCameras(dataset);
+  for (const samples of [...SUBSETS.map((subset) => dataset[subset]), dataset.multiQuery]) {
+    // Outside the dataset's folder (a list may lead there) it is the path as listed, or that within a distractors' folder.
+    for (const sample of samples) sample.place = placeIn(dataset.root, sample.path) ?? sample.place ?? sample.name;
+  }
   const { trainVal } = options;
   dataset.warnings.push(...differences(dataset, { trainVal, distractors: distractors.length }));
   return dataset;

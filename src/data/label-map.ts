@@ -147,9 +147,9 @@ export function personMask({ data }: LabelMap): Uint8Array {
   return data.map((value) => (value > above ? 1 : 0));
 }
 
-/** The map as its picture is seen with detector errors; `path` is the picture's or the map's. */
-export function perturbLabels(map: LabelMap, path: string, errors: DetectorErrors): LabelMap {
-  const window = perturbedWindow(path, errors, map);
+/** The map as its picture, which has this place in its dataset, is seen with detector errors. */
+export function perturbLabels(map: LabelMap, place: string, errors: DetectorErrors): LabelMap {
+  const window = perturbedWindow(place, errors, map);
   return { width: window.width, height: window.height, data: seenThrough(map, window, 1) };
 }
 
