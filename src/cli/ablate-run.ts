@@ -115,7 +115,8 @@ async function oneRun(
       title: `${variantOf(variant).title} on ${dataset.name}, seed ${seed}`,
     });
     if (interrupted || !after) return null;
-    result = { ...run, steps, secondsPerStep, evaluateSeconds, metrics: after, failed: null };
+    const { rerank: _, multiQuery: __, ...metrics } = after; // none was asked for
+    result = { ...run, steps, secondsPerStep, evaluateSeconds, metrics, failed: null };
   } catch (error) {
     // Other trouble (a full disk, a missing file) would meet the next run too.
     if (!(error instanceof NotFiniteError)) throw error;

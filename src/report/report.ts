@@ -52,8 +52,9 @@ function results(
   plot: (chart: Chart) => Html,
   notes: readonly string[] = [],
 ): Html {
-  const [first, last] = [evaluations[0], evaluations[evaluations.length - 1]];
-  const compared = evaluations.length > 1;
+  const stages = evaluations.filter(({ aside }) => !aside);
+  const [first, last] = [stages[0], stages[stages.length - 1]];
+  const compared = stages.length > 1;
   const figures = (["rank1", "rank5", "mAP", "mAPTrapezoid"] as const).map(
     (
       key,
