@@ -13,6 +13,7 @@ import type { Device } from "../gpu/device.js";
 import { type AblationData, type AblationRun, ablationMarkdown, summarizeAblation } from "../report/ablation.js";
 import { renderAblationPage } from "../report/ablation-page.js";
 import { writePage } from "../report/page.js";
+import { percent } from "../text.js";
 import { digestDifferences, settingsInCommon, type TrainConfig } from "../training/config.js";
 import { CHECKPOINT_FILE } from "../training/trainer.js";
 import { DATABASES, PAPER_ORDER, type PaperTable, VARIANT_KEYS, VARIANTS, variantOf } from "../training/variants.js";
@@ -89,8 +90,7 @@ export async function ablationRun(shell: Shell, options: AblationOptions) {
     if (!result) break;
     done.set(run, result);
     const { metrics } = result;
-    if (metrics)
-      shell.note(`${title}: Rank-1 ${(100 * metrics.rank1).toFixed(1)}%, mAP ${(100 * metrics.mAP).toFixed(1)}%`);
+    if (metrics) shell.note(`${title}: Rank-1 ${percent(metrics.rank1)}, mAP ${percent(metrics.mAP)}`);
     else shell.warn(`${title} failed: ${result.failed} It is done again only with --retry-failed.`);
     output = await writeTables(options, seeds, planned.length, [...done.values()]);
   }

@@ -14,6 +14,7 @@ import { featureSize } from "../models/config.js";
 import { modelOf } from "../models/index.js";
 import type { Timing } from "../report/data.js";
 import { Extractor, extractionBatch } from "../retrieval/extractor.js";
+import { percent } from "../text.js";
 import {
   type Checkpoint,
   CLASSIFIER,
@@ -233,9 +234,7 @@ async function trainLoop(
         const { single, fields } = await evaluator.run(null);
         single.release();
         trainer.metrics.append({ step: trainer.step, epoch: trainer.epoch, evaluation: fields });
-        shell.note(
-          `epoch ${trainer.epoch}: Rank-1 ${(100 * fields.rank1).toFixed(1)}%, mAP ${(100 * fields.mAP).toFixed(1)}%`,
-        );
+        shell.note(`epoch ${trainer.epoch}: Rank-1 ${percent(fields.rank1)}, mAP ${percent(fields.mAP)}`);
       }
     }
     if (savedAt !== trainer.step) await trainer.save();

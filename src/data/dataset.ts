@@ -2,6 +2,7 @@
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { UserError } from "../errors.js";
+import { table } from "../text.js";
 import { separateUnknownCameras, unexcluded } from "./datasets/cameras.js";
 import { isCsv, readCsv } from "./datasets/csv.js";
 import { findCuhk03, readCuhk03 } from "./datasets/cuhk03.js";
@@ -180,11 +181,8 @@ export function formatDatasetTable(dataset: Dataset): string {
       cameras === 0 && images > 0 ? "unknown" : String(cameras),
     ]),
   ];
-  const widths = cells[0].map((_, column) => Math.max(...cells.map((row) => row[column].length)));
-  const lines = cells.map(([first, ...rest]) =>
-    [first.padEnd(widths[0]), ...rest.map((cell, i) => cell.padStart(widths[i + 1]))].join(" | "),
-  );
-  lines.splice(1, 0, widths.map((width) => "-".repeat(width)).join("-+-"));
+  const lines = table(cells, 1, " | ");
+  lines.splice(1, 0, lines[0].replace(/[^|]/g, "-").replaceAll("|", "+"));
   for (const { subset, junk, distractors } of rows) {
     if (junk + distractors > 0)
       lines.push(`${subset}: ${distractors} distractors (one id, 0) counted, ${junk} junk images (id -1) left out`);
