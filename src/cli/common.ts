@@ -12,6 +12,7 @@ import type { ModelConfig } from "../models/config.js";
 import { ParameterStore } from "../nn/parameters.js";
 import { Extractor, extractionBatch } from "../retrieval/extractor.js";
 import type { RankingResult } from "../retrieval/metrics.js";
+import { boundBy, type Pace } from "../retrieval/pipeline.js";
 import { percent, table } from "../text.js";
 import { type Checkpoint, readCheckpoint, restore } from "../training/checkpoint.js";
 import { detectorErrorsOf, modelConfigOf } from "../training/config.js";
@@ -107,6 +108,27 @@ export function printEvaluations(shell: Shell, rows: readonly { label: string; r
 export function printUnexcluded(shell: Shell, dataset: Dataset): void {
   const sentence = unexcluded(dataset);
   if (sentence) shell.print(sentence);
+}
+
+/** How fast images were represented, and what would have to be faster. */
+export function paceText(pace: Pace): string {
+  const { imagesPerSecond, boundBy: slower, gpuIdle, decoderIdle } = paceFields(pace);
+  const other = slower === "GPU" ? `decoder idle ${percent(decoderIdle)}` : `GPU idle ${percent(gpuIdle)}`;
+  return `${imagesPerSecond.toFixed(1)} images/s, bound by the ${slower} (${other})`;
+}
+
+/** The same for scripts; idle is a share of the time. */
+export function paceFields(pace: Pace) {
+  const { images, seconds, gpuSeconds, decoderSeconds } = pace;
+  const idle = (busy: number) => (seconds > 0 ? Math.max(0, 1 - busy / seconds) : 0);
+  return {
+    imagesPerSecond: seconds > 0 ? images / seconds : 0,
+    gpuBusySeconds: gpuSeconds,
+    gpuIdle: idle(gpuSeconds),
+    decoderBusySeconds: decoderSeconds,
+    decoderIdle: idle(decoderSeconds),
+    boundBy: boundBy(pace),
+  };
 }
 
 /** The fields that scripts rely on. */

@@ -69,7 +69,7 @@ type Device = Awaited<ReturnType<Common["openDevice"]>>;
 type Dataset = Awaited<ReturnType<typeof openDataset>>;
 
 async function evaluateOne(shell: Shell, device: Device, network: Network, dataset: Dataset, options: EvaluateOptions) {
-  const { countUnreadable, printEvaluations, printUnexcluded } = await import("./common.js");
+  const { countUnreadable, paceFields, paceText, printEvaluations, printUnexcluded } = await import("./common.js");
   const { formatDatasetTable, datasetTable, remarks, unexcluded } = await import("../data/dataset.js");
   const { evaluateFully } = await import("./evaluation.js");
   shell.print(`${dataset.name}  (${dataset.root})`);
@@ -82,9 +82,8 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
   const rows = [{ label: dataset.name, result: evaluation.result }, ...others];
   printEvaluations(shell, rows);
   printUnexcluded(shell, dataset);
-  shell.print(
-    `features in ${evaluation.extractSeconds.toFixed(1)} s, ranking in ${evaluation.rankSeconds.toFixed(1)} s`,
-  );
+  const { extractSeconds, rankSeconds, pace } = evaluation;
+  shell.print(`features in ${extractSeconds.toFixed(1)} s (${paceText(pace)}), ranking in ${rankSeconds.toFixed(1)} s`);
   if (options.report) {
     const { rankedLists } = await import("./run-report.js");
     const { writeReport } = await import("../report/report.js");
@@ -109,8 +108,8 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
       metrics: [],
       rankedLists: await rankedLists(dataset, evaluation, 8, network.perturb),
       timings: [
-        { name: "Features", milliseconds: 1000 * evaluation.extractSeconds },
-        { name: "Ranking", milliseconds: 1000 * evaluation.rankSeconds },
+        { name: "Features", milliseconds: 1000 * extractSeconds },
+        { name: "Ranking", milliseconds: 1000 * rankSeconds },
       ],
     });
     shell.print(`report: ${options.report}`);
@@ -126,7 +125,8 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
     ...fields,
     sameCameraExcluded: unexcluded(dataset) === null,
     unreadable: unreadable.count,
-    extractSeconds: evaluation.extractSeconds,
-    rankSeconds: evaluation.rankSeconds,
+    extractSeconds,
+    rankSeconds,
+    pace: paceFields(pace),
   };
 }

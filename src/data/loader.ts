@@ -21,9 +21,12 @@ export interface TrainBatch extends ImageBatch {
   next: PkSamplerState;
 }
 
+/** Who decodes; a `DecodePool` is one. */
+export type Decoder = Pick<DecodePool, "decode">;
+
 interface LoaderOptions {
   samples: readonly Sample[];
-  pool: DecodePool;
+  pool: Decoder;
   /** Batches decoded ahead of the one that was handed out. */
   depth?: number;
   onUnreadable?: OnUnreadable;
