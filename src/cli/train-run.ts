@@ -27,6 +27,7 @@ import { CHECKPOINT_FILE, type StepReport, Trainer } from "../training/trainer.j
 import { canEvaluate, countUnreadable, printEvaluations, printUnexcluded } from "./common.js";
 import { evaluateFully, type FullEvaluation, type Row } from "./evaluation.js";
 import type { EvaluationOptions } from "./evaluation-options.js";
+import { formatSeconds } from "./progress.js";
 import { rankedLists, writeRunReport } from "./run-report.js";
 import type { Shell } from "./shell.js";
 
@@ -65,6 +66,8 @@ export interface TrainRunResult {
   trainSeconds: number;
   /** Of the steps done now, without those done before a resume; 0 where there was none to do. */
   secondsPerStep: number;
+  /** Of `trainSeconds`, those in which a step waited for its pictures. */
+  dataSeconds: number;
   evaluateSeconds: number;
   before?: FullEvaluation["fields"];
   after?: FullEvaluation["fields"];
@@ -131,6 +134,12 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
       printEvaluations(shell, rows);
       printUnexcluded(shell, other);
     }
+    const secondsOf = (name: string) => (timings.find((t) => t.name === name)?.milliseconds ?? 0) / 1000;
+    const trainSeconds = secondsOf("Training");
+    const { dataSeconds } = trainer;
+    const steps = trainer.step - resumedAt;
+    const waited = `${dataSeconds.toFixed(1)} s waiting for pictures (${percent(dataSeconds / trainSeconds)})`;
+    if (steps > 0) shell.print(`${steps} steps in ${formatSeconds(trainSeconds)}, ${waited}`);
     const report = await writeRunReport({
       folder,
       title: options.title,
@@ -151,8 +160,6 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
     if (unreadable.count > 0) shell.warn(`${unreadable.count} images could not be read and were skipped.`);
     shell.print(`checkpoint: ${trainer.checkpointPath}`);
     shell.print(`report:     ${report}`);
-    const secondsOf = (name: string) => (timings.find((t) => t.name === name)?.milliseconds ?? 0) / 1000;
-    const trainSeconds = secondsOf("Training");
     return {
       steps: trainer.step,
       epochs: trainer.epoch,
@@ -162,7 +169,8 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
       skippedImages: unreadable.count,
       ...(trainer.initialised && { init: trainer.initialised }),
       trainSeconds,
-      secondsPerStep: trainSeconds / Math.max(1, trainer.step - resumedAt),
+      secondsPerStep: trainSeconds / Math.max(1, steps),
+      dataSeconds,
       evaluateSeconds: secondsOf("Evaluation after training"),
       ...(before && { before: before.fields }),
       ...(after && { after: after.fields }),
