@@ -5,7 +5,7 @@
 import type { Device } from "../gpu/device.js";
 import { packParams } from "../gpu/shader.js";
 import { Lowering, type PlacedLaunch } from "./lowering.js";
-import { hoist } from "./passes.js";
+import { hoist, updatesEarly } from "./passes.js";
 import { type Plan, planMemory, resolve } from "./plan.js";
 import { Profile } from "./profile.js";
 import { type Node, reachable, type Tensor } from "./tensor.js";
@@ -71,7 +71,7 @@ export class Program {
     const roots = [...Object.values(options.outputs), ...(options.updates ?? [])];
     const nodes = reachable(roots);
     const { once, values } = options.hoist ? hoist(roots) : { once: new Set<unknown>(), values: [] };
-    const ordered = [...nodes.filter((n) => once.has(n)), ...nodes.filter((n) => !once.has(n))];
+    const ordered = [...nodes.filter((n) => once.has(n)), ...updatesEarly(nodes.filter((n) => !once.has(n)))];
     const lowering = new Lowering(device.profile);
     lowering.lower(ordered);
 

@@ -75,6 +75,15 @@ export interface Op<A = unknown> {
   updates?(node: Node<A>): ReadonlyMap<number, number>;
   /** A cheaper equivalent of this node for inference, or null; `uses` counts the readers of a tensor. */
   fuse?(node: Node<A>, uses: (t: Tensor) => number): Tensor[] | null;
+  /** Where output 0 is cheap to make a second time: how (graph/rematerialise.ts). */
+  again?(node: Node<A>): Again;
+}
+
+export interface Again {
+  /** Tensors of the node's, inputs or other outputs. */
+  readonly inputs: readonly Tensor[];
+  /** @param inputs what stands for those */
+  make(inputs: readonly Tensor[]): Tensor;
 }
 
 export interface Node<A = unknown> {
