@@ -19,6 +19,17 @@ export interface DeviceProfile {
   /** Bytes that one binding may span. */
   readonly maxBindingBytes: number;
   readonly maxBufferBytes: number;
+  /** Bytes of memory that a workgroup may share, and its most invocations. */
+  readonly workgroupBytes: number;
+  readonly workgroupInvocations: number;
+  /** Choices of kernels found by measuring on this adapter, by problem; ops look theirs up and check what they find. */
+  readonly tuned?: Readonly<Record<string, TunedChoice>>;
+}
+
+/** A kernel by the name that its op gives it, and the sizes it is made with. */
+export interface TunedChoice {
+  readonly kernel: string;
+  readonly tile: object;
 }
 
 export interface OpenOptions {
@@ -36,7 +47,8 @@ const OPTIONAL_FEATURES = ["timestamp-query", "shader-f16", "subgroups"] as cons
 const keepAlive: unknown[] = [];
 
 export class Device {
-  readonly profile: DeviceProfile;
+  /** Of programs compiled from now on; see `useTuned`. */
+  profile: DeviceProfile;
   readonly kernels: KernelCache;
   private readonly errors: string[] = [];
   private lostReason: string | null = null;
@@ -66,6 +78,8 @@ export class Device {
       subgroupSize: gpu.features.has("subgroups") && smallest === largest ? (smallest ?? 0) : 0,
       maxBindingBytes: gpu.limits.maxStorageBufferBindingSize,
       maxBufferBytes: gpu.limits.maxBufferSize,
+      workgroupBytes: gpu.limits.maxComputeWorkgroupStorageSize,
+      workgroupInvocations: gpu.limits.maxComputeInvocationsPerWorkgroup,
     };
     this.kernels = new KernelCache(this);
     gpu.addEventListener("uncapturederror", (event) => {
@@ -108,6 +122,11 @@ export class Device {
     const device = new Device(gpu, gpu.adapterInfo, gpu.features);
     device.close = () => {};
     return device;
+  }
+
+  /** Programs compiled from now on take these choices where they can; those of another adapter cost speed, not correctness. */
+  useTuned(tuned: DeviceProfile["tuned"]): void {
+    this.profile = { ...this.profile, tuned };
   }
 
   /** Throws what WebGPU reported since the last call: validation errors do not throw by themselves. */

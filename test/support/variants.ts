@@ -17,6 +17,8 @@ const profile = (software: boolean): DeviceProfile => ({
   subgroupSize: software ? 8 : 32,
   maxBindingBytes: 2 ** 31,
   maxBufferBytes: 2 ** 31,
+  workgroupBytes: 16384,
+  workgroupInvocations: 256,
 });
 
 let count = 0;
