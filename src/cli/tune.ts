@@ -14,6 +14,7 @@ interface TuneOptions {
   mode?: Mode;
   filter?: string;
   rounds?: number;
+  quick?: boolean;
   again?: boolean;
 }
 
@@ -29,6 +30,7 @@ export function register(program: Command): void {
     .addOption(new Option("--mode <mode>", "one of the two instead of both").choices(["infer", "train"]))
     .option("--filter <text>", "only problems whose name contains this, such as weightGrad")
     .option("--rounds <n>", "times that each candidate is timed (default: 3 in software, 10 on others)", wholeNumber(1))
+    .option("--quick", "try one kernel of each kind, not the relatives of the best")
     .option("--again", "tune what is tuned already, too")
     .action(run(tune));
 }
@@ -80,6 +82,7 @@ async function tune(shell: Shell, options: TuneOptions) {
       progress.update(results.length, c.key);
       const result = await search.tuneCase(device, c, {
         rounds: options.rounds ?? (software ? 3 : 10),
+        ...(options.quick && { steps: 0 }),
         warn: shell.warn,
       });
       results.push(result);

@@ -39,6 +39,8 @@ export interface TuningOptions {
   /** Times that every candidate is timed; the least counts. */
   readonly rounds: number;
   readonly warn: (line: string) => void;
+  /** How often the neighbours of the best are tried; 3 by default. */
+  readonly steps?: number;
   /** What is tried first; by default one of each kind. */
   readonly candidates?: (problem: ConvProblem) => readonly ConvChoice[];
 }
@@ -50,8 +52,6 @@ export interface TuningOptions {
 const BOUND = 1e-4;
 /** A choice has to be this much faster than the usual one to replace it: timings scatter. */
 const WORTHWHILE = 0.98;
-/** How often the neighbours of the best are tried. */
-const STEPS = 3;
 
 /** The distinct problems of graphs, in the order in which they first appear. Makes no GPU object. */
 export function tuningCases(device: Device, outputs: readonly Tensor[]): TuningCase[] {
@@ -105,7 +105,7 @@ export async function tuneCase(
     let usual = timed.find(({ choice }) => sameChoice(choice, first));
     if (!usual) timed.push((usual = plain));
     await bench.time(timed, options.rounds);
-    for (let step = 0; step < STEPS; step++) {
+    for (let step = 0; step < (options.steps ?? 3); step++) {
       const best = fastest(timed);
       bench.keep([plain, usual, best]);
       const known = timed.length;
