@@ -15,7 +15,12 @@ export const sameChoice = (a: ConvChoice, b: ConvChoice): boolean =>
 export function firstCandidates(profile: DeviceProfile, problem: ConvProblem): ConvChoice[] {
   const untuned = { ...profile, tuned: undefined };
   const rungs = profile.software ? [] : Object.values(RUNGS).map((tile): ConvChoice => ({ kernel: "tiled", tile }));
-  return distinct(profile, problem, [chooseConv(untuned, problem), plainChoice(profile, problem), ...rungs]);
+  return distinct(profile, problem, [
+    chooseConv(untuned, problem),
+    chooseConv({ ...untuned, matrixUnits: undefined }, problem),
+    plainChoice(profile, problem),
+    ...rungs,
+  ]);
 }
 
 /** Those that differ from a choice in one number of its tile. */
@@ -38,6 +43,7 @@ function distinct(profile: DeviceProfile, problem: ConvProblem, choices: readonl
 
 /** A choice in a few words. */
 export function describeChoice({ kernel, tile }: ConvChoice): string {
+  if (kernel === "matrix") return `matrix units, depth ${tile.depth}`;
   const parts = tile as unknown as Record<string, number>;
   if (kernel === "tiled") {
     const { tm, tv, lanesX, lanesY, depth, buffers, prefetch } = tile;

@@ -1,6 +1,7 @@
 /** Which kernel makes a convolution's product: a pure function of shapes and device profile, or what was tuned. */
 import type { DeviceProfile } from "../gpu/device.js";
 import { chooseStationary, chooseTile, type StationaryTile, type Tile } from "./conv-geometry.js";
+import { type MatrixTile, matrixFits, matrixTile } from "./conv-matrix.js";
 import { chooseRung, tileFits, type WorkgroupTile } from "./conv-tiles.js";
 
 /** What a choice is made from. */
@@ -25,7 +26,8 @@ export interface ConvProblem {
 export type ConvChoice =
   | { readonly kernel: "registers"; readonly tile: Tile }
   | { readonly kernel: "stationary"; readonly tile: StationaryTile }
-  | { readonly kernel: "tiled"; readonly tile: WorkgroupTile };
+  | { readonly kernel: "tiled"; readonly tile: WorkgroupTile }
+  | { readonly kernel: "matrix"; readonly tile: MatrixTile };
 
 /** The largest of 4, 2 and 1 that divides all. */
 export function alignment(numbers: readonly number[]): 1 | 2 | 4 {
@@ -48,6 +50,8 @@ export function problemKey({ gather, rows, cols, inner, taps, stride, groups, ..
 export function chooseConv(profile: DeviceProfile, problem: ConvProblem): ConvChoice {
   const tuned = profile.tuned?.[problemKey(problem)] as ConvChoice | undefined;
   if (tuned && choiceFits(profile, problem, tuned)) return tuned;
+  const matrix = matrixTile(profile, problem);
+  if (matrix) return { kernel: "matrix", tile: matrix };
   const held = stationaryTile(profile, problem);
   if (held) return { kernel: "stationary", tile: held };
   const rung = chooseRung(profile, problem);
@@ -74,6 +78,7 @@ function stationaryTile(
 
 /** Whether a choice, from wherever it came, is one that the kernels can be made with for this problem on this adapter. */
 export function choiceFits(profile: DeviceProfile, problem: ConvProblem, { kernel, tile }: ConvChoice): boolean {
+  if (kernel === "matrix") return matrixFits(profile, problem, tile);
   if (kernel === "tiled") return tileFits(profile, problem, tile);
   if (kernel === "registers") return registersFit(profile, problem, tile);
   const known = stationaryTile(profile, problem);

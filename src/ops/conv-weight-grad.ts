@@ -55,7 +55,8 @@ export function lowerConvWeightGrad(
   const choice = chooseConv(to.profile, problem);
   if (choice.kernel === "stationary") lowerStationary(way, choice.tile, { x, dy, dw }, to);
   else if (choice.kernel === "tiled") lowerTiled(way, choice.tile, { x, dy, dw }, to);
-  else lowerRegisters(way, choice.tile, { x, dy, dw }, to);
+  else if (choice.kernel === "registers") lowerRegisters(way, choice.tile, { x, dy, dw }, to);
+  else throw new Error(`no weight gradient is made by ${choice.kernel}`);
 }
 
 interface Way {

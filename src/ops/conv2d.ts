@@ -1,4 +1,5 @@
 /** Convolution and its two gradients: one implicit GEMM with three ways to gather (shaders/conv*.wgsl). */
+import type { DeviceProfile } from "../gpu/device.js";
 import type { KernelSpec } from "../gpu/kernel.js";
 import { grid, type Lowering } from "../graph/lowering.js";
 import { apply, type Op, type Tensor } from "../graph/tensor.js";
@@ -15,6 +16,7 @@ import {
   stationaryRows,
   tileDefines,
 } from "./conv-geometry.js";
+import { matrixKernel } from "./conv-matrix.js";
 import { tiledElements, tiledKernel } from "./conv-tiles.js";
 import { lowerConvWeightGrad } from "./conv-weight-grad.js";
 import { flat } from "./lanes.js";
@@ -258,7 +260,7 @@ function dispatchConv(to: Lowering, l: ConvLaunch): void {
   const [gx, gy] = grid(colTiles * Math.ceil(rows / rowsPer));
   const epilogue = { BIAS: l.bias !== undefined, AFFINE: l.scale !== undefined, RESIDUAL: l.residual !== undefined };
   to.dispatch({
-    kernel: kernelOf(choice, problem, epilogue, l.inside),
+    kernel: kernelOf(to.profile, choice, problem, epilogue, l.inside),
     problem,
     bindings: { a: l.a, b: l.b, c: l.c, bias: l.bias, scale: l.scale, shift: l.shift, residual: l.residual },
     params: {
@@ -310,6 +312,7 @@ function elements(choice: ConvChoice, problem: ConvProblem): { elem: number; aEl
 }
 
 function kernelOf(
+  profile: DeviceProfile,
   choice: ConvChoice,
   problem: ConvProblem,
   epilogue: Record<string, boolean>,
@@ -318,6 +321,7 @@ function kernelOf(
   if (choice.kernel === "stationary")
     return { shader: "conv_stationary", defines: { ...stationaryDefines(choice.tile), ...epilogue } };
   if (choice.kernel === "tiled") return tiledKernel(problem, choice.tile, epilogue);
+  if (choice.kernel === "matrix") return matrixKernel(profile, problem, choice.tile, epilogue);
   const { tile } = choice;
   return {
     shader: "conv",

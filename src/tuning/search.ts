@@ -50,6 +50,8 @@ export interface TuningOptions {
  * single wrong value among 50 million shows as more.
  */
 const BOUND = 1e-4;
+/** Matrix units round operands to 11 bits. */
+const MATRIX_BOUND = 2e-3;
 /** A choice has to be this much faster than the usual one to replace it: timings scatter. */
 const WORTHWHILE = 0.98;
 
@@ -95,7 +97,7 @@ export async function tuneCase(
           .catch((error: Error) => refuse(choice, `does not run (${error.message})`));
         if (!entry) continue;
         const error = relativeError(await bench.values(entry), expected);
-        if (error <= BOUND) timed.push(entry);
+        if (error <= (choice.kernel === "matrix" ? MATRIX_BOUND : BOUND)) timed.push(entry);
         else refuse(choice, `is off by ${error.toExponential(1)} of the plain kernel's values`);
       }
     };

@@ -179,6 +179,28 @@ function tiledGraphs(): Tensor[][] {
   return [...graphs, ...inferenceGraphs([8])];
 }
 
+function matrixGraphs(): Tensor[][] {
+  const graphs = [64, 63].flatMap((filters) =>
+    [64, 33].flatMap((channels) =>
+      [1, 3].map((kernel) => {
+        const x = tensor([1, 8, 8, channels]);
+        return differentiated([ops.conv2d(x, tensor([kernel, kernel, channels, filters]), { padding: kernel >> 1 })]);
+      }),
+    ),
+  );
+  return [...graphs, ...inferenceGraphs([64])];
+}
+
+/** Adapters with matrix units of every kind. */
+function matrixProfiles(): DeviceProfile[] {
+  const kinds = [
+    { components: "f16", size: 16 },
+    { components: "f16", size: 8 },
+    { components: "f32", size: 8 },
+  ] as const;
+  return kinds.map((matrixUnits) => ({ ...profile(false), matrixUnits }));
+}
+
 /** Profiles under which every rung of the ladder is made, and what a tuner may make of it. */
 function tiledProfiles(): DeviceProfile[] {
   return Object.values(RUNGS).flatMap((rung) =>
@@ -201,5 +223,7 @@ export function kernelSpecs(): KernelSpec[] {
   for (const software of [true, false]) collect(profile(software), graphs);
   const tiled = tiledGraphs();
   for (const on of tiledProfiles()) collect(on, tiled);
+  const wide = matrixGraphs();
+  for (const on of matrixProfiles()) collect(on, wide);
   return [...specs.values()];
 }
