@@ -66,14 +66,18 @@ export function plainChoice(
   return { kernel: "registers", tile: chooseTile(profile, rows, cols, multiple) };
 }
 
-function stationaryTile(
-  profile: DeviceProfile,
-  { gather, rows, cols, inner, ...p }: ConvProblem,
-): StationaryTile | null {
-  return gather === "weightGrad"
-    ? // It walks over filters and holds channels; dy is transposed beforehand, to rows of whole pixels.
-      chooseStationary(profile, { rows: cols, cols: rows, multiple: p.aMultiple, inner, aMultiple: 4 })
-    : chooseStationary(profile, { rows, cols, multiple: p.multiple, inner, aMultiple: p.aMultiple });
+/** Whether kernels for software adapters transpose x and hold dy: where a pointwise weight gradient has less to transpose so. */
+export function turnsWeightGrad({ gather, pointwise, groups, rows, cols, inner }: ConvProblem): boolean {
+  return gather === "weightGrad" && pointwise && groups === 1 && rows * inner < cols * (inner + rows);
+}
+
+function stationaryTile(profile: DeviceProfile, problem: ConvProblem): StationaryTile | null {
+  const { gather, rows, cols, inner, multiple, aMultiple } = problem;
+  if (gather !== "weightGrad") return chooseStationary(profile, { rows, cols, multiple, inner, aMultiple });
+  // It walks over one side and holds the other; what it walks over is transposed beforehand, to rows of whole pixels.
+  return turnsWeightGrad(problem)
+    ? chooseStationary(profile, { rows, cols, multiple, inner, aMultiple: 4 })
+    : chooseStationary(profile, { rows: cols, cols: rows, multiple: aMultiple, inner, aMultiple: 4 });
 }
 
 /** Whether a choice, from wherever it came, is one that the kernels can be made with for this problem on this adapter. */

@@ -1,6 +1,6 @@
 import { grid, type Lowering } from "../graph/lowering.js";
 import type { Tensor } from "../graph/tensor.js";
-import { alignment, type ConvProblem, chooseConv } from "./conv-choice.js";
+import { alignment, type ConvProblem, chooseConv, turnsWeightGrad } from "./conv-choice.js";
 import {
   type ConvGeometry,
   convFlops,
@@ -191,14 +191,28 @@ function lowerTiled({ g, problem, source, xs }: Way, tile: WorkgroupTile, { x, d
   if (splits > 1) sumPartials(to, partial, dw);
 }
 
-/** For software adapters: dy is transposed first, and dw comes out transposed (shaders/conv_weight_grad_stationary.wgsl). */
-function lowerStationary(
+/**
+ * For software adapters: dy is transposed first, and dw comes out transposed (shaders/conv_weight_grad_stationary.wgsl); or, where
+ * a pointwise product makes that cheaper, x is transposed and dw comes out as it should.
+ */
+function lowerStationary(way: Way, tile: StationaryTile, { x, dy, dw }: Operands, to: Lowering): void {
+  if (!turnsWeightGrad(way.problem)) {
+    lowerHeld(way, tile, { x, dy, dw, turned: false }, to);
+    return;
+  }
+  const { channels, filters } = way.g;
+  const g = { ...way.g, channels: filters, groupChannels: filters, filters: channels, groupFilters: channels };
+  lowerHeld({ ...way, g, xs: mapStrides(g, "input") }, tile, { x: dy, dy: x, dw, turned: true }, to);
+}
+
+function lowerHeld(
   { g, problem, source, xs }: Way,
   tile: StationaryTile,
-  { x, dy, dw }: Operands,
+  { x, dy, dw, turned }: Operands & { turned: boolean },
   to: Lowering,
 ): void {
-  const { rows: inner, inner: pixels, taps } = problem;
+  const { inner: pixels, taps } = problem;
+  const inner = turned ? g.channels : problem.rows;
   const byFilter = to.scratch("dy", [g.filters, pixels]);
   dispatchTranspose(to, dy, byFilter, pixels, g.filters);
 
@@ -210,7 +224,7 @@ function lowerStationary(
   const chunksPerSplit = Math.ceil(chunks / Math.max(1, Math.min(wanted, Math.floor(chunks / 4))));
   const splits = Math.ceil(chunks / chunksPerSplit);
   const padded = Math.ceil(dw.size / 4) * 4;
-  const transposed = to.scratch("transposed", [taps, g.filters, inner]);
+  const transposed = turned ? dw : to.scratch("transposed", [taps, g.filters, inner]);
   const partial = splits > 1 ? to.scratch("partial", [splits, padded]) : transposed;
   const [gx, gy] = grid(taps * colTiles);
   to.dispatch({
@@ -243,7 +257,7 @@ function lowerStationary(
     bytes: x.bytes + dy.bytes + partial.bytes,
   });
   if (splits > 1) sumPartials(to, partial, transposed);
-  dispatchTranspose(to, transposed, dw, g.filters, inner);
+  if (!turned) dispatchTranspose(to, transposed, dw, g.filters, inner);
 }
 
 function sumPartials(to: Lowering, partial: Tensor, y: Tensor): void {

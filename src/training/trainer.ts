@@ -109,7 +109,7 @@ export class Trainer {
       store,
       modelConfigOf(config, options.pids.length),
       prepareImages(bytes, table, height, width, { erasure: config.erasingFill }),
-      config.lrBackbone,
+      config,
     );
     store.allocate(device, config.seed);
     if (from?.resume) restore(device, store, from.checkpoint, { momenta: true });
