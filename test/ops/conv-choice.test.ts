@@ -148,6 +148,23 @@ test("a tuned choice is taken where it fits, whatever else is in the table", () 
   assert.is.not((chooseConv(gpu("nvidia", { tuned: { [problemKey(dw)]: two } }), dw).tile as WorkgroupTile).tm, 2);
 });
 
+test("matrix units make wide products where a device was opened for them, and nothing else", () => {
+  const units = { matrixUnits: { components: "f16", size: 16 } } as const;
+  const wide = forward([4, 24, 8, 64], [1, 1, 64, 128]);
+  const kernel = (given: Partial<DeviceProfile>, problem = wide) => chooseConv(gpu("nvidia", given), problem).kernel;
+  assert.is(kernel(units), "matrix");
+  assert.is(kernel({}), "tiled");
+  assert.is(kernel({ ...units, subgroupSize: 0 }), "tiled", "subgroups of varying size");
+  assert.is(kernel({ ...units, workgroupBytes: 8192 }), "tiled");
+  assert.is(kernel(units, forward([4, 24, 8, 64], [1, 1, 64, 16])), "tiled", "few filters");
+  for (const problem of problems([4, 24, 8, 64], [1, 1, 64, 128]).filter(({ gather }) => gather === "weightGrad"))
+    assert.is(kernel(units, problem), "tiled");
+  // Elements of f32 take twice the memory: shallower slices then fit.
+  const depth = (components: "f16" | "f32") =>
+    chooseConv(gpu("apple", { matrixUnits: { components, size: 8 } }), wide).tile as WorkgroupTile;
+  assert.equal([depth("f16").depth, depth("f32").depth], [32, 16]);
+});
+
 test("problems that differ in what a kernel depends on have different names; nearby batches share one", () => {
   const x = [4, 24, 8, 64];
   const different = [
