@@ -122,8 +122,9 @@ async function tune(shell: Shell, options: TuneOptions) {
 
 async function printResults(shell: Shell, results: readonly TuningResult[]): Promise<void> {
   if (results.length === 0) return shell.print("nothing was tuned");
-  const [{ milliseconds, table }, { describeChoice, sameChoice }] = await Promise.all([
+  const [{ milliseconds }, { table }, { describeChoice, sameChoice }] = await Promise.all([
     import("./bench/timing.js"),
+    import("../text.js"),
     import("../ops/conv-candidates.js"),
   ]);
   const rows = results.map(({ key, usual, winner, tried }) => [
