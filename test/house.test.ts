@@ -10,7 +10,7 @@ const root = dirname(import.meta.dirname);
 const core = ["errors", "generated", "random", "text"];
 const engine = [...core, "gpu", "graph", "ops", "nn"];
 const domain = [...engine, "formats", "models", "data"];
-const application = [...domain, "export", "training", "retrieval", "report"];
+const application = [...domain, "export", "training", "retrieval", "report", "tuning"];
 const allowed: Record<string, string[]> = {
   errors: [],
   generated: [],
@@ -27,6 +27,7 @@ const allowed: Record<string, string[]> = {
   training: domain,
   retrieval: domain,
   report: domain,
+  tuning: domain,
   setup: ["errors"], // finds an adapter before anything else runs, so it stands alone; its .mjs files are no modules of src
   cli: [...application, "setup", "index", "engine"],
   engine,

@@ -16,13 +16,24 @@ import { boundBy, type Pace } from "../retrieval/pipeline.js";
 import { percent, table } from "../text.js";
 import { type Checkpoint, readCheckpoint, restore } from "../training/checkpoint.js";
 import { detectorErrorsOf, modelConfigOf } from "../training/config.js";
+import { readTuned } from "../tuning/cache.js";
 import type { Shell } from "./shell.js";
 
 /** The network that ships: trained on synthetic people (weights/README.md). */
 const SHIPPED_WEIGHTS = fileURLToPath(new URL("../../weights/small.safetensors", import.meta.url));
 
-export async function openDevice(shell: Shell): Promise<Device> {
+/** The adapter, with what `mpn tune` found on it. */
+export async function openTuned(shell: Shell): Promise<Device> {
   const device = await Device.open();
+  const tuned = await readTuned(device.profile, shell.warn);
+  const count = Object.keys(tuned).length;
+  if (count > 0) shell.note(`${count} kernels are chosen as they were tuned on this adapter`);
+  device.useTuned(tuned);
+  return device;
+}
+
+export async function openDevice(shell: Shell): Promise<Device> {
+  const device = await openTuned(shell);
   const { name, description, software } = device.profile;
   shell.note(`adapter: ${name}${description && description !== name ? ` (${description})` : ""}`);
   if (software) shell.note("This is a SOFTWARE adapter: the processor plays the GPU, and everything is slow.");

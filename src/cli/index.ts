@@ -11,9 +11,10 @@ import { register as prior } from "./prior.js";
 import { main } from "./shell.js";
 import { register as synth } from "./synth.js";
 import { register as train } from "./train.js";
+import { register as tune } from "./tune.js";
 import { register as verify } from "./verify.js";
 
 /** In the order in which `mpn --help` lists them. */
-const commands = [demo, doctor, synth, prior, train, ablate, extract, evaluate, explain, verify, convert, bench];
+const commands = [demo, doctor, synth, prior, train, ablate, extract, evaluate, explain, verify, convert, bench, tune];
 
 process.exitCode = await main(process.argv, commands);

@@ -19,6 +19,25 @@ export interface DeviceProfile {
   /** Bytes that one binding may span. */
   readonly maxBindingBytes: number;
   readonly maxBufferBytes: number;
+  /** Bytes of memory that a workgroup may share, and its most invocations. */
+  readonly workgroupBytes: number;
+  readonly workgroupInvocations: number;
+  /** Products of matrices that subgroups make by themselves, where the device was opened for them. */
+  readonly matrixUnits?: MatrixUnits;
+  /** Choices of kernels found by measuring on this adapter, by problem; ops look theirs up and check what they find. */
+  readonly tuned?: Readonly<Record<string, TunedChoice>>;
+}
+
+/** Matrices of size x size, whose elements are rounded to `components`; sums are f32. */
+export interface MatrixUnits {
+  readonly components: "f16" | "f32";
+  readonly size: 8 | 16;
+}
+
+/** A kernel by the name that its op gives it, and the sizes it is made with. */
+export interface TunedChoice {
+  readonly kernel: string;
+  readonly tile: object;
 }
 
 export interface OpenOptions {
@@ -27,16 +46,21 @@ export interface OpenOptions {
   /** `null` is Dawn's backend without a device: it compiles every shader and runs nothing. */
   readonly backend?: "null";
   readonly powerPreference?: GPUPowerPreference;
+  /** Let convolutions round their operands to what the adapter's matrix units multiply (f16); nothing where it has none. */
+  readonly matrixUnits?: boolean;
 }
 
 const SOFTWARE = /llvmpipe|lavapipe|swiftshader|softpipe|warp|basic render/i;
 const OPTIONAL_FEATURES = ["timestamp-query", "shader-f16", "subgroups"] as const;
+/** Dawn's; not yet in the types. */
+const MATRIX_FEATURE = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
 
 /** Dawn crashes or hangs when the object that `create()` returns is collected while a device lives. */
 const keepAlive: unknown[] = [];
 
 export class Device {
-  readonly profile: DeviceProfile;
+  /** Of programs compiled from now on; see `useTuned`. */
+  profile: DeviceProfile;
   readonly kernels: KernelCache;
   private readonly errors: string[] = [];
   private lostReason: string | null = null;
@@ -69,6 +93,9 @@ export class Device {
       subgroupSize: gpu.features.has("subgroups") && smallest === largest ? (smallest ?? 0) : 0,
       maxBindingBytes: gpu.limits.maxStorageBufferBindingSize,
       maxBufferBytes: gpu.limits.maxBufferSize,
+      workgroupBytes: gpu.limits.maxComputeWorkgroupStorageSize,
+      workgroupInvocations: gpu.limits.maxComputeInvocationsPerWorkgroup,
+      ...(gpu.features.has(MATRIX_FEATURE) && { matrixUnits: matrixUnitsOf(adapterInfo, gpu.features) }),
     };
     this.kernels = new KernelCache(this);
     gpu.addEventListener("uncapturederror", (event) => {
@@ -101,7 +128,8 @@ export class Device {
     ] as const) {
       limits[key] = adapter.limits[key];
     }
-    const features = OPTIONAL_FEATURES.filter((f) => adapter.features.has(f));
+    const wanted = options.matrixUnits ? [...OPTIONAL_FEATURES, MATRIX_FEATURE] : OPTIONAL_FEATURES;
+    const features = wanted.filter((f) => adapter.features.has(f));
     const device = await adapter.requestDevice({ requiredLimits: limits, requiredFeatures: features });
     return new Device(device, adapter.info, adapter.features);
   }
@@ -111,6 +139,11 @@ export class Device {
     const device = new Device(gpu, gpu.adapterInfo, gpu.features);
     device.close = () => {};
     return device;
+  }
+
+  /** Programs compiled from now on take these choices where they can; those of another adapter cost speed, not correctness. */
+  useTuned(tuned: DeviceProfile["tuned"]): void {
+    this.profile = { ...this.profile, tuned };
   }
 
   /** Throws what WebGPU reported since the last call: validation errors do not throw by themselves. */
@@ -198,9 +231,37 @@ async function entryPoint(options: OpenOptions): Promise<GPU> {
   Object.assign(globalThis, globals);
   const enable = ["disable_workgroup_init"];
   if (!options.robust) enable.push("disable_robustness");
+  // The second one: without it Dawn hides f16 on NVIDIA, and with it all matrices of f16.
+  if (options.matrixUnits) enable.push("allow_unsafe_apis", "vulkan_enable_f16_on_nvidia");
   const flags = [`enable-dawn-features=${enable.join(",")}`, "disable-dawn-features=timestamp_quantization"];
   if (options.backend) flags.push(`backend=${options.backend}`);
   const gpu = create(flags);
   keepAlive.push(gpu);
   return gpu;
+}
+
+/** The square matrices that suit the kernels (shaders/conv_matrix.wgsl), largest first. */
+export function matrixUnitsOf(info: object, features: ReadonlySet<string>): MatrixUnits | undefined {
+  const configs = (info as { subgroupMatrixConfigs?: Iterable<MatrixConfig> }).subgroupMatrixConfigs ?? [];
+  const all: readonly MatrixUnits[] = [
+    { components: "f16", size: 16 },
+    { components: "f16", size: 8 },
+    { components: "f32", size: 8 },
+  ];
+  return all.find(
+    ({ components, size }) =>
+      (components === "f32" || features.has("shader-f16")) &&
+      [...configs].some(
+        (c) =>
+          c.componentType === components && c.resultComponentType === "f32" && [c.M, c.N, c.K].every((n) => n === size),
+      ),
+  );
+}
+
+interface MatrixConfig {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
 }

@@ -100,7 +100,8 @@ function holds(condition: string, defines: Defines, file: string): boolean {
 
 /** Reads bindings (group 0) and the layout of the uniform struct bound as `params`. */
 export function reflectShader(text: string, name: string): ShaderModule {
-  const reflection = new WgslReflect(text);
+  // Functions declare nothing that is asked for here, and may use what the reflection cannot read yet (subgroup matrices).
+  const reflection = new WgslReflect(text.replace(/^fn [^\n]*\}$|^(?:@compute[^\n]*\n)?fn [\s\S]*?^\}$/gm, ""));
   const bindings: Binding[] = [];
   let params: ParamsLayout | null = null;
   for (const resource of reflection.getBindGroups()[0] ?? []) {

@@ -12,6 +12,8 @@ export interface Launch {
   readonly bindings: Readonly<Record<string, Tensor | undefined>>;
   readonly params?: ParamValues;
   readonly workgroups: readonly [number, number?, number?];
+  /** What this kernel was chosen from, for whoever would try another one. */
+  readonly problem?: object;
   /** Floating point operations and bytes moved at least once, for the profiler. */
   readonly flops?: number;
   readonly bytes?: number;

@@ -168,3 +168,7 @@ export function stationaryDefines({ elem, tv, aElem, chunk, lanes }: StationaryT
     LANES: perBlock,
   };
 }
+
+export function tileDefines(tile: Tile, flags: Readonly<Record<string, boolean>>): Record<string, number | boolean> {
+  return { ELEM: tile.elem, TM: tile.tm, TV: tile.tv, ...flags };
+}

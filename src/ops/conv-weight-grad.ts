@@ -1,14 +1,16 @@
 import { grid, type Lowering } from "../graph/lowering.js";
 import type { Tensor } from "../graph/tensor.js";
+import { alignment, type ConvProblem, chooseConv, turnsWeightGrad } from "./conv-choice.js";
 import {
   type ConvGeometry,
-  chooseStationary,
-  chooseTile,
   convFlops,
   mapStrides,
+  type StationaryTile,
   stationaryDefines,
+  type Tile,
+  tileDefines,
 } from "./conv-geometry.js";
-import { tileDefines } from "./conv2d.js";
+import { pixelsPerSplit, tiledElements, tiledKernel, type WorkgroupTile } from "./conv-tiles.js";
 import { dispatchTranspose } from "./layout.js";
 
 /** How many workgroups keep an adapter busy: the reduction is split until there are as many. */
@@ -25,13 +27,51 @@ export function lowerConvWeightGrad(
   { x, dy, dw }: { x: Tensor; dy: Tensor; dw: Tensor },
   to: Lowering,
 ): void {
-  if (lowerStationary(g, source, { x, dy, dw }, to)) return;
   const [kh, kw] = g.kernel;
   const inner = source ? kw * g.channels : g.groupChannels;
   const taps = source ? kh : kh * kw;
-  const xs = inputStrides(g, source);
+  const xs = source
+    ? { image: source.height * source.width * g.channels, row: source.width * g.channels, pixel: g.channels, group: 0 }
+    : mapStrides(g, "input");
+  const pixels = g.images * g.outHeight * g.outWidth;
+  const problem: ConvProblem = {
+    gather: "weightGrad",
+    rows: inner,
+    cols: g.groupFilters,
+    inner: pixels,
+    taps,
+    stride: g.stride,
+    groups: g.groups,
+    multiple: alignment([g.filters]),
+    aMultiple: alignment([...Object.values(xs), inner]),
+    pointwise:
+      kh === 1 &&
+      kw === 1 &&
+      g.stride.every((s) => s === 1) &&
+      g.padding.every((p) => p === 0) &&
+      g.split === "channels",
+  };
+  const way = { g, problem, source, xs };
+  const choice = chooseConv(to.profile, problem);
+  if (choice.kernel === "stationary") lowerStationary(way, choice.tile, { x, dy, dw }, to);
+  else if (choice.kernel === "tiled") lowerTiled(way, choice.tile, { x, dy, dw }, to);
+  else if (choice.kernel === "registers") lowerRegisters(way, choice.tile, { x, dy, dw }, to);
+  else throw new Error(`no weight gradient is made by ${choice.kernel}`);
+}
+
+interface Way {
+  readonly g: ConvGeometry;
+  readonly problem: ConvProblem;
+  readonly source: { height: number; width: number } | null;
+  /** Strides of x, or of its padded copy. */
+  readonly xs: ReturnType<typeof mapStrides>;
+}
+
+type Operands = Record<"x" | "dy" | "dw", Tensor>;
+
+function lowerRegisters({ g, problem, source, xs }: Way, tile: Tile, { x, dy, dw }: Operands, to: Lowering): void {
+  const { rows: inner, inner: pixels, taps, pointwise } = problem;
   const ds = mapStrides(g, "output");
-  const tile = chooseTile(to.profile, inner, g.groupFilters, g.filters % 4 === 0 ? 4 : g.filters % 2 === 0 ? 2 : 1);
   const t = (floats: number) => floats / tile.elem;
 
   const innerTiles = Math.ceil(inner / tile.tm);
@@ -39,8 +79,6 @@ export function lowerConvWeightGrad(
   const colTiles = Math.ceil(t(g.groupFilters) / (tile.lanesX * tile.tv));
   const tiles = Math.ceil(units / tile.lanesY) * colTiles;
 
-  const pointwise = isPointwise(g);
-  const pixels = g.images * g.outHeight * g.outWidth;
   const allLines = pointwise ? Math.ceil(pixels / 64) : g.images * g.outHeight;
   const wanted = Math.ceil(wantedWorkgroups(to.profile.software) / (tiles * g.groups));
   const linesPerSplit = Math.ceil(allLines / Math.max(1, Math.min(wanted, allLines)));
@@ -69,6 +107,7 @@ export function lowerConvWeightGrad(
       defines: tileDefines(tile, {}),
       overrides: { LX: tile.lanesX, LY: tile.lanesY },
     },
+    problem,
     bindings: { x, dy, dw: partial },
     params: {
       ...lines,
@@ -77,7 +116,7 @@ export function lowerConvWeightGrad(
       inner,
       innerTiles,
       units,
-      tapsX: source ? 1 : kw,
+      tapsX: source ? 1 : g.kernel[1],
       lines: allLines,
       linesPerSplit,
       splits,
@@ -98,61 +137,82 @@ export function lowerConvWeightGrad(
   if (splits > 1) sumPartials(to, partial, dw);
 }
 
-/** Whether a convolution is one product of all pixels. */
-function isPointwise({ kernel, stride, padding, split }: ConvGeometry): boolean {
-  return [...kernel, ...stride].every((n) => n === 1) && padding.every((p) => p === 0) && split === "channels";
-}
-
-type Source = { readonly height: number; readonly width: number } | null;
-
-function inputStrides(g: ConvGeometry, source: Source): ReturnType<typeof mapStrides> {
-  return source
-    ? { image: source.height * source.width * g.channels, row: source.width * g.channels, pixel: g.channels, group: 0 }
-    : mapStrides(g, "input");
+/** With workgroup memory, for GPUs (shaders/conv_weight_grad_tiled.wgsl). */
+function lowerTiled({ g, problem, source, xs }: Way, tile: WorkgroupTile, { x, dy, dw }: Operands, to: Lowering): void {
+  const { rows: inner, inner: pixels, taps } = problem;
+  const elem = tiledElements(problem).ELEM;
+  const t = (floats: number) => floats / elem;
+  const rows = taps * inner;
+  const colTiles = Math.ceil(g.groupFilters / (tile.lanesX * tile.tv * 4));
+  const perSplit = pixelsPerSplit(to.profile, problem, tile);
+  const splits = Math.ceil(pixels / perSplit);
+  const padded = Math.ceil(dw.size / 4) * 4;
+  const partial = splits > 1 ? to.scratch("partial", [splits, padded]) : dw;
+  const [gx, gy] = grid(colTiles * Math.ceil(rows / (tile.lanesY * tile.tm)));
+  const perImage = g.outHeight * g.outWidth;
+  to.dispatch({
+    kernel: tiledKernel(problem, tile, {}),
+    problem,
+    bindings: { x, b: dy, dw: partial },
+    params: {
+      rows,
+      cols: t(g.groupFilters),
+      colTiles,
+      inner,
+      tapsX: source ? 1 : g.kernel[1],
+      pixels,
+      pixelsPerSplit: perSplit,
+      splits,
+      outH: g.outHeight,
+      outW: g.outWidth,
+      inH: source?.height ?? g.height,
+      inW: source?.width ?? g.width,
+      advance: [
+        Math.floor(tile.depth / perImage),
+        Math.floor((tile.depth % perImage) / g.outWidth),
+        tile.depth % g.outWidth,
+      ],
+      stride: g.stride,
+      pad: source ? [0, 0] : g.padding,
+      xImage: xs.image,
+      xRow: xs.row,
+      xPixel: xs.pixel,
+      xGroup: xs.group,
+      dPixel: t(g.filters),
+      dGroup: t(g.groupFilters),
+      wStride: t(g.filters),
+      wGroup: t(g.groupFilters),
+      wSplit: t(padded),
+    },
+    workgroups: [gx, gy, g.groups * splits],
+    flops: convFlops(g),
+    bytes: x.bytes + dy.bytes + partial.bytes,
+  });
+  if (splits > 1) sumPartials(to, partial, dw);
 }
 
 /**
- * The same for software adapters: dy is transposed first, and dw comes out transposed (shaders/conv_weight_grad_stationary.wgsl);
- * or, where a pointwise product makes that cheaper, x is transposed and dw comes out as it should.
- * @returns false where `chooseStationary` does not want it
+ * For software adapters: dy is transposed first, and dw comes out transposed (shaders/conv_weight_grad_stationary.wgsl); or, where
+ * a pointwise product makes that cheaper, x is transposed and dw comes out as it should.
  */
-function lowerStationary(
-  g: ConvGeometry,
-  source: Source,
-  { x, dy, dw }: { x: Tensor; dy: Tensor; dw: Tensor },
-  to: Lowering,
-): boolean {
-  const pixels = g.images * g.outHeight * g.outWidth;
-  const turns = isPointwise(g) && g.groups === 1 && g.channels * pixels < g.filters * (pixels + g.channels);
-  return turns
-    ? lowerHeld({ ...g, ...exchanged(g) }, null, { x: dy, dy: x, dw, turned: true }, to)
-    : lowerHeld(g, source, { x, dy, dw, turned: false }, to);
-}
-
-function exchanged({ channels, filters }: ConvGeometry): Partial<ConvGeometry> {
-  return { channels: filters, groupChannels: filters, filters: channels, groupFilters: channels };
+function lowerStationary(way: Way, tile: StationaryTile, { x, dy, dw }: Operands, to: Lowering): void {
+  if (!turnsWeightGrad(way.problem)) {
+    lowerHeld(way, tile, { x, dy, dw, turned: false }, to);
+    return;
+  }
+  const { channels, filters } = way.g;
+  const g = { ...way.g, channels: filters, groupChannels: filters, filters: channels, groupFilters: channels };
+  lowerHeld({ ...way, g, xs: mapStrides(g, "input") }, tile, { x: dy, dy: x, dw, turned: true }, to);
 }
 
 function lowerHeld(
-  g: ConvGeometry,
-  source: Source,
-  { x, dy, dw, turned }: { x: Tensor; dy: Tensor; dw: Tensor; turned: boolean },
+  { g, problem, source, xs }: Way,
+  tile: StationaryTile,
+  { x, dy, dw, turned }: Operands & { turned: boolean },
   to: Lowering,
-): boolean {
-  const [kh, kw] = g.kernel;
-  const inner = source ? kw * g.channels : g.groupChannels;
-  const taps = source ? kh : kh * kw;
-  const xs = inputStrides(g, source);
-  const strides = [...Object.values(xs), inner];
-  const pixels = g.images * g.outHeight * g.outWidth;
-  const tile = chooseStationary(to.profile, {
-    rows: g.groupFilters,
-    cols: inner,
-    multiple: [4, 2].find((n) => strides.every((s) => s % n === 0)) ?? 1,
-    inner: pixels,
-    aMultiple: 4,
-  });
-  if (!tile) return false;
+): void {
+  const { inner: pixels, taps } = problem;
+  const inner = turned ? g.channels : problem.rows;
   const byFilter = to.scratch("dy", [g.filters, pixels]);
   dispatchTranspose(to, dy, byFilter, pixels, g.filters);
 
@@ -169,6 +229,7 @@ function lowerHeld(
   const [gx, gy] = grid(taps * colTiles);
   to.dispatch({
     kernel: { shader: "conv_weight_grad_stationary", defines: stationaryDefines(tile) },
+    problem,
     bindings: { x, dy: byFilter, dw: partial },
     params: {
       filters: g.groupFilters,
@@ -197,7 +258,6 @@ function lowerHeld(
   });
   if (splits > 1) sumPartials(to, partial, transposed);
   if (!turned) dispatchTranspose(to, transposed, dw, g.filters, inner);
-  return true;
 }
 
 function sumPartials(to: Lowering, partial: Tensor, y: Tensor): void {

@@ -1,20 +1,23 @@
 /** Convolution and its two gradients: one implicit GEMM with three ways to gather (shaders/conv*.wgsl). */
+import type { DeviceProfile } from "../gpu/device.js";
+import type { KernelSpec } from "../gpu/kernel.js";
 import { grid, type Lowering } from "../graph/lowering.js";
 import { apply, type Op, type Tensor } from "../graph/tensor.js";
 import { expectShape } from "./check.js";
+import { alignment, type ConvChoice, type ConvProblem, chooseConv } from "./conv-choice.js";
 import {
   type ConvAttrs,
   type ConvGeometry,
-  chooseStationary,
-  chooseTile,
   convFlops,
   convGeometry,
   foldsTaps,
   mapStrides,
   stationaryDefines,
   stationaryRows,
-  type Tile,
+  tileDefines,
 } from "./conv-geometry.js";
+import { matrixKernel } from "./conv-matrix.js";
+import { tiledElements, tiledKernel } from "./conv-tiles.js";
 import { lowerConvWeightGrad } from "./conv-weight-grad.js";
 import { flat } from "./lanes.js";
 import { dispatchTranspose } from "./layout.js";
@@ -72,6 +75,8 @@ export const conv2dOp: Op<Conv2dAttrs> = {
     const [kh, kw] = g.kernel;
     const tapStride = g.groupChannels * g.filters;
     dispatchConv(to, {
+      gather: "forward",
+      stride: g.stride,
       a: source?.map ?? x,
       b: w,
       c: y,
@@ -128,6 +133,8 @@ const convInputGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
         const y = parity(py, g.stride[0], g.padding[0], kh, g.height, g.outHeight);
         const x = parity(px, g.stride[1], g.padding[1], kw, g.width, g.outWidth);
         dispatchConv(to, {
+          gather: "inputGrad",
+          stride: g.stride,
           a: dy,
           b: transposed,
           c: dx,
@@ -233,6 +240,10 @@ export interface EpilogueOperands {
 }
 
 interface ConvLaunch extends EpilogueOperands {
+  /** "forward" by default. */
+  readonly gather?: "forward" | "inputGrad";
+  /** Of the convolution, 1 by default; `mul` is that of this gather. */
+  readonly stride?: readonly [number, number];
   readonly a: Tensor;
   readonly b: Tensor;
   readonly c: Tensor;
@@ -261,30 +272,30 @@ interface ConvLaunch extends EpilogueOperands {
 export function dispatchConv(to: Lowering, l: ConvLaunch): void {
   const rows = l.rows[0] * l.rows[1] * l.rows[2];
   const inT = [l.bTap[0], l.bTap[1], l.bStart, l.bStride, l.bGroup, ...Object.values(l.cStrides), l.cStart];
-  const multiple = inT.every((n) => n % 4 === 0) ? 4 : inT.every((n) => n % 2 === 0) ? 2 : 1;
-  const held = chooseStationary(to.profile, {
+  const problem: ConvProblem = {
+    gather: l.gather ?? "forward",
     rows,
     cols: l.cols,
-    multiple,
     inner: l.inner,
-    aMultiple: Object.values(l.aStrides).every((n) => n % 4 === 0) ? 4 : 1,
-  });
-  const tile = held ? { ...held, lanesX: held.lanes } : chooseTile(to.profile, rows, l.cols, multiple);
-  const t = (floats: number) => floats / tile.elem;
-  const ta = (floats: number) => floats / (held?.aElem ?? 1);
-  const colTiles = Math.ceil(t(l.cols) / (tile.lanesX * tile.tv));
-  const rowsPer = "tm" in tile ? tile.lanesY * tile.tm : stationaryRows(rows, colTiles * l.groups);
+    taps: l.taps[0] * l.taps[1],
+    stride: l.stride ?? [1, 1],
+    groups: l.groups,
+    multiple: alignment(inT),
+    aMultiple: alignment(Object.values(l.aStrides)),
+    pointwise: isPointwise(l),
+  };
+  const choice = chooseConv(to.profile, problem);
+  const { elem, aElem, colsPer } = elements(choice, problem);
+  const t = (floats: number) => floats / elem;
+  const ta = (floats: number) => floats / aElem;
+  const colTiles = Math.ceil(t(l.cols) / colsPer);
+  const held = choice.kernel === "stationary";
+  const rowsPer = held ? stationaryRows(rows, colTiles * l.groups) : choice.tile.lanesY * choice.tile.tm;
   const [gx, gy] = grid(colTiles * Math.ceil(rows / rowsPer));
   const epilogue = { BIAS: l.bias !== undefined, AFFINE: l.scale !== undefined, RESIDUAL: l.residual !== undefined };
   to.dispatch({
-    kernel:
-      "tm" in tile
-        ? {
-            shader: "conv",
-            defines: tileDefines(tile, { PADDED: !l.inside, ...epilogue }),
-            overrides: { LX: tile.lanesX, LY: tile.lanesY },
-          }
-        : { shader: "conv_stationary", defines: { ...stationaryDefines(tile), ...epilogue } },
+    kernel: kernelOf(to.profile, choice, problem, epilogue, l.inside),
+    problem,
     bindings: { a: l.a, b: l.b, c: l.c, bias: l.bias, scale: l.scale, shift: l.shift, residual: l.residual },
     params: {
       rows,
@@ -322,8 +333,51 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
   });
 }
 
-export function tileDefines(tile: Tile, flags: Readonly<Record<string, boolean>>): Record<string, number | boolean> {
-  return { ELEM: tile.elem, TM: tile.tm, TV: tile.tv, ...flags };
+/** Floats in the types of columns and of the gathered operand, and columns of a tile in that type. */
+function elements(choice: ConvChoice, problem: ConvProblem): { elem: number; aElem: number; colsPer: number } {
+  if (choice.kernel === "stationary") {
+    const { elem, aElem, lanes, tv } = choice.tile;
+    return { elem, aElem, colsPer: lanes * tv };
+  }
+  const { lanesX, tv } = choice.tile;
+  if (choice.kernel === "registers") return { elem: choice.tile.elem, aElem: 1, colsPer: lanesX * tv };
+  const { ELEM, AELEM } = tiledElements(problem);
+  return { elem: ELEM, aElem: AELEM, colsPer: (lanesX * tv * 4) / ELEM };
+}
+
+function kernelOf(
+  profile: DeviceProfile,
+  choice: ConvChoice,
+  problem: ConvProblem,
+  epilogue: Record<string, boolean>,
+  inside: boolean,
+): KernelSpec {
+  if (choice.kernel === "stationary")
+    return { shader: "conv_stationary", defines: { ...stationaryDefines(choice.tile), ...epilogue } };
+  if (choice.kernel === "tiled") return tiledKernel(problem, choice.tile, epilogue);
+  if (choice.kernel === "matrix") return matrixKernel(profile, problem, choice.tile, epilogue);
+  const { tile } = choice;
+  return {
+    shader: "conv",
+    defines: tileDefines(tile, { PADDED: !inside, ...epilogue }),
+    overrides: { LX: tile.lanesX, LY: tile.lanesY },
+  };
+}
+
+/** Whether output pixel n is made of source pixel n, and both maps are whole in memory: a plain product of matrices. */
+function isPointwise({ taps, mul, add, rows, source, aStrides, cStrides }: ConvLaunch): boolean {
+  const [images, height, width] = rows;
+  const whole = (s: Strides) =>
+    (height === 1 || s.row === width * s.pixel) && (images === 1 || s.image === height * width * s.pixel);
+  return (
+    taps.every((n) => n === 1) &&
+    mul.every((n) => n === 1) &&
+    add.every((n) => n === 0) &&
+    source[0] === height &&
+    source[1] === width &&
+    whole(aStrides) &&
+    whole(cStrides)
+  );
 }
 
 export interface Conv2dOptions {

@@ -1,7 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { UserError } from "#src/errors.js";
-import { Device } from "#src/gpu/device.js";
+import { Device, matrixUnitsOf } from "#src/gpu/device.js";
 import { closeDevice, sharedDevice } from "../support/op.js";
 
 const [STORAGE, MAP_READ] = [0x80, 0x1];
@@ -11,6 +11,41 @@ test("a device tells what it is", async () => {
   assert.ok(profile.name.length > 0);
   assert.ok(profile.maxBindingBytes >= 128 * 2 ** 20);
   assert.ok(profile.maxBufferBytes >= profile.maxBindingBytes);
+});
+
+test("matrix units are those whose sums are f32, the largest squares first", () => {
+  const config = (componentType: string, resultComponentType: string, M: number, N = M, K = M) => ({
+    componentType,
+    resultComponentType,
+    M,
+    N,
+    K,
+  });
+  const units = (configs: readonly object[], features = ["shader-f16"]) =>
+    matrixUnitsOf({ subgroupMatrixConfigs: configs }, new Set(features));
+  const nvidia = [
+    config("f16", "f16", 16),
+    config("f16", "f32", 16, 8),
+    config("f16", "f32", 16),
+    config("i8", "i32", 16),
+  ];
+  assert.equal(units(nvidia), { components: "f16", size: 16 });
+  assert.is(units(nvidia, []), undefined, "no f16 in shaders");
+  const apple = [config("f32", "f32", 8), config("f16", "f32", 8)];
+  assert.equal(units(apple), { components: "f16", size: 8 });
+  assert.equal(units(apple, []), { components: "f32", size: 8 });
+  assert.is(units([config("f16", "f32", 8, 16, 16)]), undefined, "none is square");
+  assert.is(matrixUnitsOf({}, new Set(["shader-f16"])), undefined);
+});
+
+test("asking for matrix units where there are none changes nothing", async () => {
+  const { profile } = await sharedDevice();
+  if (profile.software) {
+    const device = await Device.open({ matrixUnits: true });
+    assert.is(device.profile.matrixUnits, undefined);
+    device.close();
+  }
+  assert.is(profile.matrixUnits, undefined, "nobody asked");
 });
 
 test("a validation error, which WebGPU does not throw, surfaces in check(), once", async () => {

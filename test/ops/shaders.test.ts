@@ -7,7 +7,7 @@ import { kernelSpecs } from "../support/variants.js";
 const specs = kernelSpecs();
 
 test("every variant of every shader compiles, by Dawn's null backend", async () => {
-  const device = await Device.open({ backend: "null" });
+  const device = await Device.open({ backend: "null", matrixUnits: true });
   const failures: string[] = [];
   for (const spec of specs) {
     try {

@@ -12,6 +12,8 @@ export function paperProfile(given: Partial<DeviceProfile> = {}): DeviceProfile 
     subgroupSize: 0,
     maxBindingBytes: 2 ** 31,
     maxBufferBytes: 2 ** 31,
+    workgroupBytes: 16384,
+    workgroupInvocations: 256,
     ...given,
   };
 }

@@ -5,7 +5,9 @@ import { KernelCache, type KernelSpec } from "#src/gpu/kernel.js";
 import { Lowering } from "#src/graph/lowering.js";
 import { fuse } from "#src/graph/passes.js";
 import { input, reachable, type Shape, type Tensor } from "#src/graph/tensor.js";
+import { RUNGS } from "#src/ops/conv-tiles.js";
 import * as ops from "#src/ops/index.js";
+import { forced } from "./forced.js";
 
 const profile = (software: boolean): DeviceProfile => ({
   name: "any",
@@ -17,6 +19,8 @@ const profile = (software: boolean): DeviceProfile => ({
   subgroupSize: software ? 8 : 32,
   maxBindingBytes: 2 ** 31,
   maxBufferBytes: 2 ** 31,
+  workgroupBytes: 16384,
+  workgroupInvocations: 256,
 });
 
 let count = 0;
@@ -149,8 +153,8 @@ function trainingGraphs(): Tensor[][] {
 }
 
 /** Inference graphs, with batch norm folded into convolutions where that is possible. */
-function inferenceGraphs(): Tensor[][] {
-  return [8, 64, 256, 30, 3].flatMap((channels) =>
+function inferenceGraphs(widths = [8, 64, 256, 30, 3]): Tensor[][] {
+  return widths.flatMap((channels) =>
     [false, true].flatMap((withResidual) =>
       [1, 3].map((kernel) => {
         const x = tensor([1, 8, 8, channels]);
@@ -162,14 +166,64 @@ function inferenceGraphs(): Tensor[][] {
   );
 }
 
+/** Convolutions by every alignment of either operand, with and without a gather, with every epilogue. */
+function tiledGraphs(): Tensor[][] {
+  const graphs = [8, 3].flatMap((channels) =>
+    [8, 3].flatMap((filters) =>
+      [1, 3].map((kernel) => {
+        const x = tensor([1, 6, 6, channels]);
+        return differentiated([ops.conv2d(x, tensor([kernel, kernel, channels, filters]), { padding: kernel >> 1 })]);
+      }),
+    ),
+  );
+  return [...graphs, ...inferenceGraphs([8])];
+}
+
+function matrixGraphs(): Tensor[][] {
+  const graphs = [64, 63].flatMap((filters) =>
+    [64, 33].flatMap((channels) =>
+      [1, 3].map((kernel) => {
+        const x = tensor([1, 8, 8, channels]);
+        return differentiated([ops.conv2d(x, tensor([kernel, kernel, channels, filters]), { padding: kernel >> 1 })]);
+      }),
+    ),
+  );
+  return [...graphs, ...inferenceGraphs([64])];
+}
+
+/** Adapters with matrix units of every kind. */
+function matrixProfiles(): DeviceProfile[] {
+  const kinds = [
+    { components: "f16", size: 16 },
+    { components: "f16", size: 8 },
+    { components: "f32", size: 8 },
+  ] as const;
+  return kinds.map((matrixUnits) => ({ ...profile(false), matrixUnits }));
+}
+
+/** Profiles under which every rung of the ladder is made, and what a tuner may make of it. */
+function tiledProfiles(): DeviceProfile[] {
+  return Object.values(RUNGS).flatMap((rung) =>
+    [0, 1].map((prefetch) => ({
+      ...profile(false),
+      tuned: forced({ kernel: "tiled", tile: { ...rung, prefetch } }),
+    })),
+  );
+}
+
 /** Distinct kernel specs of all ops, on software adapters and on others. */
 export function kernelSpecs(): KernelSpec[] {
   const specs = new Map<string, KernelSpec>();
-  const graphs = [...trainingGraphs(), ...inferenceGraphs()];
-  for (const software of [true, false]) {
-    const lowering = new Lowering(profile(software));
+  const collect = (on: DeviceProfile, graphs: readonly (readonly Tensor[])[]) => {
+    const lowering = new Lowering(on);
     for (const outputs of graphs) lowering.lower(reachable(outputs));
     for (const { kernel } of lowering.launches) specs.set(KernelCache.key(kernel), kernel);
-  }
+  };
+  const graphs = [...trainingGraphs(), ...inferenceGraphs()];
+  for (const software of [true, false]) collect(profile(software), graphs);
+  const tiled = tiledGraphs();
+  for (const on of tiledProfiles()) collect(on, tiled);
+  const wide = matrixGraphs();
+  for (const on of matrixProfiles()) collect(on, wide);
   return [...specs.values()];
 }

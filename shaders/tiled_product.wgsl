@@ -1,0 +1,73 @@
+// What conv_tiled.wgsl and conv_matrix.wgsl share: parameters as those of conv.wgsl, bindings, and how operands are read.
+#include tiled_operands
+
+struct Params {
+  rows: u32,          // output pixels of one group: images * outH * outW
+  cols: u32,          // output channels of one group, in T
+  colTiles: u32,
+  inner: u32,         // contiguous elements of a under one tap, in A
+  tapsY: u32, tapsX: u32,   // none: c becomes 0
+  outH: u32, outW: u32,
+  inH: u32, inW: u32,
+  mul: vec2<i32>,     // source (y, x) = out * mul + add + tap * step
+  add: vec2<i32>,
+  step: vec2<i32>,
+  aImage: u32, aRow: u32, aPixel: u32, aGroup: u32,               // strides of a, in A
+  bTap: vec2<u32>, bStart: u32, bStride: u32, bGroup: u32,        // b, in T: tap strides, start, row, group
+  cImage: u32, cRow: u32, cPixel: u32, cGroup: u32, cStart: u32,  // strides of c, in T
+  relu: u32,
+}
+
+@group(0) @binding(0) var<storage, read> a: array<A>;
+@group(0) @binding(1) var<storage, read> b: array<T>;
+@group(0) @binding(2) var<storage, read_write> c: array<T>;
+@group(0) @binding(3) var<uniform> params: Params;
+#include grid
+#include conv_pixel
+#include conv_epilogue
+#include tiled_columns
+
+/** Four terms of a row of a from its term `4 * k` on under a tap whose first element is a[start]; zeros past the last. */
+fn terms(start: u32, k: u32, inside: bool) -> vec4<f32> {
+  #if AELEM == 4
+  return select(vec4<f32>(), vec4<f32>(a[start + min(k, params.inner - 1u)]), inside && k < params.inner);
+  #else
+  var v: vec4<f32>;
+  #for C in 4
+  v[$C] = select(0.0, f32(a[start + min(4u * k + ${C}u, params.inner - 1u)]), inside && 4u * k + ${C}u < params.inner);
+  #endfor
+  return v;
+  #endif
+}
+
+/** The same of the pixel whose source under the first tap is (y, x) of the map that starts at a[image]. */
+fn gathered(image: u32, y: i32, x: i32, ty: u32, tx: u32, k: u32) -> vec4<f32> {
+  let source_y = u32(y + i32(ty) * params.step.x);
+  let source_x = u32(x + i32(tx) * params.step.y);
+  let inside = source_y < params.inH && source_x < params.inW;
+  return terms(image + select(0u, source_y * params.aRow + source_x * params.aPixel, inside), k, inside);
+}
+
+/** Where a row of c begins. */
+fn place_of(row: u32, group: u32) -> u32 {
+  #if POINTWISE
+  return params.cStart + row * params.cPixel + group * params.cGroup;
+  #else
+  let p = pixel_at(row);
+  return params.cStart + p.image * params.cImage + p.y * params.cRow + p.x * params.cPixel + group * params.cGroup;
+  #endif
+}
+
+/** Finishes and stores four columns, vec4 number `column` of the row at c[out], as far as there are so many. */
+fn store_columns(out: u32, group: u32, column: u32, sum: vec4<f32>) {
+  #if ELEM == 4
+  if (column < params.cols) { c[out + column] = finished(T(sum), group * params.cols + column, out + column); }
+  #else
+  #for C in 4
+  if (4u * column + ${C}u < params.cols) {
+    let at$C = 4u * column + ${C}u;
+    c[out + at$C] = finished(T(sum[$C]), group * params.cols + at$C, out + at$C);
+  }
+  #endfor
+  #endif
+}

@@ -1,0 +1,18 @@
+// The next slice of both operands of conv_weight_grad_tiled.wgsl, into registers: pixels `at` on. Moves on to the one after it.
+#for I in AL
+#if AELEM == 4
+a$I = element(pixel$I, at + a_pixel$I, row_of, at + a_pixel$I < end);
+#else
+#for C in 4
+a$I[$C] = element(pixel$I, at + a_pixel$I, row_of$C, at + a_pixel$I < end);
+#endfor
+#endif
+#if !POINTWISE
+pixel$I = advanced(pixel$I);
+#endif
+#endfor
+#for I in BL
+// Pixels past the last one repeat it; they meet zeros of x.
+b$I = columns(min(at + b_pixel + ${I}u * (LY / ${TV}u), end - 1u) * params.dPixel + group * params.dGroup, col0 + b_col);
+#endfor
+at += KT;

@@ -1,0 +1,141 @@
+import { type Command, Option } from "commander";
+import type { PresetName } from "../training/config.js";
+import type { TuningResult } from "../tuning/search.js";
+import type { Mode } from "./bench/model.js";
+import { heightByWidth, run, type Shell, wholeNumber } from "./shell.js";
+
+const MODELS = ["mpn", "mpn0", "ide", "pcb", "mgn", "pyramid", "dsa"] as const;
+
+interface TuneOptions {
+  model: (typeof MODELS)[number];
+  preset: PresetName;
+  size?: [number, number];
+  batch?: number;
+  mode?: Mode;
+  filter?: string;
+  rounds?: number;
+  quick?: boolean;
+  again?: boolean;
+}
+
+/** `mpn tune`: the fastest kernel for each convolution of a model on this adapter, kept for the runs that follow. */
+export function register(program: Command): void {
+  program
+    .command("tune")
+    .description("find the fastest kernels for a model's convolutions on this adapter; all commands then use them")
+    .addOption(new Option("--model <name>", "whose convolutions").choices(MODELS).default("mpn"))
+    .addOption(new Option("--preset <name>", "whose backbone and size").choices(["paper", "small"]).default("paper"))
+    .option("--size <HxW>", "height and width of the images (default: the preset's)", heightByWidth)
+    .option("--batch <n>", "images of a batch (default: 4 on a software adapter, 32 on others)", wholeNumber(1))
+    .addOption(new Option("--mode <mode>", "one of the two instead of both").choices(["infer", "train"]))
+    .option("--filter <text>", "only problems whose name contains this, such as weightGrad")
+    .option("--rounds <n>", "times that each candidate is timed (default: 3 in software, 10 on others)", wholeNumber(1))
+    .option("--quick", "try one kernel of each kind, not the relatives of the best")
+    .option("--again", "tune what is tuned already, too")
+    .action(run(tune));
+}
+
+async function tune(shell: Shell, options: TuneOptions) {
+  const [{ openDevice }, { presetModel }, { workload }, { ParameterStore }, cache, search, { describeChoice }] =
+    await Promise.all([
+      import("./common.js"),
+      import("../training/config.js"),
+      import("./bench/model.js"),
+      import("../nn/parameters.js"),
+      import("../tuning/cache.js"),
+      import("../tuning/search.js"),
+      import("../ops/conv-candidates.js"),
+    ]);
+  const { preset, size } = options;
+  const model =
+    options.model === "mpn0" ? ({ model: "mpn", channelAttention: false } as const) : { model: options.model };
+  const config = presetModel(preset, { ...model, ...(size && { imageSize: size }) });
+  const device = await openDevice(shell);
+  let stopped = false;
+  const done = shell.onInterrupt(() => {
+    stopped = true;
+  });
+  try {
+    const { software, name, description } = device.profile;
+    const batch = options.batch ?? (software ? 4 : 32);
+    const path = cache.tunedPath(device.profile);
+    if (path === null) shell.warn("MPN_TUNED is off: what is found is printed and not kept");
+    const both: readonly Mode[] = options.model === "dsa" ? ["infer"] : ["infer", "train"];
+    const graphs = (options.mode ? [options.mode] : both).flatMap((mode) => {
+      const { graph } = workload(new ParameterStore(), { config, mode, batch });
+      return [...Object.values(graph.outputs), ...("updates" in graph ? graph.updates : [])].filter(
+        (t) => t !== undefined,
+      );
+    });
+    const wanted = search.tuningCases(device, graphs).filter(({ key }) => key.includes(options.filter ?? ""));
+    const choices = { ...device.profile.tuned };
+    const cases = options.again ? wanted : wanted.filter(({ key }) => !(key in choices));
+    if (cases.length < wanted.length)
+      shell.note(
+        `${wanted.length - cases.length} of ${wanted.length} problems are tuned already (--again tunes them anew)`,
+      );
+
+    const results: TuningResult[] = [];
+    const progress = shell.progress("tune", cases.length);
+    for (const c of cases) {
+      if (stopped) break;
+      progress.update(results.length, c.key);
+      const result = await search.tuneCase(device, c, {
+        rounds: options.rounds ?? (software ? 3 : 10),
+        ...(options.quick && { steps: 0 }),
+        warn: shell.warn,
+      });
+      results.push(result);
+      choices[c.key] = result.winner.choice;
+      // After each: whoever stops loses nothing.
+      if (path !== null) await cache.writeTuned(path, device.profile, choices);
+    }
+    progress.update(results.length);
+    progress.stop();
+    await printResults(shell, results);
+    if (path !== null && results.length > 0) shell.print(`\nkept in ${path}`);
+    const problems = results.map(({ key, usual, winner, tried, refused }) => ({
+      problem: key,
+      default: describeChoice(usual.choice),
+      winner: describeChoice(winner.choice),
+      defaultMs: usual.ms,
+      winnerMs: winner.ms,
+      ratio: usual.ms / winner.ms,
+      tried,
+      refused: refused.map(({ choice, why }) => ({ choice: describeChoice(choice), why })),
+    }));
+    return {
+      adapter: name,
+      driver: description,
+      software,
+      shaders: cache.shaderHash(),
+      path,
+      batch,
+      stopped,
+      problems,
+    };
+  } finally {
+    done();
+    device.close();
+  }
+}
+
+async function printResults(shell: Shell, results: readonly TuningResult[]): Promise<void> {
+  if (results.length === 0) return shell.print("nothing was tuned");
+  const [{ milliseconds }, { table }, { describeChoice, sameChoice }] = await Promise.all([
+    import("./bench/timing.js"),
+    import("../text.js"),
+    import("../ops/conv-candidates.js"),
+  ]);
+  const rows = results.map(({ key, usual, winner, tried }) => [
+    key,
+    describeChoice(usual.choice),
+    sameChoice(usual.choice, winner.choice) ? "the default" : describeChoice(winner.choice),
+    milliseconds(usual.ms),
+    milliseconds(winner.ms),
+    (usual.ms / winner.ms).toFixed(2),
+    String(tried),
+  ]);
+  for (const line of table([["problem", "default", "winner", "ms", "ms", "ratio", "tried"], ...rows], 3))
+    shell.print(line);
+}

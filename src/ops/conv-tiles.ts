@@ -1,0 +1,176 @@
+/** The ladder of tiles for GPUs (shaders/conv_tiled.wgsl, conv_weight_grad_tiled.wgsl): pure functions of shapes and profile. */
+import type { DeviceProfile } from "../gpu/device.js";
+import type { KernelSpec } from "../gpu/kernel.js";
+import type { ConvProblem } from "./conv-choice.js";
+
+/** What a workgroup makes and how it goes about it; numbers alone, as it is kept in a file of tuned choices. */
+export interface WorkgroupTile {
+  /** Rows per invocation, and `vec4` of columns. */
+  readonly tm: number;
+  readonly tv: number;
+  readonly lanesX: number;
+  readonly lanesY: number;
+  /** Terms of the sum that are staged at a time: 8, 16 or 32. */
+  readonly depth: number;
+  /** Slices in workgroup memory at a time: with 2, a slice takes one barrier in place of two. */
+  readonly buffers: number;
+  /** 1: the next slice is loaded into registers while this one is multiplied. */
+  readonly prefetch: number;
+}
+
+const tile = (tm: number, tv: number, lanesX: number, lanesY: number, depth: number, buffers = 1): WorkgroupTile => ({
+  tm,
+  tv,
+  lanesX,
+  lanesY,
+  depth,
+  buffers,
+  prefetch: 1,
+});
+
+/** Rungs by rows x columns of the tile, and outputs of an invocation. All fit the 16 KiB and 256 invocations of any adapter. */
+export const RUNGS = {
+  "128x128, 8x8": tile(8, 2, 16, 16, 8),
+  "128x64, 8x8": tile(8, 2, 8, 16, 8),
+  "128x64, 8x4": tile(8, 1, 16, 16, 16),
+  "64x64, 8x4": tile(8, 1, 16, 8, 16),
+  "64x64, 4x4": tile(4, 1, 16, 16, 16),
+  "32x32, 4x4": tile(4, 1, 8, 8, 16),
+  "32x32, 2x4": tile(2, 1, 8, 16, 16),
+} as const satisfies Record<string, WorkgroupTile>;
+
+export type Rung = keyof typeof RUNGS;
+
+interface Ladder {
+  /** Largest first. */
+  readonly rungs: readonly Rung[];
+  /** Workgroups that keep the machine busy: a rung must make as many to be taken. */
+  readonly fill: number;
+}
+
+/**
+ * Shipped defaults by `GPUAdapterInfo.vendor`. NONE OF THEM IS MEASURED YET: each follows from what is known of the hardware and
+ * of other engines, and `mpn tune` finds better ones on the machine at hand.
+ */
+const LADDERS: Readonly<Record<string, Ladder>> = {
+  // Four schedulers of 32 lanes a multiprocessor: 128 invocations or a multiple keep all of them busy, so the small rung gives an
+  // invocation 2 x 4 outputs rather than 64 invocations 4 x 4 (ONNX Runtime's finding). 255 registers an invocation carry 8 x 8
+  // outputs. WebGPU does not tell how many multiprocessors there are; large cards have 80 to 150.
+  nvidia: { rungs: ["128x128, 8x8", "128x64, 8x8", "64x64, 8x4", "32x32, 2x4", "32x32, 4x4"], fill: 128 },
+  // Waves of 32 or 64 and two to four of them in turn a compute unit: workgroups of 256; 64 to 300 compute units.
+  amd: { rungs: ["128x128, 8x8", "128x64, 8x4", "64x64, 4x4", "32x32, 4x4"], fill: 128 },
+  // Subgroups of 8 to 32 with 128 registers of 32 or 64 bytes: 8 x 8 outputs would spill. 8 to 32 cores.
+  intel: { rungs: ["64x64, 8x4", "64x64, 4x4", "32x32, 4x4"], fill: 32 },
+  // 8 to 80 cores whose registers are shared by all resident invocations, and a large cache behind 32 KiB of workgroup memory:
+  // middling tiles, many workgroups.
+  apple: { rungs: ["64x64, 8x4", "32x32, 4x4"], fill: 64 },
+};
+
+/** Adreno, Mali, adapters that do not say what they are: little workgroup memory and few registers are assumed. */
+const UNKNOWN: Ladder = { rungs: ["64x64, 4x4", "32x32, 4x4"], fill: 32 };
+
+/** On software adapters there is none: a barrier costs more there than what it saves (bench/REJECTED.md). */
+const NO_LADDER: Ladder = { rungs: [], fill: 16 };
+
+export function ladderOf({ software, vendor }: DeviceProfile): Ladder {
+  return software ? NO_LADDER : (LADDERS[vendor.toLowerCase()] ?? UNKNOWN);
+}
+
+/** Shares of a tile's outputs that have to be wanted: below, a smaller rung wastes less. */
+const USEFUL = 0.7;
+/** Slices of a weight gradient's sum that a workgroup should have before the sum is split further. */
+const SLICES_PER_SPLIT = 16;
+
+/**
+ * The largest rung that is mostly used and still makes enough workgroups; where none makes enough, the one that makes most.
+ * Null for products too small for any (a row of features, a handful of filters), and on software adapters.
+ */
+export function chooseRung(profile: DeviceProfile, problem: ConvProblem): WorkgroupTile | null {
+  const { rungs, fill } = ladderOf(profile);
+  const [rows, cols] = productOf(problem);
+  if (rows < 8 || cols < 8) return null;
+  const fitting = rungs.map((rung) => RUNGS[rung]).filter((t) => tileFits(profile, problem, t));
+  const useful = (t: WorkgroupTile) =>
+    (rows * cols) / (workgroupsOf(problem, t) * t.lanesY * t.tm * t.lanesX * t.tv * 4);
+  const busy = (t: WorkgroupTile) => workgroupsOf(problem, t) * problem.groups * mostSplits(problem, t) >= fill;
+  const largest = fitting.find((t) => useful(t) >= USEFUL && busy(t));
+  return largest ?? fitting.at(-1) ?? null;
+}
+
+/** Whether a tile is one that the kernels can be made with, on this adapter and for this problem. */
+export function tileFits(profile: DeviceProfile, { gather }: ConvProblem, t: WorkgroupTile): boolean {
+  const { tm, tv, lanesX, lanesY, depth, buffers, prefetch } = t;
+  const [a, b] = staged(t);
+  return (
+    [8, 16, 32].includes(depth) &&
+    [1, 2].includes(buffers) &&
+    [0, 1].includes(prefetch) &&
+    [2, 4, 8].includes(tm) &&
+    [1, 2].includes(tv) &&
+    [a, b, lanesX, lanesY, lanesY / tv, (lanesX * lanesY * 4) / depth, (lanesX * 4) / tm].every(
+      (n) => n >= 1 && n % 1 === 0,
+    ) &&
+    (gather !== "weightGrad" || tm % 4 === 0) &&
+    lanesX * lanesY <= profile.workgroupInvocations &&
+    16 * buffers * (lanesY * tm * (depth / 4 + 1) + depth * lanesX * tv) <= profile.workgroupBytes
+  );
+}
+
+/** `vec4` of a, and of b, that an invocation stages of a slice. */
+const staged = ({ tm, tv, lanesX, lanesY, depth }: WorkgroupTile) => [
+  (tm * depth) / (4 * lanesX),
+  (depth * tv) / lanesY,
+];
+
+/** Rows and columns of the product; those of a weight gradient are all its taps' channels. */
+const productOf = ({ gather, rows, cols, taps }: ConvProblem) => [gather === "weightGrad" ? rows * taps : rows, cols];
+
+/** Tiles that cover one group. */
+function workgroupsOf(problem: ConvProblem, t: WorkgroupTile): number {
+  const [rows, cols] = productOf(problem);
+  return Math.ceil(rows / (t.lanesY * t.tm)) * Math.ceil(cols / (t.lanesX * t.tv * 4));
+}
+
+const mostSplits = ({ gather, inner }: ConvProblem, { depth }: WorkgroupTile) =>
+  gather === "weightGrad" ? Math.max(1, Math.floor(inner / (depth * SLICES_PER_SPLIT))) : 1;
+
+/** Pixels of one part of a weight gradient's sum: whole slices, in as many parts as the machine needs. */
+export function pixelsPerSplit(profile: DeviceProfile, problem: ConvProblem, t: WorkgroupTile): number {
+  const wanted = Math.ceil((2 * ladderOf(profile).fill) / (workgroupsOf(problem, t) * problem.groups));
+  const splits = Math.min(wanted, mostSplits(problem, t));
+  return Math.ceil(problem.inner / splits / t.depth) * t.depth;
+}
+
+/** The kernel that a tile is made with. `epilogue`: the flags of conv_epilogue.wgsl, none for a weight gradient. */
+export function tiledKernel(problem: ConvProblem, t: WorkgroupTile, epilogue: Record<string, boolean>): KernelSpec {
+  const weightGrad = problem.gather === "weightGrad";
+  const [AL, BL] = staged(t);
+  return {
+    shader: weightGrad ? "conv_weight_grad_tiled" : "conv_tiled",
+    defines: {
+      ...tiledElements(problem),
+      ...(weightGrad ? { TQ: t.tm / 4 } : { TM: t.tm }),
+      TV: t.tv,
+      AL,
+      BL,
+      POINTWISE: problem.pointwise,
+      PREFETCH: t.prefetch,
+      // Sums of their own for a slice take as many registers again, which 8 x 8 outputs do not leave.
+      SUM: t.tm * t.tv <= 8 ? "s" : "c",
+      ...epilogue,
+    },
+    overrides: { LX: t.lanesX, LY: t.lanesY, KT: t.depth, BUFFERS: t.buffers },
+  };
+}
+
+/** Floats in the types by which both operands are loaded: b (and c) along columns, a along its contiguous side. */
+export function tiledElements({ gather, rows, cols, inner, multiple, aMultiple }: ConvProblem): {
+  ELEM: 1 | 4;
+  AELEM: 1 | 4;
+} {
+  const alongA = gather === "weightGrad" ? rows : inner;
+  return {
+    ELEM: cols % 4 === 0 && multiple % 4 === 0 ? 4 : 1,
+    AELEM: alongA % 4 === 0 && aMultiple % 4 === 0 ? 4 : 1,
+  };
+}

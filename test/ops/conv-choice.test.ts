@@ -1,0 +1,199 @@
+/** Which kernel makes a convolution, on adapters that exist on paper. */
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import type { DeviceProfile } from "#src/gpu/device.js";
+import { Lowering } from "#src/graph/lowering.js";
+import { input, reachable } from "#src/graph/tensor.js";
+import { firstCandidates, neighbours } from "#src/ops/conv-candidates.js";
+import { type ConvProblem, choiceFits, chooseConv, plainChoice, problemKey } from "#src/ops/conv-choice.js";
+import { ladderOf, pixelsPerSplit, RUNGS, tileFits, type WorkgroupTile } from "#src/ops/conv-tiles.js";
+import { conv2d, gradients, mul, sum } from "#src/ops/index.js";
+import { paperProfile } from "../support/profile.js";
+
+const VENDORS = ["nvidia", "amd", "intel", "apple", "somebody"];
+
+const gpu = (vendor: string, given: Partial<DeviceProfile> = {}) =>
+  paperProfile({ software: false, vendor, subgroupSize: 32, ...given });
+
+/** The problems of a convolution and its gradients. */
+function problems(
+  x: readonly number[],
+  w: readonly number[],
+  options: Parameters<typeof conv2d>[2] = {},
+): ConvProblem[] {
+  const inputs = [input("x", x), input("w", w)];
+  const y = conv2d(inputs[0], inputs[1], options);
+  const [dx, dw] = gradients(sum(mul(y, input("dy", y.shape))), inputs);
+  const lowering = new Lowering(paperProfile());
+  lowering.lower(reachable([y, dx!, dw!]));
+  return lowering.launches.flatMap(({ problem }) => (problem as ConvProblem) ?? []);
+}
+
+const forward = (...args: Parameters<typeof problems>) => problems(...args)[0];
+
+const tileOf = (profile: DeviceProfile, problem: ConvProblem) => {
+  const choice = chooseConv(profile, problem);
+  assert.is(choice.kernel, "tiled", problemKey(problem));
+  return choice.tile as WorkgroupTile;
+};
+
+const outputs = (t: WorkgroupTile) => [t.lanesY * t.tm, t.lanesX * t.tv * 4];
+
+/** ResNet-50's convolutions on 384 x 128 images, by batch. */
+const shapes = (batch: number) =>
+  [
+    problems([batch, 384, 128, 3], [7, 7, 3, 64], { stride: 2, padding: 3 }),
+    problems([batch, 96, 32, 64], [3, 3, 64, 64], { padding: 1 }),
+    problems([batch, 96, 32, 256], [1, 1, 256, 64]),
+    problems([batch, 96, 32, 128], [3, 3, 128, 128], { stride: 2, padding: 1 }),
+    problems([batch, 24, 8, 1024], [1, 1, 1024, 2048]),
+    problems([batch, 24, 8, 512], [3, 3, 512, 512], { padding: 1 }),
+    problems([batch, 24, 8, 2048], [1, 1, 2048, 3072], { groups: 6, split: "rows" }),
+  ]
+    .flat()
+    // Nobody asks for the gradient by the picture.
+    .filter(({ cols }) => cols > 3);
+
+test("the largest rung is taken whose grid fills the machine", () => {
+  const nvidia = gpu("nvidia");
+  assert.equal(outputs(tileOf(nvidia, forward([32, 24, 8, 512], [3, 3, 512, 512], { padding: 1 }))), [128, 128]);
+  assert.equal(
+    outputs(tileOf(nvidia, forward([32, 96, 32, 64], [3, 3, 64, 64], { padding: 1 }))),
+    [128, 64],
+    "64 filters",
+  );
+  assert.equal(outputs(tileOf(nvidia, forward([1, 24, 8, 512], [3, 3, 512, 512], { padding: 1 }))), [32, 32]);
+  for (const vendor of VENDORS) {
+    const { fill } = ladderOf(gpu(vendor));
+    for (const batch of [1, 4, 32])
+      for (const problem of shapes(batch).filter(({ gather }) => gather !== "weightGrad")) {
+        const tile = tileOf(gpu(vendor), problem);
+        const [rows, cols] = outputs(tile);
+        const made = Math.ceil(problem.rows / rows) * Math.ceil(problem.cols / cols) * problem.groups;
+        assert.ok(made >= fill || rows * cols <= 32 * 32, `${vendor}: ${made} workgroups for ${problemKey(problem)}`);
+      }
+  }
+});
+
+test("a weight gradient is split until there is work for all, in whole slices and not into crumbs", () => {
+  for (const vendor of VENDORS)
+    for (const problem of [...shapes(1), ...shapes(48)].filter(({ gather }) => gather === "weightGrad")) {
+      const profile = gpu(vendor);
+      const tile = tileOf(profile, problem);
+      const pixels = pixelsPerSplit(profile, problem, tile);
+      assert.is(pixels % tile.depth, 0);
+      assert.ok(pixels >= Math.min(problem.inner, 16 * tile.depth), `${vendor}: ${pixels} for ${problemKey(problem)}`);
+    }
+  const layer1 = problems([48, 96, 32, 64], [1, 1, 64, 64]).find(({ gather }) => gather === "weightGrad")!;
+  const tile = tileOf(gpu("nvidia"), layer1);
+  assert.ok(
+    layer1.inner / pixelsPerSplit(gpu("nvidia"), layer1, tile) > 100,
+    "one tile of 64 x 64, and 147,456 pixels",
+  );
+});
+
+test("every rung fits what any adapter has, and none is taken that an adapter cannot hold", () => {
+  const [problem] = shapes(1);
+  for (const [name, rung] of Object.entries(RUNGS)) {
+    assert.ok(tileFits(gpu("nvidia"), problem, rung), name);
+    assert.is(name, `${outputs(rung).join("x")}, ${rung.tm}x${4 * rung.tv}`);
+    assert.not.ok(tileFits(gpu("nvidia", { workgroupBytes: 1024 }), problem, rung), name);
+  }
+  const few = gpu("nvidia", { workgroupInvocations: 128 });
+  for (const problem of shapes(32)) {
+    const { lanesX, lanesY } = tileOf(few, problem);
+    assert.ok(lanesX * lanesY <= 128);
+  }
+});
+
+test("products too small for a tile, and all on adapters without room for one, take the register tile", () => {
+  for (const vendor of VENDORS) {
+    assert.is(chooseConv(gpu(vendor), forward([1, 1, 1, 64], [1, 1, 64, 751])).kernel, "registers");
+    assert.is(chooseConv(gpu(vendor), forward([4, 24, 8, 64], [1, 1, 64, 1])).kernel, "registers");
+    const cramped = gpu(vendor, { workgroupInvocations: 32 });
+    assert.ok(shapes(4).every((problem) => chooseConv(cramped, problem).kernel === "registers"));
+  }
+});
+
+test("software adapters take no kernel with barriers", () => {
+  for (const vendor of ["mesa", "google", "nvidia"])
+    for (const subgroupSize of [0, 8])
+      for (const problem of shapes(4)) {
+        const { kernel } = chooseConv(paperProfile({ vendor, subgroupSize }), problem);
+        assert.is.not(kernel, "tiled");
+        assert.ok(subgroupSize > 0 || kernel === "registers");
+      }
+});
+
+test("a tuned choice is taken where it fits, whatever else is in the table", () => {
+  const problem = forward([4, 24, 8, 64], [1, 1, 64, 128]);
+  const key = problemKey(problem);
+  const choice = { kernel: "tiled", tile: RUNGS["32x32, 2x4"] } as const;
+  assert.equal(chooseConv(gpu("nvidia", { tuned: { [key]: choice } }), problem), choice);
+  const usual = chooseConv(gpu("nvidia"), problem);
+  const broken = [
+    { kernel: "tiled", tile: {} },
+    { kernel: "tiled", tile: { ...choice.tile, lanesX: 7 } },
+    { kernel: "tiled", tile: { ...choice.tile, depth: 4 } },
+    { kernel: "tiled", tile: { ...choice.tile, buffers: 64 } },
+    { kernel: "registers", tile: { elem: 4, tv: 2, tm: 8, lanesX: 1024, lanesY: 4 } },
+    { kernel: "registers", tile: { elem: 3, tv: 2, tm: 8, lanesX: 16, lanesY: 4 } },
+    { kernel: "stationary", tile: { elem: 4, tv: 1, aElem: 4, chunk: 128, lanes: 32 } },
+    { kernel: "winograd", tile: {} },
+  ];
+  for (const wrong of broken) assert.equal(chooseConv(gpu("nvidia", { tuned: { [key]: wrong } }), problem), usual);
+  // A weight gradient's rows come in vec4: two rows an invocation cannot be made.
+  const dw = problems([4, 24, 8, 64], [1, 1, 64, 128]).find(({ gather }) => gather === "weightGrad")!;
+  const two = { kernel: "tiled", tile: RUNGS["32x32, 2x4"] };
+  assert.is.not((chooseConv(gpu("nvidia", { tuned: { [problemKey(dw)]: two } }), dw).tile as WorkgroupTile).tm, 2);
+});
+
+test("matrix units make wide products where a device was opened for them, and nothing else", () => {
+  const units = { matrixUnits: { components: "f16", size: 16 } } as const;
+  const wide = forward([4, 24, 8, 64], [1, 1, 64, 128]);
+  const kernel = (given: Partial<DeviceProfile>, problem = wide) => chooseConv(gpu("nvidia", given), problem).kernel;
+  assert.is(kernel(units), "matrix");
+  assert.is(kernel({}), "tiled");
+  assert.is(kernel({ ...units, subgroupSize: 0 }), "tiled", "subgroups of varying size");
+  assert.is(kernel({ ...units, workgroupBytes: 8192 }), "tiled");
+  assert.is(kernel(units, forward([4, 24, 8, 64], [1, 1, 64, 16])), "tiled", "few filters");
+  for (const problem of problems([4, 24, 8, 64], [1, 1, 64, 128]).filter(({ gather }) => gather === "weightGrad"))
+    assert.is(kernel(units, problem), "tiled");
+  // Elements of f32 take twice the memory: shallower slices then fit.
+  const depth = (components: "f16" | "f32") =>
+    chooseConv(gpu("apple", { matrixUnits: { components, size: 8 } }), wide).tile as WorkgroupTile;
+  assert.equal([depth("f16").depth, depth("f32").depth], [32, 16]);
+});
+
+test("problems that differ in what a kernel depends on have different names; nearby batches share one", () => {
+  const x = [4, 24, 8, 64];
+  const different = [
+    ...problems(x, [1, 1, 64, 128]),
+    ...problems(x, [3, 3, 64, 128], { padding: 1 }),
+    ...problems(x, [3, 3, 64, 128], { padding: 1, stride: 2 }),
+    ...problems(x, [1, 1, 32, 128], { groups: 2 }),
+    ...problems([4, 24, 8, 66], [1, 1, 66, 128]),
+  ];
+  const keys = new Map(different.map((problem) => [JSON.stringify(problem), problemKey(problem)]));
+  assert.is(new Set(keys.values()).size, keys.size);
+  const at = (batch: number) => problems([batch, 24, 8, 64], [1, 1, 64, 128]).map(problemKey);
+  assert.equal(at(32), at(40));
+  assert.not.equal(at(4), at(32));
+});
+
+test("candidates fit, differ and include the plain kernel and what is chosen untuned", () => {
+  const profiles = [...VENDORS.map((vendor) => gpu(vendor)), paperProfile({ subgroupSize: 8 }), paperProfile()];
+  for (const profile of profiles)
+    for (const problem of [...shapes(1), forward([1, 1, 1, 5], [1, 1, 5, 3])]) {
+      const first = firstCandidates(profile, problem);
+      const all = first.flatMap((choice) => [choice, ...neighbours(profile, problem, choice)]);
+      for (const choice of all) assert.ok(choiceFits(profile, problem, choice), JSON.stringify(choice));
+      const text = first.map((choice) => JSON.stringify(choice));
+      assert.is(new Set(text).size, text.length);
+      for (const must of [chooseConv(profile, problem), plainChoice(profile, problem)])
+        assert.ok(text.includes(JSON.stringify(must)));
+      assert.ok(all.length > 1, problemKey(problem));
+    }
+});
+
+test.run();
