@@ -1,10 +1,10 @@
 /** One case in all systems, a run of each in turn, so that whatever else the machine does hits them alike. */
 import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { summarize, type Times } from "#src/cli/bench/timing.js";
 import { type Facts, type Job, Peer } from "./peer.js";
 import type { System } from "./systems.js";
+import { temporaryFolder } from "./temporary.js";
 
 export interface CompareOptions {
   /** Runs of each system after its first one. */
@@ -68,7 +68,7 @@ export async function compareCase(
   options: CompareOptions,
 ): Promise<(Outcome | Failure)[]> {
   const { say } = options;
-  const caches = mkdtempSync(join(tmpdir(), "mpn-bench-shaders-"));
+  const caches = temporaryFolder("mpn-bench-shaders-");
   const failures = new Map<System, string>();
   const runners: Runner[] = [];
   const fail = ({ name }: System, error: unknown) => {

@@ -85,4 +85,6 @@ function register(program: Command): void {
     .action(run(report));
 }
 
+// Ends the children and removes what they read.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
 process.exitCode = await main(process.argv, [register]);

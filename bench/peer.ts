@@ -69,8 +69,11 @@ export class Peer {
     // What is written to a child that has ended is no error of its own: its end is reported.
     stdin?.on("error", () => {});
     createInterface({ input: replies as NodeJS.ReadableStream }).on("line", (line) => this.waiting?.resolve(line));
+    const kill = () => this.child.kill("SIGKILL");
+    process.once("exit", kill);
     this.ended = new Promise((resolve) => {
       const end = (how: string) => {
+        process.off("exit", kill);
         this.waiting?.reject(new Error(`${name} ${how}: ${this.lastWords()}`));
         resolve();
       };

@@ -77,7 +77,7 @@ export interface Presence {
  * Those of the systems named, by default all, that can be run here.
  * @throws UserError for a name that is none
  */
-export function findSystems(names?: readonly string[]): Presence {
+export function findSystems(names?: readonly string[], installed = hasPackage): Presence {
   const unknown = names?.filter((name) => !SYSTEMS.some((system) => system.name === name)) ?? [];
   if (unknown.length > 0) {
     throw new UserError(
@@ -86,7 +86,7 @@ export function findSystems(names?: readonly string[]): Presence {
     );
   }
   const chosen = SYSTEMS.filter(({ name }) => names?.includes(name) ?? true);
-  const lacking = chosen.filter((system) => system.package !== undefined && versionOf(system) === undefined);
+  const lacking = chosen.filter((system) => !installed(system));
   const torches = chosen.filter(({ name }) => name.startsWith("torch"));
   const devices = torches.length > 0 ? torchDevices() : [];
   const untold = names === undefined && devices.length > 0;
@@ -106,6 +106,8 @@ export function findSystems(names?: readonly string[]): Presence {
     ],
   };
 }
+
+const hasPackage = (system: System) => system.package === undefined || versionOf(system) !== undefined;
 
 export function versionOf({ package: name }: System): string | undefined {
   const file = `${PEERS}node_modules/${name}/package.json`;

@@ -1,6 +1,5 @@
 /** The preset `small` end to end on synthetic people: training with its data loading, and extraction. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { loadDataset, type Sample, trainIdentities } from "#src/data/dataset.js";
 import { DecodePool } from "#src/data/decode-pool.js";
@@ -16,11 +15,12 @@ import { loadConfig, modelConfigOf } from "#src/training/config.js";
 import { Trainer } from "#src/training/trainer.js";
 import type { Context } from "../options.js";
 import type { SectionReport } from "../report.js";
+import { temporaryFolder } from "../temporary.js";
 
 const WARM_UP_STEPS = 3;
 
 export async function small({ smallSteps: steps, say }: Context): Promise<SectionReport> {
-  const folder = mkdtempSync(join(tmpdir(), "mpn-bench-small-"));
+  const folder = temporaryFolder("mpn-bench-small-");
   const device = await Device.open();
   try {
     say("drawing synthetic people");
