@@ -6,9 +6,10 @@ import { input } from "#src/graph/tensor.js";
 import { modelOf } from "#src/models/index.js";
 import { Build } from "#src/nn/layers.js";
 import { ParameterStore } from "#src/nn/parameters.js";
-import { gradients, mean, mul, pack, sgd } from "#src/ops/index.js";
+import { mean, mul } from "#src/ops/index.js";
 import { readCheckpoint, restore } from "#src/training/checkpoint.js";
 import { modelConfigOf } from "#src/training/config.js";
+import { minimise } from "#src/training/step.js";
 import { channelsLast, readTensors, serve } from "./peers/child.mjs";
 
 /** The step that every peer can do: the loss is the mean of the squared features. */
@@ -16,18 +17,7 @@ function squares(store, config, batch) {
   const build = new Build(store, true);
   const features = modelOf(config).represent(build, config, input("images", [batch, ...config.imageSize, 3]));
   const total = mean(mul(features, features));
-  const { trained } = store;
-  const grads = gradients(
-    total,
-    trained.map(({ tensor }) => tensor),
-  );
-  const { weights, momenta } = store.flat;
-  const packed = pack(
-    grads,
-    trained.map(({ byteOffset }) => byteOffset),
-    weights.size,
-  );
-  return { outputs: { total }, updates: [...build.updates, ...sgd(weights, momenta, packed, input("hyper", [4]))] };
+  return { outputs: { total }, updates: minimise(build, total).updates };
 }
 
 let device;
@@ -45,7 +35,7 @@ await serve({
     const { graph, values } = workload(store, { config, mode: mode === "infer" ? "infer" : "train", batch });
     const own = mode === "train" ? new ParameterStore() : store;
     const compiled = mode === "train" ? squares(own, config, batch) : graph;
-    own.allocate(device, 0);
+    own.allocate(device, null);
     restore(device, own, checkpoint);
     program = await Program.compile(device, { ...compiled, batch });
     outputs = mode === "infer" ? ["features"] : ["total"];

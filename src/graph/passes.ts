@@ -1,5 +1,6 @@
 /** Rewrites of a finished graph, before it is lowered. */
-import { apply, reachable, scope, type Tensor } from "./tensor.js";
+import type { DeviceProfile } from "../gpu/device.js";
+import { apply, type Node, reachable, scope, type Tensor } from "./tensor.js";
 
 /**
  * Rebuilds the graph of `outputs`, letting each op replace itself by a cheaper equivalent (for instance batch norm in
@@ -7,6 +8,18 @@ import { apply, reachable, scope, type Tensor } from "./tensor.js";
  * @returns the new outputs, in order
  */
 export function fuse(outputs: readonly Tensor[]): Tensor[] {
+  return rebuild(outputs, (node, uses) => node.op.fuse?.(node, uses));
+}
+
+/** The same with what ops have ready for this adapter, to be hoisted in part. */
+export function prepare(outputs: readonly Tensor[], profile: DeviceProfile): Tensor[] {
+  return rebuild(outputs, (node) => node.op.prepare?.(node, profile));
+}
+
+function rebuild(
+  outputs: readonly Tensor[],
+  replacement: (node: Node, uses: (t: Tensor) => number) => Tensor[] | null | undefined,
+): Tensor[] {
   const nodes = reachable(outputs);
   const counts = new Map<Tensor, number>();
   const count = (t: Tensor) => counts.set(t, (counts.get(t) ?? 0) + 1);
@@ -22,8 +35,7 @@ export function fuse(outputs: readonly Tensor[]): Tensor[] {
     const rebuilt = scope(node.scope, () => {
       const same = inputs.every((t, i) => t === node.inputs[i]);
       const candidate = same ? node.outputs : apply(node.op, inputs, node.attrs);
-      const fresh = candidate[0].node!;
-      return fresh.op.fuse?.(fresh, uses) ?? candidate;
+      return replacement(candidate[0].node!, uses) ?? candidate;
     });
     node.outputs.forEach((t, i) => {
       replaced.set(t, rebuilt[i]);
@@ -48,4 +60,39 @@ export function hoist(outputs: readonly Tensor[]): { once: Set<unknown>; values:
     }
   }
   return { once, values };
+}
+
+/**
+ * Moves updates whose outputs nobody reads (steps of an optimiser) to where they may first run: their inputs are made, and
+ * all else that reads the memory that they overwrite has run. So a gradient need not wait for the end.
+ */
+export function updatesEarly(nodes: readonly Node[]): Node[] {
+  const read = new Set(nodes.flatMap((node) => node.inputs));
+  const moved = nodes.filter((n) => n.op.updates?.(n).size && n.outputs.every((t) => !read.has(t)));
+  const others = nodes.filter((n) => !moved.includes(n));
+  const at = new Map(others.map((node, i) => [node, i]));
+  const slots = moved.map((node) => {
+    const overwritten = [...node.op.updates!(node).values()].map((i) => node.inputs[i]);
+    const reader = others.findLastIndex((n) => n.inputs.some((t) => overwritten.some((o) => overlap(t, o))));
+    return { node, after: Math.max(reader, ...node.inputs.map((t) => (t.node && at.get(t.node)) ?? -1)) };
+  });
+  const first = slots.filter(({ after }) => after < 0).map(({ node }) => node);
+  return [...first, ...others.flatMap((node, i) => [node, ...slots.filter((s) => s.after === i).map((s) => s.node)])];
+}
+
+/** Whether two tensors share device memory that outlives a program. */
+function overlap(a: Tensor, b: Tensor): boolean {
+  const [p, q] = [owner(a), owner(b)];
+  if (p === q) return true;
+  if (p.leaf?.kind !== "variable" || q.leaf?.kind !== "variable" || p.leaf.block !== q.leaf.block) return false;
+  const [from, start] = [p.leaf.byteOffset, q.leaf.byteOffset];
+  return from < start + q.bytes && start < from + p.bytes;
+}
+
+/** The tensor whose memory a view or an update in place shows. */
+function owner(t: Tensor): Tensor {
+  const { node } = t;
+  if (!node) return t;
+  const from = node.op.viewOffset ? 0 : node.op.updates?.(node).get(node.outputs.indexOf(t));
+  return from === undefined ? t : owner(node.inputs[from]);
 }

@@ -5,7 +5,7 @@
 import type { Device } from "../gpu/device.js";
 import { packParams } from "../gpu/shader.js";
 import { Lowering, type PlacedLaunch } from "./lowering.js";
-import { hoist } from "./passes.js";
+import { hoist, prepare, updatesEarly } from "./passes.js";
 import { type Plan, planMemory, resolve } from "./plan.js";
 import { Profile } from "./profile.js";
 import { type Node, reachable, type Tensor } from "./tensor.js";
@@ -68,18 +68,22 @@ export class Program {
 
   /** Lowers, plans memory, compiles pipelines (all at once) and prepares every bind group. */
   static async compile(device: Device, options: CompileOptions): Promise<Program> {
-    const roots = [...Object.values(options.outputs), ...(options.updates ?? [])];
+    const given = [...Object.values(options.outputs), ...(options.updates ?? [])];
+    const roots = options.hoist ? prepare(given, device.profile) : given;
+    const prepared = new Map(given.map((t, i) => [t, roots[i]]));
+    const outputs = Object.fromEntries(Object.entries(options.outputs).map(([name, t]) => [name, prepared.get(t)!]));
+    const buffers = new Map([...(options.buffers ?? [])].map(([t, buffer]) => [prepared.get(t) ?? t, buffer]));
     const nodes = reachable(roots);
     const { once, values } = options.hoist ? hoist(roots) : { once: new Set<unknown>(), values: [] };
-    const ordered = [...nodes.filter((n) => once.has(n)), ...nodes.filter((n) => !once.has(n))];
+    const ordered = [...nodes.filter((n) => once.has(n)), ...updatesEarly(nodes.filter((n) => !once.has(n)))];
     const lowering = new Lowering(device.profile);
     lowering.lower(ordered);
 
-    const program = new Program(device, options.outputs, findInputs(nodes, roots));
-    const plan = planMemory(lowering, [...Object.values(options.outputs), ...values], device.profile, options.batch);
+    const program = new Program(device, outputs, findInputs(nodes, roots));
+    const plan = planMemory(lowering, [...Object.values(outputs), ...values], device.profile, options.batch);
     program.plan = plan;
     try {
-      program.allocate(plan, nodes, roots, options.buffers ?? new Map());
+      program.allocate(plan, nodes, roots, buffers);
       await program.prepare(lowering, once);
       device.check("preparing a program");
       return program;

@@ -2,6 +2,7 @@
  * Symbolic tensors. A model is a function from tensors to tensors; nothing runs until a program is compiled.
  * Nodes are numbered as they are made, so that number is a valid order of execution.
  */
+import type { DeviceProfile } from "../gpu/device.js";
 import type { Lowering } from "./lowering.js";
 
 export type DType = "f32" | "u32" | "i32";
@@ -75,6 +76,17 @@ export interface Op<A = unknown> {
   updates?(node: Node<A>): ReadonlyMap<number, number>;
   /** A cheaper equivalent of this node for inference, or null; `uses` counts the readers of a tensor. */
   fuse?(node: Node<A>, uses: (t: Tensor) => number): Tensor[] | null;
+  /** An equivalent, where this adapter has a faster one that works out what depends on variables alone beforehand. */
+  prepare?(node: Node<A>, profile: DeviceProfile): Tensor[] | null;
+  /** Where output 0 is cheap to make a second time: how (graph/rematerialise.ts). */
+  again?(node: Node<A>): Again;
+}
+
+export interface Again {
+  /** Tensors of the node's, inputs or other outputs. */
+  readonly inputs: readonly Tensor[];
+  /** @param inputs what stands for those */
+  make(inputs: readonly Tensor[]): Tensor;
 }
 
 export interface Node<A = unknown> {

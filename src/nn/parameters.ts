@@ -1,8 +1,8 @@
 /**
  * Parameters and running statistics: engine layout on the device, torch's names and layout on disk.
  *
- * All parameters lie in one flat buffer, their momenta in a second one laid out alike, so that a step of SGD is one
- * dispatch. The K parts' layers of one kind are one engine tensor, part k in columns [k C, (k + 1) C), so that they run
+ * All parameters lie in one flat buffer, their momenta in a second one laid out alike, so that a step of SGD takes few
+ * dispatches. The K parts' layers of one kind are one engine tensor, part k in columns [k C, (k + 1) C), so that they run
  * as one product; on disk each part has its own tensor.
  */
 import { UserError } from "../errors.js";
@@ -85,14 +85,19 @@ export class ParameterStore {
     return [...this.entries.values()].flatMap((e) => e.names.map((name) => ({ name, shape: e.diskShape })));
   }
 
-  /** All parameters and all momenta as flat tensors. */
-  get flat(): { weights: Tensor; momenta: Tensor } {
+  /** Bytes that the parameters take, each of them padded. */
+  get trainedBytes(): number {
+    return this.weights.bytes;
+  }
+
+  /** Parameters and momenta from byte `start` to byte `end` (exclusive) as flat tensors. */
+  flat(start: number, end: number): { weights: Tensor; momenta: Tensor } {
     // Only a store that is trained asks for this, so that others have no memory for momenta.
     this.momenta.bytes = this.weights.bytes;
-    const shape = [this.weights.bytes / 4];
+    const shape = [(end - start) / 4];
     return {
-      weights: variable("parameters", shape, this.weights, 0),
-      momenta: variable("momenta", shape, this.momenta, 0),
+      weights: variable("parameters", shape, this.weights, start),
+      momenta: variable("momenta", shape, this.momenta, start),
     };
   }
 
@@ -112,11 +117,15 @@ export class ParameterStore {
     );
   }
 
-  /** Gives the blocks memory and the parameters their initial values. Call once, after the model was built. */
-  allocate(device: Device, seed: number): void {
+  /**
+   * Gives the blocks memory and the parameters their initial values. Call once, after the model was built.
+   * @param seed null leaves zeros, where all values are loaded: drawing those of ResNet-50 takes seconds
+   */
+  allocate(device: Device, seed: number | null): void {
     for (const block of [this.weights, this.momenta, this.statistics]) {
       if (block.bytes > 0) block.buffer ??= device.buffer(block.label, block.bytes, BUFFER_USAGE);
     }
+    if (seed === null) return;
     for (const entry of this.entries.values()) {
       const values = new Map<string, Float32Array>();
       for (const name of entry.names) values.set(name, entry.init(seed, name, entry.diskShape));

@@ -116,6 +116,7 @@ const maskMultiplyOp: Op<null> = {
     return [{ shape: x.shape }];
   },
   gradient: (node, [dy]) => [dy && apply(maskMultiplyOp, [dy, node.inputs[1]], null)[0], null],
+  again: ({ inputs }) => ({ inputs, make: (again) => apply(maskMultiplyOp, again, null)[0] }),
   lower: ({ inputs: [x, mask], outputs: [y] }, to) => lowerBinary("mul", [x, mask, y], { ka: 1, kb: 1 }, to),
 };
 

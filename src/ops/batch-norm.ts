@@ -75,20 +75,45 @@ const batchNormOp: Op<BatchNormAttrs> = {
         workgroups: [Math.ceil(channels / 64)],
       });
     }
-    const run = rowsPerRun(rows);
-    to.dispatch({
-      kernel: {
-        shader: "batch_norm_apply",
-        defines: { ELEM: elem, RESIDUAL: residual !== undefined },
-        overrides: LANES,
-      },
-      bindings: { x, stats, gamma, beta, y, residual },
-      params: { rows, channels: channels / elem, run, relu: Number(attrs.relu), one: 1 },
-      workgroups: lanes(channels / elem, Math.ceil(rows / run)),
-      bytes: (residual ? 3 : 2) * x.bytes,
-    });
+    dispatchApply(to, { x, stats, gamma, beta, y, residual }, attrs.relu);
+  },
+  again({ inputs: [x, gamma, beta, , , residual], outputs: [, stats], attrs }) {
+    return {
+      inputs: [x, stats, gamma, beta, ...(residual ? [residual] : [])],
+      make: (inputs) => apply(batchNormApplyOp, inputs, { relu: attrs.relu })[0],
+    };
   },
 };
+
+/** The last step of batch norm alone. Inputs: x, stats, gamma, beta, residual?; output: y. */
+const batchNormApplyOp: Op<{ readonly relu: boolean }> = {
+  name: "batchNormApply",
+  outputs: ([x]) => [{ shape: x.shape }],
+  lower({ inputs: [x, stats, gamma, beta, residual], outputs: [y], attrs }, to) {
+    dispatchApply(to, { x, stats, gamma, beta, y, residual }, attrs.relu);
+  },
+};
+
+function dispatchApply(
+  to: Lowering,
+  tensors: { x: Tensor; stats: Tensor; gamma: Tensor; beta: Tensor; y: Tensor; residual?: Tensor },
+  relu: boolean,
+): void {
+  const { x, residual } = tensors;
+  const { rows, channels, elem } = rowsOf(x);
+  const run = rowsPerRun(rows);
+  to.dispatch({
+    kernel: {
+      shader: "batch_norm_apply",
+      defines: { ELEM: elem, RESIDUAL: residual !== undefined },
+      overrides: LANES,
+    },
+    bindings: tensors,
+    params: { rows, channels: channels / elem, run, relu: Number(relu), one: 1 },
+    workgroups: lanes(channels / elem, Math.ceil(rows / run)),
+    bytes: (residual ? 3 : 2) * x.bytes,
+  });
+}
 
 /** Inputs: x, gamma, stats, dy, y (with ReLU); outputs: dx, dgamma, dbeta, dresidual (with ReLU and residual). */
 const batchNormGradOp: Op<BatchNormAttrs> = {

@@ -19,6 +19,7 @@ import { lowerConvWeightGrad } from "./conv-weight-grad.js";
 import { flat } from "./lanes.js";
 import { dispatchTranspose } from "./layout.js";
 import { sum } from "./reduce.js";
+import { dispatchWinograd, epilogueOperands, preparedWinograd, transformed, usesWinograd } from "./winograd.js";
 
 /** What is done to a sum before it is stored; everything but the bias is for inference, and not differentiated. */
 export interface Epilogue {
@@ -55,13 +56,21 @@ export const conv2dOp: Op<Conv2dAttrs> = {
     const dw = apply(convWeightGradOp, [x, dy], { ...attrs, shape: w.shape })[0];
     return bias ? [dx, dw, sum(dy, [0, 1, 2])] : [dx, dw];
   },
+  prepare({ inputs, attrs }, profile) {
+    const [x, w] = inputs;
+    return usesWinograd(profile, convGeometry(x.shape, w.shape, attrs)) ? [preparedWinograd(inputs, attrs)] : null;
+  },
   lower({ inputs: [x, w, ...rest], outputs: [y], attrs }, to) {
     const g = convGeometry(x.shape, w.shape, attrs);
+    const operands = epilogueOperands(attrs, rest);
+    if (usesWinograd(to.profile, g)) {
+      dispatchWinograd(to, g, { x, u: transformed(to, w, false), y }, attrs.epilogue.relu, operands);
+      return;
+    }
     const strides = mapStrides(g, "input");
     const source = foldsTaps(g) ? padded(x, g, to) : null;
     const [kh, kw] = g.kernel;
     const tapStride = g.groupChannels * g.filters;
-    const { bias, affine, residual, relu } = attrs.epilogue;
     dispatchConv(to, {
       a: source?.map ?? x,
       b: w,
@@ -91,11 +100,8 @@ export const conv2dOp: Op<Conv2dAttrs> = {
       cStart: 0,
       groups: g.groups,
       flops: convFlops(g),
-      relu,
-      bias: bias ? rest[0] : undefined,
-      scale: affine ? rest[0] : undefined,
-      shift: affine ? rest[1] : undefined,
-      residual: residual ? rest[rest.length - 1] : undefined,
+      relu: attrs.epilogue.relu,
+      ...operands,
     });
   },
 };
@@ -108,6 +114,11 @@ const convInputGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
     const [kh, kw] = g.kernel;
     const transposed = to.scratch("weights", [kh * kw, g.filters, g.groupChannels]);
     dispatchTranspose(to, w, transposed, g.groupChannels, g.filters);
+    if (usesWinograd(to.profile, g)) {
+      const turned = { ...g, channels: g.filters, filters: g.channels };
+      dispatchWinograd(to, turned, { x: dy, u: transformed(to, transposed, true), y: dx });
+      return;
+    }
     const tap = g.filters * g.groupChannels;
     const out = mapStrides(g, "input");
     // Input pixels of one parity of the stride see the same taps, so each parity is a dense convolution of its own.
@@ -195,7 +206,15 @@ interface Strides {
   readonly group: number;
 }
 
-interface ConvLaunch {
+/** Tensors that an epilogue reads. */
+export interface EpilogueOperands {
+  readonly bias?: Tensor;
+  readonly scale?: Tensor;
+  readonly shift?: Tensor;
+  readonly residual?: Tensor;
+}
+
+interface ConvLaunch extends EpilogueOperands {
   readonly a: Tensor;
   readonly b: Tensor;
   readonly c: Tensor;
@@ -219,13 +238,9 @@ interface ConvLaunch {
   readonly groups: number;
   readonly flops: number;
   readonly relu: boolean;
-  readonly bias?: Tensor;
-  readonly scale?: Tensor;
-  readonly shift?: Tensor;
-  readonly residual?: Tensor;
 }
 
-function dispatchConv(to: Lowering, l: ConvLaunch): void {
+export function dispatchConv(to: Lowering, l: ConvLaunch): void {
   const rows = l.rows[0] * l.rows[1] * l.rows[2];
   const inT = [l.bTap[0], l.bTap[1], l.bStart, l.bStride, l.bGroup, ...Object.values(l.cStrides), l.cStart];
   const multiple = inT.every((n) => n % 4 === 0) ? 4 : inT.every((n) => n % 2 === 0) ? 2 : 1;

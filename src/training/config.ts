@@ -83,6 +83,8 @@ const trainConfigSchema = z.strictObject({
   /** Decides the detector errors; apart from `seed`, so that runs of other seeds see the same pictures. */
   perturbSeed: z.int().min(0).max(0xffffffff).default(0),
 
+  /** Whether normalised maps are made again in the backward pass instead of kept: less memory for the same weights. */
+  recompute: z.boolean().default(true),
   /** Batches decoded ahead of the GPU. */
   batchesAhead: count.default(2),
   /** Threads that decode images; null: one for each core but one, at least one. */
@@ -298,6 +300,7 @@ const free = [
   "checkpointEvery",
   "flipTest",
   "testInterpolation",
+  "recompute",
   "batchesAhead",
   "workers",
   // Only where the maps lie.
@@ -319,6 +322,7 @@ export function settingsInCommon(config: TrainConfig, but: readonly (keyof Train
     "seed",
     "evaluateEvery",
     "checkpointEvery",
+    "recompute",
     "batchesAhead",
     "workers",
   ]);

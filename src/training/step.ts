@@ -1,4 +1,5 @@
 /** The whole training step as one graph: forward, losses, backward, SGD (eq. 10, Sec. 5.1). */
+import { rematerialise } from "../graph/rematerialise.js";
 import { input, type Tensor } from "../graph/tensor.js";
 import { featureSize, type ModelConfig } from "../models/config.js";
 import { modelOf } from "../models/index.js";
@@ -14,14 +15,25 @@ export interface TrainingStep extends TrainingOutputs {
   readonly updates: readonly Tensor[];
 }
 
+export interface StepOptions {
+  /** Factor of the backbone's learning rate. */
+  readonly lrBackbone?: number;
+  /** Make normalised maps again in the backward pass instead of keeping them: less memory, the same numbers. */
+  readonly recompute?: boolean;
+}
+
 /**
  * Builds the step. Fed at every run: `mask` [N, h, w], `roi` [N, 4], `labels` [N], `partLabels` [N * classifiers],
  * `dropoutSeed` [1] and `hyper` [learning rate, momentum, weight decay, Nesterov], as far as the model takes them, beside
  * what `images` is made from.
  * @param images [N, H, W, 3], normalised
- * @param lrBackbone factor of the backbone's learning rate
  */
-export function trainingStep(store: ParameterStore, config: ModelConfig, images: Tensor, lrBackbone = 1): TrainingStep {
+export function trainingStep(
+  store: ParameterStore,
+  config: ModelConfig,
+  images: Tensor,
+  options: StepOptions = {},
+): TrainingStep {
   const n = images.shape[0];
   const [rows, columns] = featureSize(config.imageSize);
   const build = new Build(store, true);
@@ -34,28 +46,55 @@ export function trainingStep(store: ParameterStore, config: ModelConfig, images:
     partLabels: input("partLabels", [n * model.classifiersPerImage(config)], "i32"),
     dropoutSeed: input("dropoutSeed", [1], "u32"),
   });
+  return { losses, features, ...minimise(build, losses.total, options) };
+}
+
+/**
+ * The backward half of a step: gradients of a loss that was built in training mode, and what SGD makes of them by `hyper`.
+ * @param loss [1], on which every trained parameter of the store must have an effect
+ */
+export function minimise(
+  { store, updates }: Build,
+  loss: Tensor,
+  { lrBackbone = 1, recompute = true }: StepOptions = {},
+): Pick<TrainingStep, "gradients" | "updates"> {
   const trained = store.trained;
   const grads = gradients(
-    losses.total,
+    loss,
     trained.map((p) => p.tensor),
   ).map((g, i) => {
     if (!g) throw new Error(`the loss does not depend on ${trained[i].names[0]}`);
     return g;
   });
-  const { weights, momenta } = store.flat;
-  const packed = pack(
-    grads,
-    trained.map((p) => p.byteOffset),
-    weights.size,
-  );
-  const ranges = trained.map(({ names }, i) => ({
-    end: trained[i + 1]?.byteOffset / 4 || weights.size,
-    factor: BACKBONE.test(names[0]) ? lrBackbone : 1,
-  }));
-  // Neighbours that learn alike are one range.
-  const merged = ranges.filter(({ factor }, i) => factor !== ranges[i + 1]?.factor);
-  const step = sgd(weights, momenta, packed, input("hyper", [4]), merged);
-  return { losses, features, gradients: grads, updates: [...build.updates, ...step] };
+  const hyper = input("hyper", [4]);
+  const steps = updateGroups(store, lrBackbone).flatMap(({ first, end, factor }) => {
+    const members = trained.slice(first, end);
+    const start = members[0].byteOffset;
+    const { weights, momenta } = store.flat(start, trained[end]?.byteOffset ?? store.trainedBytes);
+    const offsets = members.map((p) => p.byteOffset - start);
+    const packed = pack(grads.slice(first, end), offsets, weights.size);
+    return sgd(weights, momenta, packed, hyper, [{ end: weights.size, factor }]);
+  });
+  const backward = [...grads, ...updates, ...steps];
+  const lean = recompute ? rematerialise(backward, loss) : backward;
+  return { gradients: lean.slice(0, grads.length), updates: lean.slice(grads.length) };
+}
+
+/** Bytes of neighbouring parameters whose gradients are collected before SGD takes them: enough for one long dispatch. */
+const GROUP_BYTES = 2 ** 24;
+
+/** Runs of trained tensors [first, end) that learn at one rate, each stepped as soon as its gradients are there. */
+function updateGroups(store: ParameterStore, lrBackbone: number): { first: number; end: number; factor: number }[] {
+  const groups: { first: number; end: number; factor: number; bytes: number }[] = [];
+  store.trained.forEach(({ tensor, names }, i) => {
+    const factor = BACKBONE.test(names[0]) ? lrBackbone : 1;
+    const last = groups.at(-1);
+    if (last && last.factor === factor && last.bytes + tensor.bytes <= GROUP_BYTES) {
+      last.end = i + 1;
+      last.bytes += tensor.bytes;
+    } else groups.push({ first: i, end: i + 1, factor, bytes: tensor.bytes });
+  });
+  return groups;
 }
 
 /** What a backbone that is trained already brings; MGN's branches start as copies of it. */

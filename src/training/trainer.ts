@@ -109,9 +109,9 @@ export class Trainer {
       store,
       modelConfigOf(config, options.pids.length),
       prepareImages(bytes, table, height, width, { erasure: config.erasingFill }),
-      config.lrBackbone,
+      config,
     );
-    store.allocate(device, config.seed);
+    store.allocate(device, from?.resume ? null : config.seed);
     if (from?.resume) restore(device, store, from.checkpoint, { momenta: true });
     const initialised =
       from && !from.resume

@@ -50,7 +50,7 @@ test("the weights come back as they were written, momenta and classifiers includ
   assert.equal([config.identities, config.channelAttention, config.width], [IDENTITIES, false, 4]);
   const store = new ParameterStore();
   workload(store, work);
-  store.allocate(device, 1);
+  store.allocate(device, null);
   restore(device, store, checkpoint);
   const values = await store.read(device);
   assert.equal([...values.keys()].sort(), [...checkpoint.weights.keys()].sort());

@@ -160,7 +160,7 @@ test("the backbone learns at the rate that is asked for, the rest at the full on
   const movedBy = async (lrBackbone: number) => {
     const store = new ParameterStore();
     const images = input("images", [4, ...config.imageSize, 3]);
-    const step = trainingStep(store, config, images, lrBackbone);
+    const step = trainingStep(store, config, images, { lrBackbone });
     store.allocate(device, 1);
     const before = await store.read(device);
     const feeds = {

@@ -70,7 +70,7 @@ test("momenta come back as loaded, and are zero before", async () => {
   const values = onDisk();
   const store = new ParameterStore();
   declare(store);
-  const { weights, momenta } = store.flat;
+  const { weights, momenta } = store.flat(0, store.trainedBytes);
   assert.equal(momenta.shape, weights.shape);
   store.allocate(device, 1);
   for (const [name, { data }] of await store.readMomenta(device))
