@@ -7,7 +7,7 @@ import { UserError } from "#src/errors.js";
 import { Device } from "#src/gpu/device.js";
 import { type Context, type Flags, type SectionName, settingsOf, withFlags } from "./options.js";
 import { render, type SectionReport } from "./report.js";
-import { adapter } from "./sections/adapter.js";
+import { adapter as adapterSection } from "./sections/adapter.js";
 import { convolutions } from "./sections/convolutions.js";
 import { kernels } from "./sections/kernels.js";
 import { memory } from "./sections/memory.js";
@@ -16,7 +16,7 @@ import { small } from "./sections/small.js";
 import { step } from "./sections/step.js";
 
 const sections: Readonly<Record<SectionName, (context: Context) => Promise<SectionReport>>> = {
-  adapter,
+  adapter: adapterSection,
   models,
   step,
   convolutions,
@@ -27,27 +27,19 @@ const sections: Readonly<Record<SectionName, (context: Context) => Promise<Secti
 
 async function report(shell: Shell, flags: Flags): Promise<object> {
   const say = (line: string) => process.stderr.write(`${line}\n`);
-  const device = await Device.open();
-  const { name, software } = device.profile;
-  let peak = await measurePeak(device);
-  device.close();
   const done: Record<string, object> = {};
   const lines: string[] = [];
   const started = performance.now();
+  const { adapter, software, ...first } = await look();
+  let { peak } = first;
   for (const [i, section] of flags.sections.entries()) {
     const seconds = ((performance.now() - started) / 1000).toFixed(0);
     say(`[${i + 1}/${flags.sections.length}, ${seconds} s] ${section}`);
     // Whatever else the machine did may have stopped meanwhile.
-    peak = better(peak, await measuredAlone());
-    const context: Context = {
-      ...settingsOf(flags, software),
-      adapter: name,
-      software,
-      peak,
-      say: (line) => say(`  ${line}`),
-    };
+    if (i > 0) peak = better(peak, (await look()).peak);
+    const settings = settingsOf(flags, software);
     try {
-      const found = await sections[section](context);
+      const found = await sections[section]({ ...settings, adapter, software, peak, say: (line) => say(`  ${line}`) });
       done[section] = found.data;
       const text = render(found, flags.markdown);
       lines.push(...text);
@@ -66,14 +58,15 @@ async function report(shell: Shell, flags: Flags): Promise<object> {
   return result();
 
   function result() {
-    return { adapter: name, software, peakGflops: peak.gflops, copyGbps: peak.copyGbps, sections: done };
+    return { adapter, software, peakGflops: peak.gflops, copyGbps: peak.copyGbps, sections: done };
   }
 }
 
-async function measuredAlone() {
+async function look(): Promise<Pick<Context, "adapter" | "software" | "peak">> {
   const device = await Device.open();
   try {
-    return await measurePeak(device);
+    const { name, software } = device.profile;
+    return { adapter: name, software, peak: await measurePeak(device) };
   } finally {
     device.close();
   }

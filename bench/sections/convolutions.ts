@@ -29,7 +29,7 @@ export async function convolutions({
     return {
       title: `ResNet-50's convolutions at 384x128, batch ${batch}`,
       notes: [
-        `Shares of ${peakGflops.toFixed(1)} GFLOP a second${software ? " of CPU time" : ""}, measured the same way in turn with the shapes; times are the medians of ${rounds} runs${software ? ", in CPU time of all threads" : ""}. Gradients include every transposition.`,
+        `Shares of ${peakGflops.toFixed(1)} GFLOP a second${software ? " of CPU time" : ""}, measured the same way in turn with the shapes; times are the medians of ${rounds} runs${software ? ", in CPU time of all threads" : ""}. Gradients include every transposition; operations are those of the direct convolution, of which Winograd needs fewer.`,
       ],
       tables: [
         {

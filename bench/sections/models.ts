@@ -35,10 +35,10 @@ export interface Row extends Omit<Outcome, "features" | "times">, Times {
   readonly peakShare: number | null;
   /** Median time over this engine's. */
   readonly toOurs: number | null;
-  /** Relative error against the first system of the case: of the features, or the worst of the losses that both have. */
+  /** Relative error against the first system of the case: of the features, or of the loss before any update. */
   readonly error: number | null;
-  /** How many losses were compared. */
-  readonly lossesCompared?: number;
+  /** The same of the losses of every step that both did. */
+  readonly lossErrors?: readonly number[];
 }
 
 /** What the outcomes of a case mean beside each other. */
@@ -50,14 +50,11 @@ export function comparison(outcomes: readonly (Outcome | Failure)[], batch: numb
     if ("failed" in outcome) return outcome;
     const { features, times, ...rest } = outcome;
     const gflops = ours?.flops ? ours.flops / times.medianMs / 1e6 : null;
-    const losses = Math.min(rest.losses.length, reference.losses.length);
-    const error = features
-      ? reference.features && relativeError(features, reference.features)
-      : Math.max(
-          ...rest.losses
-            .slice(0, losses)
-            .map((l, i) => Math.abs(l - reference.losses[i]) / Math.abs(reference.losses[i])),
-        );
+    // Up to the last step that both did.
+    const errors = rest.losses
+      .slice(0, reference.losses.length)
+      .map((loss, i) => Math.abs(loss - reference.losses[i]) / Math.abs(reference.losses[i]));
+    const error = features ? reference.features && relativeError(features, reference.features) : errors[0];
     return {
       ...rest,
       ...times,
@@ -66,7 +63,7 @@ export function comparison(outcomes: readonly (Outcome | Failure)[], batch: numb
       peakShare: gflops && gflops / peakGflops,
       toOurs: ours ? times.medianMs / ours.times.medianMs : null,
       error: outcome === reference ? null : error,
-      ...(!features && { lossesCompared: losses }),
+      ...(!features && { lossErrors: errors }),
     };
   });
 }
@@ -81,7 +78,8 @@ export function comparisonTable(title: string, rows: readonly (Row | Failure)[])
   ];
   const lines = rows.map((row) => {
     if ("failed" in row) return [row.title, `failed: ${row.failed}`, ...Array(head.length - 2).fill("")];
-    const error = row.error === null ? "reference" : row.error.toExponential(1);
+    const [error, ...later] = (row.lossErrors ?? [row.error ?? 0]).map((e) => e.toExponential(1));
+    const after = later.length > 0 ? `, ${later.at(-1)} after ${later.length}` : "";
     return [
       row.version ? `${row.title} ${row.version}` : row.title,
       ...[row.firstStartMs, row.secondStartMs, row.firstRunMs].map(seconds),
@@ -91,7 +89,7 @@ export function comparisonTable(title: string, rows: readonly (Row | Failure)[])
       milliseconds(row.msPerImage),
       row.toOurs === null ? "-" : `${row.toOurs.toPrecision(3)} x`,
       row.peakShare === null ? "-" : percent(row.peakShare),
-      row.lossesCompared ? `${error} (${row.lossesCompared} losses)` : error,
+      row.error === null ? "reference" : error + after,
       bytes(row.peakBytes),
       bytes(row.gpuBytes),
     ];
@@ -127,7 +125,10 @@ export async function models(context: Context): Promise<SectionReport> {
         });
         const rows = comparison(outcomes, batch, peak.gflops);
         for (const row of rows) {
-          if ("failed" in row || (row.idleCores ?? 0) <= RESTLESS) continue;
+          if ("failed" in row) continue;
+          // An interrupted report leaves at least this.
+          say(`${row.title}: ${milliseconds(row.medianMs)} ms, first start ${milliseconds(row.firstStartMs)} ms`);
+          if ((row.idleCores ?? 0) <= RESTLESS) continue;
           restless.add(
             `${row.title} kept ${row.idleCores!.toFixed(2)} cores busy while others ran (${work}, batch ${batch}).`,
           );
@@ -143,7 +144,8 @@ export async function models(context: Context): Promise<SectionReport> {
     title: `MPN without channel attention, images of ${size.join("x")}, float32`,
     notes: [
       `A process for each system and case; after a first run of each, rounds of one run each in turn. First start: from the process's start to its first result${warmCache ? "" : ", no shader compiled before"}; second start: the same of a new process that finds the first one's shaders.`,
-      `Of peak: the floating point operations that this engine counts, over the median time, as a share of ${peak.gflops.toFixed(1)} GFLOP/s. Relative error: the greatest difference over the greatest value, against the first row; of training, the losses of the steps that both did.`,
+      `Of peak: the floating point operations that this engine counts, over the median time, as a share of ${peak.gflops.toFixed(1)} GFLOP/s. Relative error: the greatest difference over the greatest value, against the first row; of training, the loss before any update, and after the last one that both made, where rounding has been amplified, by batch norm over few images above all.`,
+      "On WebGPU the peers get Dawn as it is by default; this engine, whose kernels check their own bounds, turns the index clamps off.",
       ...(software
         ? [
             `Fewer runs where more than ${BUDGET_SECONDS} s of them would be needed, at least one; no second start where the first took more than ${SECOND_START_WITHIN_SECONDS} s.`,

@@ -102,7 +102,13 @@ test("outputs are compared with the first system's, losses with those of the sam
   const trained = (await compareCase(systems, { ...job, mode: "train" }, options)) as Outcome[];
   const fewer = { ...trained[1], losses: [1.5, 0.5] };
   const [, row] = comparison([trained[0], fewer], 2, 100) as Row[];
-  assert.equal([row.error, row.lossesCompared], [0.5, 2]);
+  assert.is(row.error, 0.5);
+  assert.equal(row.lossErrors, [0.5, 0]);
+  const { rows } = comparisonTable("training", [comparison(trained, 2, 100)[0], row]);
+  assert.equal(
+    rows.slice(1).map((cells) => cells[rows[0].indexOf("relative error")]),
+    ["reference", "5.0e-1, 0.0e+0 after 1"],
+  );
 });
 
 test("the table has a line for each system, failed ones included", async () => {
