@@ -106,17 +106,18 @@ export const conv2dOp: Op<Conv2dAttrs> = {
   },
 };
 
+/** Inputs: dy, w, and what is added to dx, if anything. */
 const convInputGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
   name: "conv2dInputGrad",
   outputs: (_, { shape }) => [{ shape }],
-  lower({ inputs: [dy, w], outputs: [dx], attrs }, to) {
+  lower({ inputs: [dy, w, residual], outputs: [dx], attrs }, to) {
     const g = convGeometry(dx.shape, w.shape, attrs);
     const [kh, kw] = g.kernel;
     const transposed = to.scratch("weights", [kh * kw, g.filters, g.groupChannels]);
     dispatchTranspose(to, w, transposed, g.groupChannels, g.filters);
     if (usesWinograd(to.profile, g)) {
       const turned = { ...g, channels: g.filters, filters: g.channels };
-      dispatchWinograd(to, turned, { x: dy, u: transformed(to, transposed, true), y: dx });
+      dispatchWinograd(to, turned, { x: dy, u: transformed(to, transposed, true), y: dx }, false, { residual });
       return;
     }
     const tap = g.filters * g.groupChannels;
@@ -149,11 +150,28 @@ const convInputGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
           groups: g.groups,
           flops: 2 * g.images * y.count * x.count * y.taps * x.taps * g.filters * g.groupChannels,
           relu: false,
+          residual,
         });
       }
     }
   },
 };
+
+/**
+ * The sum of two gradients, where one is a convolution's input gradient that nobody has read yet: made in its epilogue.
+ * @returns null where neither is
+ */
+export function addInEpilogue(a: Tensor, b: Tensor): Tensor | null {
+  for (const [product, other] of [
+    [b, a],
+    [a, b],
+  ]) {
+    const { node } = product;
+    if (node?.op !== convInputGradOp || node.inputs.length > 2) continue;
+    return apply(convInputGradOp, [...node.inputs, other], node.attrs as ConvAttrs & { shape: readonly number[] })[0];
+  }
+  return null;
+}
 
 const convWeightGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
   name: "conv2dWeightGrad",
