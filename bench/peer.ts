@@ -48,6 +48,11 @@ export interface Command {
 const KEPT = 4000;
 const CLOCK_TICK_MS = 10;
 
+const running = new Set<ChildProcess>();
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
 export class Peer {
   private readonly child: ChildProcess;
   private waiting: { resolve: (line: string) => void; reject: (error: Error) => void } | null = null;
@@ -69,11 +74,10 @@ export class Peer {
     // What is written to a child that has ended is no error of its own: its end is reported.
     stdin?.on("error", () => {});
     createInterface({ input: replies as NodeJS.ReadableStream }).on("line", (line) => this.waiting?.resolve(line));
-    const kill = () => this.child.kill("SIGKILL");
-    process.once("exit", kill);
+    running.add(this.child);
     this.ended = new Promise((resolve) => {
       const end = (how: string) => {
-        process.off("exit", kill);
+        running.delete(this.child);
         this.waiting?.reject(new Error(`${name} ${how}: ${this.lastWords()}`));
         resolve();
       };

@@ -29,7 +29,7 @@ const job = { mode: "infer", batch: 2, threads: 1, lr: 0, momentum: 0, weightDec
 const options: CompareOptions = {
   rounds: 2,
   budgetSeconds: 60,
-  limitSeconds: 20,
+  limitSeconds: 60,
   secondStartWithinSeconds: 60,
   say: () => {},
 };
@@ -62,13 +62,14 @@ test("systems take turns, each in a process of its own, and start again with the
 
 test("a system that fails is named with its own words, and the others go on", async () => {
   const { systems } = fakes("good", "refuses", "dies", "hangs");
-  const outcomes = await compareCase(systems, job, { ...options, limitSeconds: 3 });
+  // Longer than Node takes to start on a busy machine.
+  const outcomes = await compareCase(systems, job, { ...options, limitSeconds: 10 });
   const said = outcomes.map((o) => (isOutcome(o) ? o.runs : o.failed));
   assert.equal(said, [
     2,
     "no such adapter",
     "dies ended with code 3: Error: the driver crashed",
-    "hangs took more than 3 s to run",
+    "hangs took more than 10 s to run",
   ]);
   const missing = { ...systems[0], command: { file: join(folder, "nothing"), args: [] } };
   const [failure] = await compareCase([missing], job, options);
@@ -93,7 +94,7 @@ test("outputs are compared with the first system's, losses with those of the sam
   assert.ok(Math.abs(off.error! - 0.001) < 1e-6, `${off.error}`);
   assert.is(ours.toOurs, 1);
   assert.is(off.toOurs, off.medianMs / ours.medianMs);
-  assert.is(off.gflops, 4 / off.medianMs);
+  assert.ok(Math.abs(off.gflops! * off.medianMs - 4) < 1e-9);
   assert.is(off.peakShare, off.gflops! / 100);
   assert.is(ours.msPerImage, ours.medianMs / 2);
   assert.not.ok("features" in ours);
