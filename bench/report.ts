@@ -1,5 +1,5 @@
 /** What a section of `npm run bench` finds, as text, as Markdown and as data. */
-import { markdownTable, table } from "#src/cli/bench/timing.js";
+import { markdownTable, table } from "#src/text.js";
 
 export interface Table {
   readonly title?: string;

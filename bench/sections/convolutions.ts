@@ -1,6 +1,7 @@
 /** Each convolution shape of ResNet-50, forward and both gradients, against the peak. */
-import { milliseconds, percent } from "#src/cli/bench/timing.js";
+import { milliseconds } from "#src/cli/bench/timing.js";
 import { Device } from "#src/gpu/device.js";
+import { percent } from "#src/text.js";
 import { KINDS, type Kind, summaryOf, sweep } from "../conv-shapes.js";
 import type { Context } from "../options.js";
 import type { SectionReport } from "../report.js";
@@ -38,7 +39,7 @@ export async function convolutions({
             ["", "median of shapes", "least of shapes", "median, best runs", "least, best runs", "ms for all"],
             ...summaries.map(({ kind, median, least, best, ms }) => [
               TITLES[kind],
-              ...[median, least, best.median, best.least].map(percent),
+              ...[median, least, best.median, best.least].map((share) => percent(share)),
               milliseconds(ms),
             ]),
           ],

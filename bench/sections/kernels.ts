@@ -1,7 +1,8 @@
 /** Every operation of the training step beside the convolutions, by itself. */
 import { benchKernel, kernelCases } from "#src/cli/bench/kernels.js";
-import { hasTimestamps, milliseconds, percent } from "#src/cli/bench/timing.js";
+import { hasTimestamps, milliseconds } from "#src/cli/bench/timing.js";
 import { Device } from "#src/gpu/device.js";
+import { percent } from "#src/text.js";
 import type { Context } from "../options.js";
 import type { SectionReport } from "../report.js";
 import { withoutAttention } from "./step.js";

@@ -1,7 +1,8 @@
 /** The whole model in this engine and in its peers: same weights, same images, outputs compared. */
 import { availableParallelism } from "node:os";
-import { mebibytes, milliseconds, percent, type Times } from "#src/cli/bench/timing.js";
+import { mebibytes, milliseconds, type Times } from "#src/cli/bench/timing.js";
 import { Device } from "#src/gpu/device.js";
+import { percent } from "#src/text.js";
 import { CaseFiles } from "../case-files.js";
 import { compareCase, type Failure, type Outcome, relativeError } from "../compare.js";
 import type { Context } from "../options.js";

@@ -1,10 +1,11 @@
 /** The recorded training step of MPN: its pipelines and objects, the CPU's part in it, and where the GPU's time goes. */
 import { runOnce, taken, workload } from "#src/cli/bench/model.js";
-import { mebibytes, milliseconds, percent, summarize } from "#src/cli/bench/timing.js";
+import { mebibytes, milliseconds, summarize } from "#src/cli/bench/timing.js";
 import { Device } from "#src/gpu/device.js";
 import { Program } from "#src/graph/program.js";
 import type { ModelConfig } from "#src/models/config.js";
 import { ParameterStore } from "#src/nn/parameters.js";
+import { percent } from "#src/text.js";
 import { presetModel } from "#src/training/config.js";
 import type { Context } from "../options.js";
 import type { SectionReport } from "../report.js";
