@@ -73,7 +73,7 @@ export async function loadNetwork(
   const config = modelConfigOf(checkpoint.config, checkpoint.pids.length);
   const store = new ParameterStore();
   Extractor.declare(store, config);
-  store.allocate(device, 0);
+  store.allocate(device, null);
   restore(device, store, checkpoint);
   const extractor = await Extractor.create(device, store, config, {
     flip,

@@ -117,11 +117,15 @@ export class ParameterStore {
     );
   }
 
-  /** Gives the blocks memory and the parameters their initial values. Call once, after the model was built. */
-  allocate(device: Device, seed: number): void {
+  /**
+   * Gives the blocks memory and the parameters their initial values. Call once, after the model was built.
+   * @param seed null leaves zeros, where all values are loaded: drawing those of ResNet-50 takes seconds
+   */
+  allocate(device: Device, seed: number | null): void {
     for (const block of [this.weights, this.momenta, this.statistics]) {
       if (block.bytes > 0) block.buffer ??= device.buffer(block.label, block.bytes, BUFFER_USAGE);
     }
+    if (seed === null) return;
     for (const entry of this.entries.values()) {
       const values = new Map<string, Float32Array>();
       for (const name of entry.names) values.set(name, entry.init(seed, name, entry.diskShape));

@@ -32,7 +32,7 @@ export function trainingStep(
   store: ParameterStore,
   config: ModelConfig,
   images: Tensor,
-  { lrBackbone = 1, recompute = true }: StepOptions = {},
+  options: StepOptions = {},
 ): TrainingStep {
   const n = images.shape[0];
   const [rows, columns] = featureSize(config.imageSize);
@@ -46,9 +46,21 @@ export function trainingStep(
     partLabels: input("partLabels", [n * model.classifiersPerImage(config)], "i32"),
     dropoutSeed: input("dropoutSeed", [1], "u32"),
   });
+  return { losses, features, ...minimise(build, losses.total, options) };
+}
+
+/**
+ * The backward half of a step: gradients of a loss that was built in training mode, and what SGD makes of them by `hyper`.
+ * @param loss [1], on which every trained parameter of the store must have an effect
+ */
+export function minimise(
+  { store, updates }: Build,
+  loss: Tensor,
+  { lrBackbone = 1, recompute = true }: StepOptions = {},
+): Pick<TrainingStep, "gradients" | "updates"> {
   const trained = store.trained;
   const grads = gradients(
-    losses.total,
+    loss,
     trained.map((p) => p.tensor),
   ).map((g, i) => {
     if (!g) throw new Error(`the loss does not depend on ${trained[i].names[0]}`);
@@ -63,9 +75,9 @@ export function trainingStep(
     const packed = pack(grads.slice(first, end), offsets, weights.size);
     return sgd(weights, momenta, packed, hyper, [{ end: weights.size, factor }]);
   });
-  const backward = [...grads, ...build.updates, ...steps];
-  const lean = recompute ? rematerialise(backward, losses.total) : backward;
-  return { losses, features, gradients: lean.slice(0, grads.length), updates: lean.slice(grads.length) };
+  const backward = [...grads, ...updates, ...steps];
+  const lean = recompute ? rematerialise(backward, loss) : backward;
+  return { gradients: lean.slice(0, grads.length), updates: lean.slice(grads.length) };
 }
 
 /** Bytes of neighbouring parameters whose gradients are collected before SGD takes them: enough for one long dispatch. */

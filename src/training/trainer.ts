@@ -113,7 +113,7 @@ export class Trainer {
       prepareImages(bytes, table, height, width, { erasure: config.erasingFill }),
       config,
     );
-    store.allocate(device, config.seed);
+    store.allocate(device, from?.resume ? null : config.seed);
     if (from?.resume) restore(device, store, from.checkpoint, { momenta: true });
     const initialised =
       from && !from.resume

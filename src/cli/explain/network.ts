@@ -73,7 +73,7 @@ export async function explainedBy(
   };
   const store = new ParameterStore();
   GradCam.declare(store, config);
-  store.allocate(device, 0);
+  store.allocate(device, null);
   restore(device, store, checkpoint);
   const batch = Math.min(extractionBatch(config, device.profile, false), LARGEST_BATCH, samples.length);
   const cam = await GradCam.create(device, store, config, batch, checkpoint.config.testInterpolation);

@@ -1,0 +1,205 @@
+/** One case in all systems, a run of each in turn, so that whatever else the machine does hits them alike. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { summarize, type Times } from "#src/cli/bench/timing.js";
+import { type Facts, type Job, Peer } from "./peer.js";
+import type { System } from "./systems.js";
+import { temporaryFolder } from "./temporary.js";
+
+export interface CompareOptions {
+  /** Runs of each system after its first one. */
+  readonly rounds: number;
+  /** A system stops early once its runs, the first one left out, would take longer than this in all; one it always has. */
+  readonly budgetSeconds: number;
+  /** A child that takes longer to answer is ended. */
+  readonly limitSeconds: number;
+  /** Leaves the adapter's cache of compiled shaders as it is, instead of giving each child an empty one. */
+  readonly warmCache?: boolean;
+  /** A second start is measured of systems whose first start took no longer. */
+  readonly secondStartWithinSeconds: number;
+  readonly say: (line: string) => void;
+}
+
+export interface Outcome extends Facts {
+  readonly system: string;
+  readonly title: string;
+  /** Milliseconds from the start of the process to the first result, nothing being compiled before. */
+  readonly firstStartMs: number;
+  /** The same of a second process, which finds the shaders that the first one compiled; null where that was not measured. */
+  readonly secondStartMs: number | null;
+  /** The first run alone. */
+  readonly firstRunMs: number;
+  /** Of the runs after the first. */
+  readonly times: Times;
+  readonly runs: number;
+  /** Median CPU time of a run, all threads of the child. */
+  readonly cpuMs: number | null;
+  /** Cores that the child kept busy while others ran. */
+  readonly idleCores: number | null;
+  readonly peakBytes: number | null;
+  readonly gpuBytes: number | null;
+  readonly features: Float32Array | null;
+  readonly losses: readonly number[];
+}
+
+export interface Failure {
+  readonly system: string;
+  readonly title: string;
+  readonly failed: string;
+}
+
+/** A child with what was measured of it so far. */
+interface Runner {
+  readonly system: System;
+  readonly peer: Peer;
+  readonly env: NodeJS.ProcessEnv;
+  readonly facts: Facts;
+  readonly firstStartMs: number;
+  readonly firstRunMs: number;
+  readonly ms: number[];
+  readonly cpu: number[];
+  idleMs: number;
+  waitedMs: number;
+}
+
+export async function compareCase(
+  systems: readonly System[],
+  job: Job,
+  options: CompareOptions,
+): Promise<(Outcome | Failure)[]> {
+  const { say } = options;
+  const caches = temporaryFolder("mpn-bench-shaders-");
+  const failures = new Map<System, string>();
+  const runners: Runner[] = [];
+  const fail = ({ name }: System, error: unknown) => {
+    const message = (error as Error).message.split("\n")[0];
+    say(`${name} failed: ${message}`);
+    return message;
+  };
+  try {
+    for (const system of systems) {
+      say(`${system.name}: first start`);
+      const env = environment(options.warmCache ? null : mkdtempSync(join(caches, `${system.name}-`)));
+      try {
+        runners.push({ ...(await start(system, env, job, options)), env, ms: [], cpu: [], idleMs: 0, waitedMs: 0 });
+      } catch (error) {
+        failures.set(system, fail(system, error));
+      }
+    }
+    for (let round = 1; round <= options.rounds; round++) {
+      const going = runners.filter((r) => !failures.has(r.system) && goesOn(r.ms, options));
+      if (going.length > 0) say(`round ${round} of ${options.rounds}: ${going.map((r) => r.system.name).join(", ")}`);
+      for (const runner of going) {
+        try {
+          await turn(runner, runners);
+        } catch (error) {
+          failures.set(runner.system, fail(runner.system, error));
+        }
+      }
+    }
+    const outcomes = new Map<System, Outcome>();
+    for (const runner of runners.filter(({ system }) => !failures.has(system))) {
+      try {
+        outcomes.set(runner.system, await finish(runner));
+      } catch (error) {
+        failures.set(runner.system, fail(runner.system, error));
+      }
+    }
+    for (const { system, env, firstStartMs } of runners) {
+      const first = outcomes.get(system);
+      if (!first || firstStartMs > 1000 * options.secondStartWithinSeconds) continue;
+      say(`${system.name}: second start`);
+      try {
+        const second = await start(system, env, job, options);
+        await second.peer.close();
+        outcomes.set(system, { ...first, secondStartMs: second.firstStartMs });
+      } catch (error) {
+        // What was measured before stays; the column is empty.
+        fail(system, error);
+      }
+    }
+    return systems.map(
+      (system) =>
+        outcomes.get(system) ?? { system: system.name, title: system.title, failed: failures.get(system) ?? "" },
+    );
+  } finally {
+    await Promise.all(runners.map(({ peer }) => peer.close()));
+    rmSync(caches, { recursive: true, force: true });
+  }
+}
+
+async function start(system: System, env: NodeJS.ProcessEnv, job: Job, { limitSeconds }: CompareOptions) {
+  const started = performance.now();
+  const peer = new Peer(system.name, system.command, env, limitSeconds);
+  try {
+    const facts = await peer.ask("prepare", job);
+    const { ms: firstRunMs } = await peer.ask("run");
+    return { system, peer, facts, firstRunMs, firstStartMs: performance.now() - started };
+  } catch (error) {
+    await peer.close();
+    throw error;
+  }
+}
+
+/** Whether another run is due: the first timed one always, others while as long ones fit the budget. */
+function goesOn(ms: readonly number[], { budgetSeconds }: CompareOptions): boolean {
+  return ms.length === 0 || (ms.length + 1) * (ms.reduce((a, b) => a + b) / ms.length) <= 1000 * budgetSeconds;
+}
+
+async function turn(runner: Runner, all: readonly Runner[]): Promise<void> {
+  const others = all.filter((r) => r !== runner).map((r) => ({ r, before: r.peer.cpuMs }));
+  const before = runner.peer.cpuMs;
+  const { ms } = await runner.peer.ask("run");
+  const after = runner.peer.cpuMs;
+  runner.ms.push(ms);
+  if (before !== null && after !== null) runner.cpu.push(after - before);
+  for (const { r, before } of others) {
+    const now = r.peer.cpuMs;
+    if (before === null || now === null) continue;
+    r.idleMs += now - before;
+    r.waitedMs += ms;
+  }
+}
+
+async function finish({ system, peer, facts, firstStartMs, firstRunMs, ms, cpu, idleMs, waitedMs }: Runner) {
+  const { features, losses = [] } = await peer.ask("result");
+  const { gpuBytes = null } = await peer.ask("memory");
+  const { peakBytes } = peer;
+  await peer.close();
+  const bytes = features === undefined ? null : Uint8Array.from(Buffer.from(features, "base64"));
+  return {
+    system: system.name,
+    title: system.title,
+    ...facts,
+    firstStartMs,
+    secondStartMs: null,
+    firstRunMs,
+    times: summarize(ms),
+    runs: ms.length,
+    cpuMs: cpu.length > 0 ? summarize(cpu).medianMs : null,
+    idleCores: waitedMs > 0 ? idleMs / waitedMs : null,
+    peakBytes,
+    gpuBytes,
+    features: bytes && new Float32Array(bytes.buffer),
+    losses,
+  };
+}
+
+/** A child's environment: no telemetry of ONNX Runtime, and shaders cached in a folder of its own. */
+function environment(cache: string | null): NodeJS.ProcessEnv {
+  const env = { ...process.env, ORT_DISABLE_TELEMETRY: "1" };
+  if (cache === null) return env;
+  return { ...env, XDG_CACHE_HOME: cache, MESA_SHADER_CACHE_DIR: cache, __GL_SHADER_DISK_CACHE_PATH: cache };
+}
+
+/** The greatest difference of two outputs over the greatest value of the second; Infinity where the lengths differ. */
+export function relativeError(values: ArrayLike<number>, reference: ArrayLike<number>): number {
+  if (values.length !== reference.length) return Number.POSITIVE_INFINITY;
+  let [difference, most] = [0, 0];
+  for (let i = 0; i < reference.length; i++) {
+    // NaN is carried along.
+    difference = Math.max(difference, Math.abs(values[i] - reference[i]));
+    most = Math.max(most, Math.abs(reference[i]));
+  }
+  return difference / most;
+}

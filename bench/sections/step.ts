@@ -1,0 +1,127 @@
+/** The recorded training step of MPN: its pipelines and objects, the CPU's part in it, and where the GPU's time goes. */
+import { runOnce, taken, workload } from "#src/cli/bench/model.js";
+import { mebibytes, milliseconds, summarize } from "#src/cli/bench/timing.js";
+import { Device } from "#src/gpu/device.js";
+import { Program } from "#src/graph/program.js";
+import type { ModelConfig } from "#src/models/config.js";
+import { ParameterStore } from "#src/nn/parameters.js";
+import { percent } from "#src/text.js";
+import { presetModel } from "#src/training/config.js";
+import type { Context } from "../options.js";
+import type { SectionReport } from "../report.js";
+
+/** Recordings of a sample of CPU time, which the system counts in steps of milliseconds. */
+const RECORDINGS = 20;
+const SAMPLES = 15;
+
+export interface Recording {
+  readonly dispatches: number;
+  readonly pipelines: number;
+  /** GPU objects that the steps after the first one made. */
+  readonly objectsMade: number;
+  /** CPU time of recording one step into a command buffer, without submitting it. */
+  readonly cpuMs: ReturnType<typeof summarize>;
+}
+
+/** Records, but does not submit, many steps; the first step must have run. */
+export async function measureRecording(device: Device, program: Program): Promise<Recording["cpuMs"]> {
+  const samples: number[] = [];
+  for (let i = 0; i <= SAMPLES; i++) {
+    // Command buffers that were dropped are collected between the samples.
+    await device.idle();
+    const before = process.cpuUsage();
+    for (let k = 0; k < RECORDINGS; k++) {
+      const encoder = device.gpu.createCommandEncoder();
+      program.encode(encoder);
+      encoder.finish();
+    }
+    const { user, system } = process.cpuUsage(before);
+    if (i > 0) samples.push((user + system) / 1000 / RECORDINGS);
+  }
+  return summarize(samples);
+}
+
+export const withoutAttention = (size: readonly [number, number]): ModelConfig =>
+  presetModel("paper", { model: "mpn", channelAttention: false, imageSize: [...size] });
+
+export async function step(context: Context): Promise<SectionReport> {
+  const { size, peak, say } = context;
+  const [batch] = context.batches.step;
+  const device = await Device.open();
+  const store = new ParameterStore();
+  try {
+    const { graph, values } = workload(store, { config: withoutAttention(size), mode: "train", batch });
+    store.allocate(device, 0);
+    const program = await Program.compile(device, { ...graph, batch });
+    const feeds = taken(program, values);
+    say("first step");
+    await runOnce(program, feeds, graph.outputs);
+    const before = device.objectsMade;
+    say("two more");
+    for (let i = 0; i < 2; i++) await runOnce(program, feeds, graph.outputs);
+    const objectsMade = device.objectsMade - before;
+    say("recording");
+    const cpuMs = await measureRecording(device, program);
+    const { dispatches, pipelines } = program;
+    const recording: Recording = { dispatches, pipelines, objectsMade, cpuMs };
+    say("profile");
+    const profile = (await program.profile(feeds)).byShader();
+    const total = profile.reduce((sum, { ms }) => sum + ms, 0);
+    const { peakBufferBytes: gpuBytes } = device;
+    program.destroy();
+    const shaders = profile.map(({ shader, count, ms, flops, bytes }) => ({
+      shader,
+      count,
+      ms,
+      timeShare: total > 0 ? ms / total : 0,
+      gflops: flops / ms / 1e6,
+      peakShare: flops / ms / 1e6 / peak.gflops,
+      gbps: bytes / ms / 1e6,
+      copyShare: bytes / ms / 1e6 / peak.copyGbps,
+    }));
+    return {
+      title: `The training step, batch ${batch}, images of ${size.join("x")}`,
+      notes: [
+        `CPU time: Program.encode and finish alone, ${SAMPLES} samples of ${RECORDINGS} recordings; this process's threads, so those of the adapter's driver too.`,
+        ...(total > 0 ? [] : ["The adapter has no timestamps: no profile."]),
+      ],
+      tables: [
+        {
+          rows: [
+            ["", "value"],
+            ["dispatches", String(dispatches)],
+            ["pipelines", String(pipelines)],
+            ["GPU objects made after the first step", String(objectsMade)],
+            [
+              "CPU ms to record a step, median (least to most)",
+              `${milliseconds(cpuMs.medianMs)} (${milliseconds(cpuMs.minMs)} to ${milliseconds(cpuMs.maxMs)})`,
+            ],
+            ["GPU buffers, most at once", mebibytes(gpuBytes)],
+          ],
+        },
+        ...(total > 0
+          ? [
+              {
+                title: `${milliseconds(total)} ms of dispatches by shader`,
+                rows: [
+                  ["", "dispatches", "ms", "of time", "GFLOP/s", "of peak", "GB/s", "of copy"],
+                  ...shaders.map((s) => [
+                    s.shader,
+                    String(s.count),
+                    milliseconds(s.ms),
+                    percent(s.timeShare),
+                    ...(s.gflops > 0 ? [s.gflops.toFixed(2), percent(s.peakShare)] : ["-", "-"]),
+                    ...(s.gbps > 0 ? [s.gbps.toFixed(2), percent(s.copyShare)] : ["-", "-"]),
+                  ]),
+                ],
+              },
+            ]
+          : []),
+      ],
+      data: { batch, size, ...recording, gpuBytes, dispatchMs: total, shaders },
+    };
+  } finally {
+    store.destroy(device);
+    device.close();
+  }
+}

@@ -1,0 +1,165 @@
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Command } from "commander";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { Device } from "#src/gpu/device.js";
+import { KINDS, summaryOf, sweep } from "../../bench/conv-shapes.js";
+import { type Flags, SECTIONS, settingsOf, withFlags } from "../../bench/options.js";
+import { render } from "../../bench/report.js";
+import { findSystems, SYSTEMS } from "../../bench/systems.js";
+import { temporaryFolder } from "../support/tiny.js";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+function flagsOf(...args: string[]): Flags {
+  const command = withFlags(new Command("report"))
+    .exitOverride()
+    .configureOutput({ writeErr: () => {} });
+  return command.parse(args, { from: "user" }).opts();
+}
+
+test("what the flags leave open depends on the adapter", () => {
+  const flags = flagsOf();
+  assert.equal(flags.sections, [...SECTIONS]);
+  const software = settingsOf(flags, true);
+  assert.equal(software.batches, { infer: [1, 4], train: [4], step: [4] });
+  assert.equal(
+    [software.size, software.works],
+    [
+      [384, 128],
+      ["infer", "train", "step"],
+    ],
+  );
+  const gpu = settingsOf(flags, false);
+  assert.equal(gpu.batches, { infer: [1, 4, 32], train: [4, 48], step: [4, 48] });
+  assert.ok(gpu.rounds > software.rounds);
+  const quick = settingsOf(flagsOf("--quick"), true);
+  assert.equal([quick.size, quick.rounds], [[96, 32], 1]);
+});
+
+test("flags are taken over, in the order of the report", () => {
+  const flags = flagsOf(
+    ...["--sections", "memory,adapter", "--cases", "train", "--systems", "mpn-webgpu,tfjs", "--size", "96x32"],
+    ...["--batch", "2", "--rounds", "7", "--limit", "60", "--warm-cache"],
+  );
+  assert.equal(flags.sections, ["adapter", "memory"]);
+  const settings = settingsOf(flags, false);
+  assert.equal(settings.batches, { infer: [2], train: [2], step: [2] });
+  assert.equal([settings.memoryBatch, settings.convolutionBatch], [2, 2]);
+  assert.equal([settings.size, settings.rounds, settings.limitSeconds], [[96, 32], 7, 60]);
+  assert.equal([settings.systems, settings.works, settings.warmCache], [["mpn-webgpu", "tfjs"], ["train"], true]);
+  for (const wrong of [
+    ["--sections", "adapter,nothing"],
+    ["--cases", "extract"],
+    ["--size", "96"],
+    ["--rounds", "0"],
+  ])
+    assert.throws(() => flagsOf(...wrong), /invalid|Expected/, wrong.join(" "));
+});
+
+test("systems that are not installed are left out, with the command that installs them", () => {
+  const { present, absent } = findSystems(["mpn-webgpu", "tfjs", "jax-js"], (system) => system.package === undefined);
+  assert.equal(
+    present.map(({ name }) => name),
+    ["mpn-webgpu"],
+  );
+  assert.is(absent.length, 1);
+  assert.match(absent[0], "TensorFlow.js");
+  assert.match(absent[0], "`npm ci --ignore-scripts --prefix bench/peers`");
+  assert.throws(() => findSystems(["tensorflow"]), `there is no tensorflow; choose from ${SYSTEMS[0].name}, `);
+});
+
+test("the peers are pinned, and no part of the package", () => {
+  const manifest = (file: string) => JSON.parse(readFileSync(join(root, file), "utf8"));
+  const { dependencies, private: unpublished } = manifest("bench/peers/package.json");
+  const { packages } = manifest("bench/peers/package-lock.json");
+  assert.is(unpublished, true);
+  for (const [name, version] of Object.entries(dependencies)) {
+    assert.match(version as string, /^\d+\.\d+\.\d+$/, name);
+    assert.is(packages[`node_modules/${name}`].version, version);
+  }
+  for (const { package: name } of SYSTEMS) if (name) assert.ok(name in dependencies, name);
+  const { files, dependencies: own, devDependencies } = manifest("package.json");
+  assert.not.ok(files.some((file: string) => file.startsWith("bench")));
+  for (const name of Object.keys(dependencies)) assert.not.ok(name in own || name in devDependencies, name);
+});
+
+test("a section is rendered as text and as Markdown", () => {
+  const report = {
+    title: "Title",
+    notes: ["A note."],
+    tables: [
+      {
+        title: "caption",
+        rows: [
+          ["", "ms"],
+          ["x", "10"],
+        ],
+      },
+    ],
+    data: {},
+  };
+  assert.equal(render(report, false), ["TITLE", "", "A note.", "", "caption", "   ms", "x  10", ""]);
+  assert.equal(render(report, true), [
+    ...["## Title", "", "- A note.", "", "### caption", ""],
+    ...["|  | ms |", "| --- | ---: |", "| x | 10 |", ""],
+  ]);
+});
+
+test("convolutions are swept forward and backward", async () => {
+  const device = await Device.open();
+  const rounds: number[] = [];
+  const { peakGflops, figures } = await sweep(device, {
+    batch: 1,
+    runs: 1,
+    filter: "1x1/1 24x8 1024 to 256",
+    onRound: (round) => rounds.push(round),
+  });
+  device.close();
+  assert.equal(rounds, [0, 1]);
+  assert.ok(peakGflops > 0);
+  assert.equal(
+    figures.map(({ kind }) => kind),
+    [...KINDS],
+  );
+  const twoOps = 2 * 24 * 8 * 1024 * 256;
+  assert.is(figures[0].flops, twoOps);
+  for (const f of figures) {
+    assert.ok(f.minMs > 0 && f.minMs <= f.medianMs && f.share > 0 && f.share <= f.bestShare, JSON.stringify(f));
+    assert.is(summaryOf(figures, f.kind).median, f.share);
+  }
+});
+
+function bench(...args: string[]) {
+  return spawnSync(process.execPath, ["--import", "tsx", "bench/index.ts", ...args], { cwd: root, encoding: "utf8" });
+}
+
+test("the report as data says what was measured, on stdout and in a file", () => {
+  const { stdout, stderr, status } = bench("--json", "--sections", "adapter");
+  assert.is(status, 0, stderr);
+  const { adapter, software, peakGflops, copyGbps, sections } = JSON.parse(stdout);
+  assert.type(adapter, "string");
+  assert.type(software, "boolean");
+  assert.ok(peakGflops > 0 && copyGbps > 0);
+  assert.equal(Object.keys(sections), ["adapter"]);
+  for (const field of ["name", "description", "cpu", "threads", "node", "date", "commit"])
+    assert.ok(field in sections.adapter, field);
+  assert.match(stderr, /\[1\/1, \d+ s\] adapter/);
+
+  const out = join(temporaryFolder(), "report.md");
+  const written = bench("--markdown", "--out", out, "--sections", "adapter");
+  assert.is(written.status, 0, written.stderr);
+  assert.is(written.stdout, "");
+  assert.match(readFileSync(out, "utf8"), /^## .*\n(.*\n)+\| multiply-adds, best of several runs and shaders \| \d/);
+});
+
+test("wrong usage is refused", () => {
+  const { status, stderr } = bench("--sections", "nothing");
+  assert.is(status, 2);
+  assert.match(stderr, "There is no nothing");
+});
+
+test.run();
