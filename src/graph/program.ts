@@ -2,12 +2,14 @@
  * A compiled graph: prepared pipelines, bind groups and memory. A run writes inputs, replays the dispatches in one
  * command buffer and reads back what was asked; it makes no buffer, bind group or pipeline.
  */
+import { UserError } from "../errors.js";
 import type { Device } from "../gpu/device.js";
 import { packParams } from "../gpu/shader.js";
 import { Lowering, type PlacedLaunch } from "./lowering.js";
 import { hoist, updatesEarly } from "./passes.js";
 import { type Plan, planMemory, resolve } from "./plan.js";
 import { Profile } from "./profile.js";
+import { storeHalves } from "./storage.js";
 import { type Node, reachable, type Tensor } from "./tensor.js";
 
 export type Values = Float32Array | Uint32Array | Int32Array;
@@ -20,6 +22,11 @@ export interface CompileOptions {
   readonly updates?: readonly Tensor[];
   /** Compute what depends on variables alone once, until `refresh()`; for inference. */
   readonly hoist?: boolean;
+  /**
+   * How feature maps and their gradients lie in memory; "f32" by default. "f16" wants an adapter with shader-f16. Outputs
+   * are float32 either way.
+   */
+  readonly storage?: "f32" | "f16";
   /** The caller's own buffers for inputs and outputs (usage STORAGE), so that nothing is copied. */
   readonly buffers?: ReadonlyMap<Tensor, GPUBuffer>;
   /** Batch size, to advise one that fits when a tensor exceeds the adapter's limits. */
@@ -68,18 +75,23 @@ export class Program {
 
   /** Lowers, plans memory, compiles pipelines (all at once) and prepares every bind group. */
   static async compile(device: Device, options: CompileOptions): Promise<Program> {
-    const roots = [...Object.values(options.outputs), ...(options.updates ?? [])];
+    const given = [...Object.values(options.outputs), ...(options.updates ?? [])];
+    if (options.storage === "f16") requireHalves(device);
+    const roots = options.storage === "f16" ? storeHalves(given) : given;
+    const now = new Map(given.map((t, i) => [t, roots[i]]));
+    const outputs = Object.fromEntries(Object.entries(options.outputs).map(([name, t]) => [name, now.get(t)!]));
     const nodes = reachable(roots);
     const { once, values } = options.hoist ? hoist(roots) : { once: new Set<unknown>(), values: [] };
     const ordered = [...nodes.filter((n) => once.has(n)), ...updatesEarly(nodes.filter((n) => !once.has(n)))];
     const lowering = new Lowering(device.profile);
     lowering.lower(ordered);
 
-    const program = new Program(device, options.outputs, findInputs(nodes, roots));
-    const plan = planMemory(lowering, [...Object.values(options.outputs), ...values], device.profile, options.batch);
+    const program = new Program(device, outputs, findInputs(nodes, roots));
+    const plan = planMemory(lowering, [...Object.values(outputs), ...values], device.profile, options.batch);
     program.plan = plan;
     try {
-      program.allocate(plan, nodes, roots, options.buffers ?? new Map());
+      const theirs = [...(options.buffers ?? [])].map(([t, buffer]) => [now.get(t) ?? t, buffer] as const);
+      program.allocate(plan, nodes, roots, new Map(theirs));
       await program.prepare(lowering, once);
       device.check("preparing a program");
       return program;
@@ -337,6 +349,13 @@ export class Program {
       });
     });
   }
+}
+
+function requireHalves(device: Device): void {
+  if (device.gpu.features.has("shader-f16")) return;
+  throw new UserError(
+    `The adapter ${device.profile.name} cannot store float16: it lacks the feature shader-f16. Use precision float32.`,
+  );
 }
 
 function record(pass: GPUComputePassEncoder, p: Prepared): void {

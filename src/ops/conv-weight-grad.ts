@@ -10,6 +10,7 @@ import {
   stationaryDefines,
 } from "./conv-geometry.js";
 import { tileDefines } from "./conv2d.js";
+import { stored } from "./lanes.js";
 import { dispatchTranspose } from "./layout.js";
 
 /** How many workgroups keep an adapter busy: the reduction is split until there are as many. */
@@ -84,7 +85,7 @@ export function lowerConvWeightGrad(
   to.dispatch({
     kernel: {
       shader: "conv_weight_grad",
-      defines: tileDefines(tile, {}),
+      defines: { ...tileDefines(tile, {}), X: stored(x, 1), DY: stored(dy, tile.elem) },
       overrides: { LX: tile.lanesX, LY: tile.lanesY },
     },
     bindings: { x, dy, dw: partial },
@@ -126,7 +127,7 @@ function lowerStationary(
   to: Lowering,
 ): void {
   const pixels = g.images * g.outHeight * g.outWidth;
-  const byFilter = to.scratch("dy", [g.filters, pixels]);
+  const byFilter = to.scratch("dy", [g.filters, pixels], dy.dtype);
   dispatchTranspose(to, dy, byFilter, pixels, g.filters);
 
   const t = (floats: number) => floats / tile.elem;
@@ -141,7 +142,10 @@ function lowerStationary(
   const partial = splits > 1 ? to.scratch("partial", [splits, padded]) : transposed;
   const [gx, gy] = grid(taps * colTiles);
   to.dispatch({
-    kernel: { shader: "conv_weight_grad_stationary", defines: stationaryDefines(tile) },
+    kernel: {
+      shader: "conv_weight_grad_stationary",
+      defines: { ...stationaryDefines(tile), X: stored(x, tile.elem), DY: stored(byFilter, tile.aElem) },
+    },
     bindings: { x, dy: byFilter, dw: partial },
     params: {
       filters: g.groupFilters,

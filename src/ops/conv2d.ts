@@ -16,7 +16,7 @@ import {
   type Tile,
 } from "./conv-geometry.js";
 import { lowerConvWeightGrad } from "./conv-weight-grad.js";
-import { flat } from "./lanes.js";
+import { flat, stored } from "./lanes.js";
 import { dispatchTranspose } from "./layout.js";
 import { sum } from "./reduce.js";
 
@@ -37,6 +37,7 @@ const PLAIN: Epilogue = { bias: false, affine: false, residual: false, relu: fal
 /** Inputs: x, w, then bias | scale, shift | residual as the epilogue says. */
 export const conv2dOp: Op<Conv2dAttrs> = {
   name: "conv2d",
+  halves: { inputs: [0, 4], outputs: [0] }, // x and the residual behind scale and shift
   outputs([x, w, ...rest], attrs) {
     const g = convGeometry(x.shape, w.shape, attrs);
     const shape = [g.images, g.outHeight, g.outWidth, g.filters];
@@ -102,6 +103,7 @@ export const conv2dOp: Op<Conv2dAttrs> = {
 
 const convInputGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
   name: "conv2dInputGrad",
+  halves: { inputs: [0], outputs: [0] },
   outputs: (_, { shape }) => [{ shape }],
   lower({ inputs: [dy, w], outputs: [dx], attrs }, to) {
     const g = convGeometry(dx.shape, w.shape, attrs);
@@ -146,6 +148,7 @@ const convInputGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
 
 const convWeightGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
   name: "conv2dWeightGrad",
+  halves: { inputs: [0, 1], outputs: [] },
   outputs: (_, { shape }) => [{ shape }],
   lower({ inputs: [x, dy], outputs: [dw], attrs }, to) {
     const g = convGeometry(x.shape, dw.shape, attrs);
@@ -168,9 +171,9 @@ function padded(x: Tensor, g: ConvGeometry, to: Lowering): { map: Tensor; height
   const [top, left] = g.padding;
   const height = g.height + 2 * top;
   const width = g.width + 2 * left;
-  const map = to.scratch("padded", [g.images, height, width, g.channels]);
+  const map = to.scratch("padded", [g.images, height, width, g.channels], x.dtype);
   to.dispatch({
-    kernel: { shader: "pad" },
+    kernel: { shader: "pad", defines: { X: stored(x, 1) } },
     bindings: { x, y: map },
     params: {
       pixels: map.size / g.channels,
@@ -242,17 +245,28 @@ function dispatchConv(to: Lowering, l: ConvLaunch): void {
   const colTiles = Math.ceil(t(l.cols) / (tile.lanesX * tile.tv));
   const rowsPer = "tm" in tile ? tile.lanesY * tile.tm : stationaryRows(rows, colTiles * l.groups);
   const [gx, gy] = grid(colTiles * Math.ceil(rows / rowsPer));
+  const types = {
+    A: stored(l.a, held?.aElem ?? 1),
+    C: stored(l.c, tile.elem),
+    ...(l.residual && { R: stored(l.residual, tile.elem) }),
+  };
+  // Sums that a stationary kernel adds to over and over do not belong in halves.
+  const passes = held ? l.taps[0] * l.taps[1] * Math.ceil(l.inner / held.chunk) : 1;
+  const sums = l.c.dtype === "f16" && passes > 1 ? to.scratch("sums", l.c.shape) : undefined;
   const epilogue = { BIAS: l.bias !== undefined, AFFINE: l.scale !== undefined, RESIDUAL: l.residual !== undefined };
   to.dispatch({
     kernel:
       "tm" in tile
         ? {
             shader: "conv",
-            defines: tileDefines(tile, { PADDED: !l.inside, ...epilogue }),
+            defines: { ...tileDefines(tile, { PADDED: !l.inside, ...epilogue }), ...types },
             overrides: { LX: tile.lanesX, LY: tile.lanesY },
           }
-        : { shader: "conv_stationary", defines: { ...stationaryDefines(tile), ...epilogue } },
-    bindings: { a: l.a, b: l.b, c: l.c, bias: l.bias, scale: l.scale, shift: l.shift, residual: l.residual },
+        : {
+            shader: "conv_stationary",
+            defines: { ...stationaryDefines(tile), ...epilogue, SUMS: sums !== undefined, ...types },
+          },
+    bindings: { a: l.a, b: l.b, c: l.c, bias: l.bias, scale: l.scale, shift: l.shift, residual: l.residual, sums },
     params: {
       rows,
       ...(held && { rowsPer }),

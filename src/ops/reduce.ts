@@ -1,7 +1,7 @@
 /** Sums, means and maxima over axes, and the expansion that undoes a sum (shaders/reduce_*.wgsl, expand.wgsl). */
 import type { Lowering } from "../graph/lowering.js";
 import { apply, type Op, type Shape, ShapeError, scopeName, type Tensor } from "../graph/tensor.js";
-import { aroundAxes, axisOf, elemOf, flat } from "./lanes.js";
+import { aroundAxes, axisOf, elemOf, flat, stored } from "./lanes.js";
 import { reshape } from "./layout.js";
 
 /** Longest run that one invocation reduces by itself; longer ones are reduced in about equal stages. */
@@ -26,6 +26,7 @@ const splitsOf = (count: number) => (count <= LONGEST_RUN ? 1 : Math.ceil(Math.s
 
 const sumOp: Op<SumAttrs> = {
   name: "sum",
+  halves: { inputs: [0], outputs: [] },
   outputs: ([x], attrs) => [{ shape: withOnes(x.shape, attrs) }],
   gradient({ inputs: [x], attrs }, [dy]) {
     return dy ? apply(expandOp, [dy], { ...attrs, shape: x.shape }) : [null];
@@ -38,7 +39,7 @@ const sumOp: Op<SumAttrs> = {
       const total = (outer * splits * inner) / elem;
       const into = splits === 1 ? y : to.scratch(`partial${length}`, [outer, splits, inner]);
       to.dispatch({
-        kernel: { shader: "reduce_sum", defines: { ELEM: elem } },
+        kernel: { shader: "reduce_sum", defines: { ELEM: elem, X: stored(from, elem) } },
         bindings: { x: from, y: into },
         params: { total, count: length, inner: inner / elem, splits, k: splits === 1 ? attrs.k : 1 },
         workgroups: flat(total),
@@ -53,6 +54,7 @@ const sumOp: Op<SumAttrs> = {
 
 const expandOp: Op<SumAttrs & { readonly shape: Shape }> = {
   name: "expand",
+  halves: { inputs: [], outputs: [0] },
   outputs: (_, { shape }) => [{ shape }],
   gradient: (node, [dy]) => (dy ? apply(sumOp, [dy], node.attrs) : [null]),
   lower({ inputs: [x], outputs: [y], attrs }, to) {
@@ -60,7 +62,10 @@ const expandOp: Op<SumAttrs & { readonly shape: Shape }> = {
     const elem = inner === 1 ? elemOf(count) : elemOf(inner);
     const total = y.size / elem;
     to.dispatch({
-      kernel: { shader: "expand", defines: { ELEM: elem, X: inner > 1 && elem === 4 ? "vec4f" : "f32" } },
+      kernel: {
+        shader: "expand",
+        defines: { ELEM: elem, X: inner > 1 && elem === 4 ? "vec4f" : "f32", Y: stored(y, elem) },
+      },
       bindings: { x, y },
       params: { total, run: (count * inner) / elem, inner: inner === 1 ? 1 : inner / elem, k: attrs.k },
       workgroups: flat(total),
@@ -107,13 +112,14 @@ function reduceMax(to: Lowering, x: Tensor, index: Tensor | null, result: MaxAnd
 
 const maxGradOp: Op<AxesAttrs & { readonly shape: Shape }> = {
   name: "maxGrad",
+  halves: { inputs: [], outputs: [0] },
   outputs: (_, { shape }) => [{ shape }],
   lower({ inputs: [dy, argmax], outputs: [dx], attrs }, to) {
     const { count, inner } = aroundAxes(dx.shape, attrs.first, attrs.last);
     const elem = elemOf(inner);
     const size = dx.size / elem;
     to.dispatch({
-      kernel: { shader: "global_max_pool_grad", defines: { ELEM: elem } },
+      kernel: { shader: "global_max_pool_grad", defines: { ELEM: elem, DX: stored(dx, elem) } },
       bindings: { dy, argmax, dx },
       params: { size, positions: count, channels: inner / elem },
       workgroups: flat(size),

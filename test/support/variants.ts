@@ -4,6 +4,7 @@ import type { DeviceProfile } from "#src/gpu/device.js";
 import { KernelCache, type KernelSpec } from "#src/gpu/kernel.js";
 import { Lowering } from "#src/graph/lowering.js";
 import { fuse } from "#src/graph/passes.js";
+import { storeHalves } from "#src/graph/storage.js";
 import { input, reachable, type Shape, type Tensor } from "#src/graph/tensor.js";
 import * as ops from "#src/ops/index.js";
 
@@ -162,13 +163,16 @@ function inferenceGraphs(): Tensor[][] {
   );
 }
 
-/** Distinct kernel specs of all ops, on software adapters and on others. */
+/** Distinct kernel specs of all ops, on software adapters and on others, with maps in either width. */
 export function kernelSpecs(): KernelSpec[] {
   const specs = new Map<string, KernelSpec>();
   const graphs = [...trainingGraphs(), ...inferenceGraphs()];
   for (const software of [true, false]) {
     const lowering = new Lowering(profile(software));
-    for (const outputs of graphs) lowering.lower(reachable(outputs));
+    for (const outputs of graphs) {
+      lowering.lower(reachable(outputs));
+      lowering.lower(reachable(storeHalves(outputs)));
+    }
     for (const { kernel } of lowering.launches) specs.set(KernelCache.key(kernel), kernel);
   }
   return [...specs.values()];
