@@ -4,7 +4,7 @@
 // Bytes: 4 written per element.
 struct Params { total: u32, run: u32, inner: u32, k: f32 }
 @group(0) @binding(0) var<storage, read> x: array<$X>;
-@group(0) @binding(1) var<storage, read_write> y: array<$Y>;
+@group(0) @binding(1) var<storage, read_write> y: array<T>;
 @group(0) @binding(2) var<uniform> params: Params;
 #include grid
 #include elem
@@ -13,5 +13,5 @@ struct Params { total: u32, run: u32, inner: u32, k: f32 }
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = workgroup_number(id, count) * 64u + lane;
   if (i >= params.total) { return; }
-  y[i] = $Y(T(params.k * x[(i / params.run) * params.inner + i % params.inner]));
+  y[i] = T(params.k * x[(i / params.run) * params.inner + i % params.inner]);
 }

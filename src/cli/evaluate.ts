@@ -1,11 +1,13 @@
 import { type Command, Option } from "commander";
 import type { OnUnreadable } from "../data/loader.js";
 import { UserError } from "../errors.js";
+import type { Precision } from "../graph/storage.js";
 import type { DatasetEvaluation, RankOptions } from "../retrieval/evaluate.js";
 import type { Pooling } from "../retrieval/multi-query.js";
 import type { RerankParameters } from "../retrieval/rerank.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
 import { PERTURB_OPTION, perturbAmount } from "./perturb-option.js";
+import { precisionOption } from "./precision-option.js";
 import { numberFrom, run, type Shell, wholeNumber } from "./shell.js";
 
 interface EvaluateOptions extends DatasetOptions {
@@ -19,6 +21,7 @@ interface EvaluateOptions extends DatasetOptions {
   rerankK1?: number;
   rerankK2?: number;
   rerankLambda?: number;
+  precision?: Precision;
 }
 
 const POOLINGS_OF = { avg: ["average"], max: ["max"], both: ["average", "max"] } as const;
@@ -32,6 +35,7 @@ export function register(program: Command): void {
     .option("--weights <checkpoint>", "the network; by default the small one that ships")
     .option("--no-flip", "use the image alone, without averaging in its mirror image")
     .option(...PERTURB_OPTION)
+    .addOption(precisionOption())
     .option("--report <file>", "also write a page with CMC curve and ranked lists (one dataset)")
     .addOption(
       new Option(
@@ -64,7 +68,7 @@ export function register(program: Command): void {
         const device = await openDevice(shell);
         try {
           const perturb = perturbAmount(options.perturb) ?? 0;
-          const network = await loadNetwork(device, options.weights, options.flip, perturb);
+          const network = await loadNetwork(device, options.weights, options.flip, perturb, options.precision);
           const trained = network.checkpoint.config.perturb;
           if (trained !== perturb) {
             shell.note(

@@ -9,7 +9,7 @@ import { Lowering, type PlacedLaunch } from "./lowering.js";
 import { hoist, updatesEarly } from "./passes.js";
 import { type Plan, planMemory, resolve } from "./plan.js";
 import { Profile } from "./profile.js";
-import { storeHalves } from "./storage.js";
+import { type Precision, storeHalves } from "./storage.js";
 import { type Node, reachable, type Tensor } from "./tensor.js";
 
 export type Values = Float32Array | Uint32Array | Int32Array;
@@ -23,10 +23,10 @@ export interface CompileOptions {
   /** Compute what depends on variables alone once, until `refresh()`; for inference. */
   readonly hoist?: boolean;
   /**
-   * How feature maps and their gradients lie in memory; "f32" by default. "f16" wants an adapter with shader-f16. Outputs
-   * are float32 either way.
+   * How feature maps and their gradients lie in memory; "float32" by default. "float16" wants an adapter with shader-f16.
+   * Outputs are float32 either way.
    */
-  readonly storage?: "f32" | "f16";
+  readonly precision?: Precision;
   /** The caller's own buffers for inputs and outputs (usage STORAGE), so that nothing is copied. */
   readonly buffers?: ReadonlyMap<Tensor, GPUBuffer>;
   /** Batch size, to advise one that fits when a tensor exceeds the adapter's limits. */
@@ -76,8 +76,9 @@ export class Program {
   /** Lowers, plans memory, compiles pipelines (all at once) and prepares every bind group. */
   static async compile(device: Device, options: CompileOptions): Promise<Program> {
     const given = [...Object.values(options.outputs), ...(options.updates ?? [])];
-    if (options.storage === "f16") requireHalves(device);
-    const roots = options.storage === "f16" ? storeHalves(given) : given;
+    const halves = options.precision === "float16";
+    if (halves) requireHalves(device);
+    const roots = halves ? storeHalves(given) : given;
     const now = new Map(given.map((t, i) => [t, roots[i]]));
     const outputs = Object.fromEntries(Object.entries(options.outputs).map(([name, t]) => [name, now.get(t)!]));
     const nodes = reachable(roots);
@@ -354,7 +355,7 @@ export class Program {
 function requireHalves(device: Device): void {
   if (device.gpu.features.has("shader-f16")) return;
   throw new UserError(
-    `The adapter ${device.profile.name} cannot store float16: it lacks the feature shader-f16. Use precision float32.`,
+    `The adapter ${device.profile.name} cannot store float16: it lacks the feature shader-f16. Use precision float32 on it.`,
   );
 }
 

@@ -6,6 +6,10 @@
 import { grid } from "./lowering.js";
 import { apply, type DType, type Op, reachable, type Shape, scope, type Tensor } from "./tensor.js";
 
+/** How feature maps and their gradients are stored; everything is computed in float32. */
+export const PRECISIONS = ["float32", "float16"] as const;
+export type Precision = (typeof PRECISIONS)[number];
+
 /** What WebGPU guarantees any adapter to accept as the offset of a binding. */
 const BINDING_ALIGNMENT = 256;
 
@@ -50,8 +54,9 @@ export function storeHalves(outputs: readonly Tensor[]): Tensor[] {
   for (const node of reachable(outputs)) {
     const { op, attrs } = node;
     const inputs = node.inputs.map(current);
-    const build = (from: readonly Tensor[]) =>
-      scope(node.scope, () => apply(op, from, attrs, (i, shape) => isMap(shape) && !!op.halves?.outputs.includes(i)));
+    const makesMaps = !op.halves?.follow || inputs.some((t) => t.dtype === "f16");
+    const narrow = (i: number, shape: Shape) => makesMaps && isMap(shape) && !!op.halves?.outputs.includes(i);
+    const build = (from: readonly Tensor[]) => scope(node.scope, () => apply(op, from, attrs, narrow));
     let rebuilt: Tensor[];
     if (op.viewOffset) {
       // A view has its owner's width, and its place in bytes depends on that.

@@ -78,9 +78,16 @@ export interface Op<A = unknown> {
   /** A cheaper equivalent of this node for inference, or null; `uses` counts the readers of a tensor. */
   fuse?(node: Node<A>, uses: (t: Tensor) => number): Tensor[] | null;
   /** Inputs that its kernels read, and outputs that they write, in either width where a program stores maps in halves. */
-  readonly halves?: { readonly inputs: readonly number[]; readonly outputs: readonly number[] };
+  readonly halves?: Halves;
   /** Where output 0 is cheap to make a second time: how (graph/rematerialise.ts). */
   again?(node: Node<A>): Again;
+}
+
+export interface Halves {
+  readonly inputs: readonly number[];
+  readonly outputs: readonly number[];
+  /** Outputs are maps only if an input is one: the same op also works on weights, whose shapes look alike. */
+  readonly follow?: boolean;
 }
 
 export interface Again {

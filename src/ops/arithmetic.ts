@@ -102,7 +102,7 @@ function pad(values: readonly number[], missing: number): number[] {
 
 const addOp: Op<Factors> = {
   name: "add",
-  halves: { inputs: [0, 1], outputs: [0] },
+  halves: { inputs: [0, 1], outputs: [0], follow: true },
   outputs: ([a, b]) => [{ shape: broadcastShape(a.shape, b.shape) }],
   gradient({ inputs: [a, b], attrs: { ka, kb } }, [dy]) {
     return dy ? [scaled(sumTo(dy, a.shape), ka), scaled(sumTo(dy, b.shape), kb)] : [null, null];
@@ -112,7 +112,7 @@ const addOp: Op<Factors> = {
 
 const mulOp: Op<null> = {
   name: "mul",
-  halves: { inputs: [0, 1], outputs: [0] },
+  halves: { inputs: [0, 1], outputs: [0], follow: true },
   outputs: ([a, b]) => [{ shape: broadcastShape(a.shape, b.shape) }],
   gradient({ inputs: [a, b] }, [dy]) {
     return dy ? [sumTo(mul(dy, b), a.shape), sumTo(mul(dy, a), b.shape)] : [null, null];

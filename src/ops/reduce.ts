@@ -54,7 +54,6 @@ const sumOp: Op<SumAttrs> = {
 
 const expandOp: Op<SumAttrs & { readonly shape: Shape }> = {
   name: "expand",
-  halves: { inputs: [], outputs: [0] },
   outputs: (_, { shape }) => [{ shape }],
   gradient: (node, [dy]) => (dy ? apply(sumOp, [dy], node.attrs) : [null]),
   lower({ inputs: [x], outputs: [y], attrs }, to) {
@@ -62,10 +61,7 @@ const expandOp: Op<SumAttrs & { readonly shape: Shape }> = {
     const elem = inner === 1 ? elemOf(count) : elemOf(inner);
     const total = y.size / elem;
     to.dispatch({
-      kernel: {
-        shader: "expand",
-        defines: { ELEM: elem, X: inner > 1 && elem === 4 ? "vec4f" : "f32", Y: stored(y, elem) },
-      },
+      kernel: { shader: "expand", defines: { ELEM: elem, X: inner > 1 && elem === 4 ? "vec4f" : "f32" } },
       bindings: { x, y },
       params: { total, run: (count * inner) / elem, inner: inner === 1 ? 1 : inner / elem, k: attrs.k },
       workgroups: flat(total),
@@ -112,7 +108,6 @@ function reduceMax(to: Lowering, x: Tensor, index: Tensor | null, result: MaxAnd
 
 const maxGradOp: Op<AxesAttrs & { readonly shape: Shape }> = {
   name: "maxGrad",
-  halves: { inputs: [], outputs: [0] },
   outputs: (_, { shape }) => [{ shape }],
   lower({ inputs: [dy, argmax], outputs: [dx], attrs }, to) {
     const { count, inner } = aroundAxes(dx.shape, attrs.first, attrs.last);

@@ -40,7 +40,7 @@ function check(
       inputs,
       build,
       reference,
-      storage: "f16",
+      precision: "float16",
       // What is pooled is float32, and inputs are exact: then nothing but float32's rounding is left.
       bound: pooled ? 1e-6 : 1.01 * ROUNDING,
       // An input's gradient is rounded where it is made, and once more where another one is added to it.
@@ -166,7 +166,7 @@ test("views of halves show the numbers that are there", async () => {
   const stripes = reshape(maxPool(x, { kernel: 1, stride: 1, padding: 0 }), [12, 64]);
   const y = slice(stripes, 0, 4, 6);
   const z = slice(stripes, 0, 5, 6);
-  const out = await evaluate({ y, z }, { x: typed(values) }, "f16");
+  const out = await evaluate({ y, z }, { x: typed(values) }, "float16");
   assert.equal([...out.y], [...values.slice(256, 384)]);
   assert.equal([...out.z], [...values.slice(320, 384)]);
 });

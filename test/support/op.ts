@@ -5,7 +5,7 @@
 import * as assert from "uvu/assert";
 import { Device } from "#src/gpu/device.js";
 import { Program, type Values } from "#src/graph/program.js";
-import { castOp } from "#src/graph/storage.js";
+import { castOp, type Precision } from "#src/graph/storage.js";
 import { apply, type DType, input, type Shape, type Tensor } from "#src/graph/tensor.js";
 import { add, gradients, mul, scale, sum } from "#src/ops/index.js";
 import { seededRng, uniform } from "#src/random.js";
@@ -60,8 +60,8 @@ export interface OpCase {
   /** Elements of each input whose gradient is compared; 24 by default, none for 0. */
   readonly samples?: number;
   readonly seed?: number;
-  /** How maps are stored; "f32" by default. Inputs are numbers that the narrower type holds. */
-  readonly storage?: "f32" | "f16";
+  /** "float32" by default. In float16, inputs are drawn from the numbers that it holds. */
+  readonly precision?: Precision;
 }
 
 /** Scales the op's inputs before it; a power of two, so that nothing is rounded. */
@@ -118,9 +118,9 @@ export function sameBits(a: Values, b: Values): boolean {
 export async function evaluate(
   outputs: Readonly<Record<string, Tensor>>,
   feeds: Readonly<Record<string, Values>>,
-  storage: "f32" | "f16" = "f32",
+  precision: Precision = "float32",
 ): Promise<Record<string, Values>> {
-  const program = await Program.compile(await sharedDevice(), { outputs, storage });
+  const program = await Program.compile(await sharedDevice(), { outputs, precision });
   try {
     const names = Object.keys(outputs);
     const first = await program.run(feeds, names);
@@ -142,8 +142,8 @@ export function typed(values: ArrayLike<number>, dtype: DType = "f32"): Values {
  * another one on the way; runs it, and compares everything with the reference.
  */
 export async function checkOp(check: OpCase): Promise<void> {
-  const { seed = 1, samples = 24, storage = "f32" } = check;
-  const exact = (drawn: Float64Array) => (storage === "f16" ? drawn.map(half) : drawn);
+  const { seed = 1, samples = 24, precision = "float32" } = check;
+  const exact = (drawn: Float64Array) => (precision === "float16" ? drawn.map(half) : drawn);
   const names = Object.keys(check.inputs);
   const values: Record<string, Float64Array> = {};
   const feeds: Record<string, Values> = {};
@@ -157,7 +157,7 @@ export async function checkOp(check: OpCase): Promise<void> {
     feeds[name] = typed(values[name], spec.dtype);
     leaves[name] = input(name, spec.shape, spec.dtype);
     fed[name] = varies(spec) ? scale(leaves[name], COEFFICIENT) : leaves[name];
-    if (storage === "f16" && spec.map) fed[name] = apply(castOp, [fed[name]], "f16")[0];
+    if (precision === "float16" && spec.map) fed[name] = apply(castOp, [fed[name]], "f16")[0];
   });
   const y = check.build(fed);
   const reference = (at: Arrays) => {
@@ -192,7 +192,7 @@ export async function checkOp(check: OpCase): Promise<void> {
     });
   }
 
-  const actual = await evaluate(outputs, feeds, storage);
+  const actual = await evaluate(outputs, feeds, precision);
   const error = relativeError(actual.y, expected);
   assert.ok(error <= (check.bound ?? 1e-5), `${check.name}: values are off by ${error}`);
   for (const name of differentiated) {
