@@ -1,6 +1,4 @@
-/** Training with maps in float16: how near to float32, what an overflow does, how much memory, and exact resumption. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+/** Training with maps in float16: how near to float32, what an overflow does, how much memory it takes. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { UserError } from "#src/errors.js";
@@ -11,37 +9,47 @@ import { planMemory } from "#src/graph/plan.js";
 import { Program } from "#src/graph/program.js";
 import { type Precision, storeHalves } from "#src/graph/storage.js";
 import { Block, input, reachable, variable } from "#src/graph/tensor.js";
-import { type ModelConfig, parseModelConfig } from "#src/models/config.js";
+import { featureSize, type ModelConfig, parseModelConfig } from "#src/models/config.js";
 import { ParameterStore } from "#src/nn/parameters.js";
 import { type LossScaling, lossScale } from "#src/ops/index.js";
-import { readCheckpoint } from "#src/training/checkpoint.js";
 import { loadConfig, modelConfigOf, presetModel } from "#src/training/config.js";
 import type { LossScaleState } from "#src/training/loss-scale.js";
 import { partLabels, trainingStep } from "#src/training/step.js";
-import { mpn } from "../support/mpn.js";
 import { closeDevice, draw, sameBits, sharedDevice, typed } from "../support/op.js";
 import { paperProfile } from "../support/profile.js";
-import { TINY_SETTINGS, temporaryFolder, tinyArguments, writeTinyDataset } from "../support/tiny.js";
+import { TINY_SETTINGS } from "../support/tiny.js";
 
-const config = modelConfigOf(loadConfig({ set: TINY_SETTINGS }), 3);
 const DYNAMIC: LossScaling = { initial: 1024, dynamic: true };
 
-/** A step of the tiny network on one batch of 6 images of 3 people. */
-async function tiny(precision: Precision, lossScaling?: LossScaling, state?: LossScaleState) {
+interface Case {
+  readonly model: ModelConfig;
+  readonly images: number;
+}
+
+/** For what an overflow does. */
+const TINY: Case = { model: modelConfigOf(loadConfig({ set: TINY_SETTINGS }), 3), images: 6 };
+
+/** Large enough that batch norm sees more than a handful of values. */
+const SMALL: Case = { model: { ...TINY.model, width: 8, imageSize: [96, 32], partDim: 16 }, images: 12 };
+
+/** A step of a network on one batch of images of 3 people. */
+async function stepOf(of: Case, precision: Precision, lossScaling?: LossScaling, state?: LossScaleState) {
+  const { model, images } = of;
   const device = await sharedDevice();
   const store = new ParameterStore();
-  const step = trainingStep(store, config, input("images", [6, ...config.imageSize, 3]), { lossScaling });
+  const step = trainingStep(store, model, input("images", [images, ...model.imageSize, 3]), { lossScaling });
   store.allocate(device, 3);
   step.lossScale?.memory.allocate(device, state);
   const outputs = { total: step.losses.total, ...(step.lossScale && { scale: step.lossScale.state }) };
   const program = await Program.compile(device, { outputs, updates: step.updates, precision });
-  const labels = Int32Array.of(0, 0, 1, 1, 2, 2);
+  const labels = Int32Array.from({ length: images }, (_, i) => i % 3);
+  const [rows, columns] = featureSize(model.imageSize);
   const feeds = {
-    images: typed(draw(6 * config.imageSize[0] * config.imageSize[1] * 3, "uniform", 5)),
-    mask: new Float32Array(6 * 3).fill(1),
-    roi: Float32Array.from({ length: 24 }, (_, i) => [0, 0, 3, 1][i & 3]),
+    images: typed(draw(images * model.imageSize[0] * model.imageSize[1] * 3, "uniform", 5)),
+    mask: new Float32Array(images * rows * columns).fill(1),
+    roi: Float32Array.from({ length: 4 * images }, (_, i) => [0, 0, rows, columns][i & 3]),
     labels,
-    partLabels: partLabels(labels, config),
+    partLabels: partLabels(labels, model),
     hyper: Float32Array.of(0.02, 0.9, 5e-4, 0),
   };
   const taken = Object.fromEntries(Object.entries(feeds).filter(([name]) => program.takes(name)));
@@ -54,28 +62,30 @@ async function tiny(precision: Precision, lossScaling?: LossScaling, state?: Los
     step.lossScale?.memory.destroy(device);
     store.destroy(device);
   };
-  return { device, store, step, run, close };
+  return { device, store, run, close };
 }
 
 test("a small network learns as in float32, and the same bits at every run", async () => {
-  const losses = async (precision: Precision, lossScaling?: LossScaling) => {
-    const { run, close } = await tiny(precision, lossScaling);
+  const losses = async (steps: number, precision: Precision, lossScaling?: LossScaling) => {
+    const { run, close } = await stepOf(SMALL, precision, lossScaling);
     const totals: number[] = [];
-    for (let i = 0; i < 12; i++) totals.push((await run()).total);
+    for (let i = 0; i < steps; i++) totals.push((await run()).total);
     close();
     return totals;
   };
-  const whole = await losses("float32");
-  const halves = await losses("float16", DYNAMIC);
-  assert.equal(await losses("float16", DYNAMIC), halves);
-  assert.ok(whole[11] < 0.7 * whole[0], `float32 learns: ${whole}`);
-  assert.ok(Math.abs(halves[0] / whole[0] - 1) < 2e-3, `first losses ${halves[0]} and ${whole[0]}`);
-  assert.ok(Math.abs(halves[11] - whole[11]) < 0.1 * (whole[0] - whole[11]), `${halves}, float32 ${whole}`);
+  const whole = await losses(24, "float32");
+  const halves = await losses(24, "float16", DYNAMIC);
+  assert.equal(await losses(3, "float16", DYNAMIC), halves.slice(0, 3));
+  const seen = `${halves}, in float32 ${whole}`;
+  // From 7.19 to 0.64 in float32, to 0.66 in float16 on lavapipe.
+  assert.ok(whole[23] < 0.15 * whole[0], seen);
+  assert.ok(Math.abs(halves[0] / whole[0] - 1) < 2e-3, seen);
+  assert.ok(Math.abs(halves[23] - whole[23]) < 0.05 * (whole[0] - whole[23]), seen);
 });
 
 test("scaling the loss of a float32 step changes no weight by more than rounding", async () => {
   const after = async (lossScaling?: LossScaling) => {
-    const { device, store, run, close } = await tiny("float32", lossScaling);
+    const { device, store, run, close } = await stepOf(TINY, "float32", lossScaling);
     await run();
     const weights = await store.read(device);
     close();
@@ -87,7 +97,7 @@ test("scaling the loss of a float32 step changes no weight by more than rounding
 });
 
 test("a step that overflows is skipped and halves the scale; the next good one goes on", async () => {
-  const { device, store, run, close } = await tiny("float16", DYNAMIC, [2 ** 41, 5, 7, 1]);
+  const { device, store, run, close } = await stepOf(TINY, "float16", DYNAMIC, [2 ** 41, 5, 7, 1]);
   const before = [await store.read(device), await store.readMomenta(device)];
   assert.equal((await run()).scale, [2 ** 40, 0, 8, 2]);
   for (const [i, now] of [await store.read(device), await store.readMomenta(device)].entries()) {
@@ -107,7 +117,7 @@ test("a step that overflows is skipped and halves the scale; the next good one g
 
 test("good steps double a dynamic scale, up to 2^24; a static one stays and skips all the same", async () => {
   const states = async (scaling: LossScaling, state?: LossScaleState) => {
-    const { run, close } = await tiny("float16", scaling, state);
+    const { run, close } = await stepOf(TINY, "float16", scaling, state);
     const seen = [(await run()).scale, (await run()).scale];
     close();
     return seen;
@@ -197,23 +207,16 @@ test("float32 knows nothing of all this", () => {
 
 test("parameters, their gradients, statistics, pooled features and losses are never stored in halves", () => {
   for (const settings of [
-    {},
-    { alignment: "none", softShare: "conv1", softShareWeight: 0.1, shareConv1: false, shareConv2: false },
-    { spatialAttention: true },
+    { parts: 3 },
+    { parts: 3, alignment: "none", softShare: "conv1", softShareWeight: 0.1, shareConv1: false, shareConv2: false },
+    { parts: 3, spatialAttention: true },
     { model: "ide" },
-    { model: "mgn" },
-    { model: "pyramid" },
-    { model: "pcb" },
+    { model: "mgn", parts: 3 },
+    { model: "pyramid", parts: 3 },
+    { model: "pcb", parts: 3 },
   ] as const) {
-    const model = parseModelConfig({
-      layers: [1, 1, 1, 1],
-      width: 4,
-      imageSize: [96, 32],
-      parts: 3,
-      partDim: 8,
-      ...settings,
-      identities: 3,
-    });
+    const size = { layers: [1, 1, 1, 1], width: 4, imageSize: [96, 32], partDim: 8, identities: 3 };
+    const model = parseModelConfig({ ...size, ...settings });
     const { launches } = lowered(model, 4, "float16");
     const halves = new Set(
       launches.flatMap(({ bindings }) => Object.values(bindings).filter((t) => t.dtype === "f16")),
@@ -240,44 +243,6 @@ test("an adapter without float16 is named, and what to do", async () => {
       /an old card cannot store float16: it lacks .*shader-f16.*precision float32/,
     );
   }
-});
-
-test("a run in float16 that is stopped and resumed reaches the same weights and loss scale", async () => {
-  const folder = temporaryFolder();
-  const dataset = join(folder, "dataset");
-  await writeTinyDataset(dataset);
-  const train = async (out: string, ...more: string[]) => {
-    const args = [
-      "train",
-      dataset,
-      "--out",
-      out,
-      "--no-evaluate",
-      ...tinyArguments,
-      "--set",
-      "precision=float16",
-      ...more,
-    ];
-    const { code, stderr } = await mpn(args);
-    assert.is(code, 0, stderr);
-  };
-  const [whole, stopped] = [join(folder, "whole"), join(folder, "stopped")];
-  await train(whole);
-  await train(stopped, "--set", "epochs=1");
-  await train(stopped, "--resume");
-  const [a, b] = await Promise.all([whole, stopped].map((out) => readCheckpoint(join(out, "checkpoint.safetensors"))));
-  for (const part of ["weights", "momenta"] as const) {
-    for (const [name, { data }] of a[part]) assert.ok(sameBits(data, b[part].get(name)!.data), name);
-  }
-  assert.equal(a.lossScale, b.lossScale);
-  const rows = (out: string) =>
-    readFileSync(join(out, "metrics.jsonl"), "utf8")
-      .trim()
-      .split("\n")
-      .map((line) => JSON.parse(line));
-  const scales = (out: string) => rows(out).map(({ lossScale, skipped, loss }) => [lossScale, skipped, loss.total]);
-  assert.equal(scales(stopped), scales(whole));
-  assert.ok(a.lossScale && a.lossScale[1] + a.lossScale[2] >= 6, `six steps leave the state ${a.lossScale}`);
 });
 
 test.after(closeDevice);
