@@ -13,7 +13,7 @@ struct Params {
   cols: u32,          // output channels of one group, in T
   colTiles: u32,
   inner: u32,         // contiguous elements of a under one tap, in A
-  tapsY: u32, tapsX: u32,   // none: c becomes 0
+  tapsY: u32, tapsX: u32,   // none: c becomes what 0 does
   outH: u32, outW: u32,
   inH: u32, inW: u32,
   mul: vec2<i32>,     // source (y, x) = out * mul + add + tap * step
@@ -58,8 +58,9 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   if (params.tapsY * params.tapsX == 0u) {
     var pixel = pixel0;
     for (var row = row0; row < row_end; row++) {
+      let out = place(pixel, group);
       #for J in TV
-      if (first_col + ${J}u * SG < params.cols) { c[place(pixel, group) + col$J] = $C(T(0.0)); }
+      if (first_col + ${J}u * SG < params.cols) { c[out + col$J] = $C(finished(T(0.0), group * params.cols + col$J, out + col$J)); }
       #endfor
       pixel = next(pixel);
     }

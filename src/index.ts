@@ -50,7 +50,7 @@ export { renderReport, writeReport } from "./report/report.js";
 
 // Retrieval
 export { type DatasetEvaluation, evaluateDataset } from "./retrieval/evaluate.js";
-export { type Extraction, Extractor, type ExtractorOptions } from "./retrieval/extractor.js";
+export { Extractor, type ExtractorOptions } from "./retrieval/extractor.js";
 export { gpuSimilarity } from "./retrieval/gpu-similarity.js";
 export { type Attention, GradCam } from "./retrieval/gradcam.js";
 export {
@@ -66,6 +66,7 @@ export {
   type Pooling,
   pooledFeatures,
 } from "./retrieval/multi-query.js";
+export { boundBy, type Extraction, type Pace } from "./retrieval/pipeline.js";
 export { bestMatches, type LabelledMatch, type Match, rankedList } from "./retrieval/ranked-list.js";
 export { DEFAULT_RERANK, type RerankOptions, type RerankParameters, rerankedSimilarity } from "./retrieval/rerank.js";
 export { cosineSimilarity, type Features, type SimilarityTiles } from "./retrieval/similarity.js";

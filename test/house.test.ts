@@ -7,7 +7,7 @@ import * as assert from "uvu/assert";
 const root = dirname(import.meta.dirname);
 
 /** What each part of src/ may import besides itself: only parts below it, never one beside it. */
-const core = ["errors", "generated", "random"];
+const core = ["errors", "generated", "random", "text"];
 const engine = [...core, "gpu", "graph", "ops", "nn"];
 const domain = [...engine, "formats", "models", "data"];
 const application = [...domain, "export", "training", "retrieval", "report"];
@@ -15,6 +15,7 @@ const allowed: Record<string, string[]> = {
   errors: [],
   generated: [],
   random: [],
+  text: [],
   formats: ["errors"],
   gpu: core,
   graph: [...core, "gpu"],

@@ -1,9 +1,10 @@
 /**
  * The runs of an ablation, one after the other on one device. Each has a folder with its checkpoint; one that came to an
- * end leaves `result.json` there and is never done again, one that was stopped goes on from its checkpoint.
+ * end leaves `result.json` there and is not done again (one that failed only if asked to), one that was stopped goes on
+ * from its checkpoint.
  */
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { type Dataset, remarks } from "../data/dataset.js";
 import { NotFiniteError, UserError } from "../errors.js";
@@ -12,6 +13,7 @@ import type { Device } from "../gpu/device.js";
 import { type AblationData, type AblationRun, ablationMarkdown, summarizeAblation } from "../report/ablation.js";
 import { renderAblationPage } from "../report/ablation-page.js";
 import { writePage } from "../report/page.js";
+import { percent } from "../text.js";
 import { digestDifferences, settingsInCommon, type TrainConfig } from "../training/config.js";
 import { CHECKPOINT_FILE } from "../training/trainer.js";
 import { DATABASES, PAPER_ORDER, type PaperTable, VARIANT_KEYS, VARIANTS, variantOf } from "../training/variants.js";
@@ -34,6 +36,8 @@ export interface AblationOptions {
   readonly seeds: number;
   readonly folder: string;
   readonly init?: string;
+  /** Whether runs that failed start anew. By default they are left: with everything the same they would fail the same way. */
+  readonly retryFailed?: boolean;
 }
 
 interface Planned {
@@ -45,7 +49,7 @@ interface Planned {
 
 /** @returns what `ablation.json` holds, and whether the user stopped it */
 export async function ablationRun(shell: Shell, options: AblationOptions) {
-  const { device, configs, folder, init } = options;
+  const { device, configs, folder, init, retryFailed = false } = options;
   await claimFolder(options);
   const [{ seed: first }] = configs.values();
   const seeds = Array.from({ length: options.seeds }, (_, i) => first + i);
@@ -56,29 +60,38 @@ export async function ablationRun(shell: Shell, options: AblationOptions) {
     }),
   );
   const done = new Map<Planned, AblationRun>();
+  const retried = new Set<Planned>();
   for (const run of planned) {
     const result = readResult(run.folder);
-    if (result) done.set(run, result);
+    if (result && !result.metrics && retryFailed) retried.add(run);
+    else if (result) done.set(run, result);
   }
-  if (done.size > 0) shell.note(`${done.size} of ${planned.length} runs are done already, in ${folder}`);
+  const failed = [...done.values()].filter(({ metrics }) => !metrics).length;
+  const hint = failed > 0 ? `; ${failed} of them failed, --retry-failed does those again` : "";
+  if (done.size > 0) shell.note(`${done.size} of ${planned.length} runs are done already, in ${folder}${hint}`);
 
   let interrupted = false;
   let output = await writeTables(options, seeds, planned.length, [...done.values()]);
   for (const [i, run] of planned.entries()) {
     if (done.has(run)) continue;
     const title = `${variantOf(run.variant).title}, seed ${run.seed}`;
+    // What it left is of the run that failed, its checkpoint too.
+    if (retried.has(run)) rmSync(run.folder, { recursive: true });
     const resume = existsSync(join(run.folder, CHECKPOINT_FILE));
     const left = timeLeft(planned, done);
-    const remarks = [resume && "from its checkpoint", left !== null && `${formatSeconds(left)} left`].filter(Boolean);
+    const remarks = [
+      resume && "from its checkpoint",
+      retried.has(run) && "once more",
+      left !== null && `${formatSeconds(left)} left`,
+    ].filter(Boolean);
     shell.note(`run ${i + 1}/${planned.length}: ${title}${remarks.length > 0 ? `  (${remarks.join(", ")})` : ""}`);
     const result = await oneRun(shell, options, run, resume, done.size === 0);
     interrupted = result === null;
     if (!result) break;
     done.set(run, result);
     const { metrics } = result;
-    if (metrics)
-      shell.note(`${title}: Rank-1 ${(100 * metrics.rank1).toFixed(1)}%, mAP ${(100 * metrics.mAP).toFixed(1)}%`);
-    else shell.warn(`${title} failed: ${result.failed} It is not tried again unless ${run.folder} is removed.`);
+    if (metrics) shell.note(`${title}: Rank-1 ${percent(metrics.rank1)}, mAP ${percent(metrics.mAP)}`);
+    else shell.warn(`${title} failed: ${result.failed} It is done again only with --retry-failed.`);
     output = await writeTables(options, seeds, planned.length, [...done.values()]);
   }
   if (interrupted) {
@@ -115,7 +128,8 @@ async function oneRun(
       title: `${variantOf(variant).title} on ${dataset.name}, seed ${seed}`,
     });
     if (interrupted || !after) return null;
-    result = { ...run, steps, secondsPerStep, evaluateSeconds, metrics: after, failed: null };
+    const { rerank: _, multiQuery: __, ...metrics } = after; // none was asked for
+    result = { ...run, steps, secondsPerStep, evaluateSeconds, metrics, failed: null };
   } catch (error) {
     // Other trouble (a full disk, a missing file) would meet the next run too.
     if (!(error instanceof NotFiniteError)) throw error;

@@ -17,6 +17,7 @@ interface AblateOptions extends DatasetOptions, MapOptions {
   perturb?: number | true;
   set: string[];
   init?: string;
+  retryFailed?: boolean;
 }
 
 /** `mpn ablate`: trains the variants of the paper's tables with equal budgets and several seeds, and writes the tables. */
@@ -34,6 +35,7 @@ export function register(program: Command): void {
     .option(...PERTURB_OPTION)
     .option("--set <key=value>", "one setting of all runs, over all others; repeatable", collect, [])
     .option("--init <checkpoint>", "start every run from the weights of this checkpoint")
+    .option("--retry-failed", "do runs whose loss was not finite once more, from their start")
     .action(
       run(async (shell, options: AblateOptions) => {
         const { TABLES, VARIANT_KEYS, VARIANTS, variantOf } = await import("../training/variants.js");
@@ -63,7 +65,7 @@ export function register(program: Command): void {
         }
         if (options.list) return list(shell, asked.map(variantOf), tables);
 
-        const { data, preset, config: file, seeds, out, init } = options;
+        const { data, preset, config: file, seeds, out, init, retryFailed } = options;
         if (data === undefined) throw new UserError("Name the dataset with --data.", { exitCode: 2 });
         const keyOf = (setting: string) => setting.split("=")[0].trim();
         const decided = options.set.map(keyOf).find((key) => (VARIANT_KEYS as string[]).includes(key));
@@ -90,7 +92,7 @@ export function register(program: Command): void {
         });
         const device = await openDevice(shell);
         try {
-          return await ablationRun(shell, { device, dataset, configs, tables, seeds, folder: out, init });
+          return await ablationRun(shell, { device, dataset, configs, tables, seeds, folder: out, init, retryFailed });
         } finally {
           device.close();
         }

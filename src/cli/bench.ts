@@ -2,12 +2,13 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { UserError } from "../errors.js";
 import { PRECISIONS, type Precision } from "../graph/storage.js";
 import type { ModelConfig } from "../models/config.js";
+import { markdownTable, percent, table } from "../text.js";
 import type { PresetName } from "../training/config.js";
 import type { KernelCase, KernelFigures } from "./bench/kernels.js";
 import type { Mode, ModelFigures } from "./bench/model.js";
 import type { Peak } from "./bench/peak.js";
 import { registerRerank } from "./bench/rerank.js";
-import { markdownTable, mebibytes, milliseconds, percent, table } from "./bench/timing.js";
+import { mebibytes, milliseconds } from "./bench/timing.js";
 import { heightByWidth, run, type Shell, wholeNumber } from "./shell.js";
 
 /** The models, MPN without channel attention among them. */

@@ -13,6 +13,8 @@ import type { ModelConfig } from "../models/config.js";
 import { ParameterStore } from "../nn/parameters.js";
 import { Extractor, extractionBatch } from "../retrieval/extractor.js";
 import type { RankingResult } from "../retrieval/metrics.js";
+import { boundBy, type Pace } from "../retrieval/pipeline.js";
+import { percent, table } from "../text.js";
 import { type Checkpoint, readCheckpoint, restore } from "../training/checkpoint.js";
 import { detectorErrorsOf, modelConfigOf } from "../training/config.js";
 import type { Shell } from "./shell.js";
@@ -95,16 +97,13 @@ export function countUnreadable(shell: Shell): { onUnreadable: OnUnreadable; rea
   };
 }
 
-const percent = (fraction: number) => `${(100 * fraction).toFixed(1)}%`.padStart(7);
-
 /** A table with a row for each evaluation. */
 export function printEvaluations(shell: Shell, rows: readonly { label: string; result: RankingResult }[]): void {
-  const width = Math.max(...rows.map((r) => r.label.length), 8);
-  shell.print(`${"".padEnd(width)}   Rank-1  Rank-5 Rank-10 Rank-20     mAP  mAP (trapezoid)`);
-  for (const { label, result } of rows) {
-    const { rank1, rank5, rank10, rank20, mAP, mAPTrapezoid } = result;
-    shell.print(`${label.padEnd(width)}  ${[rank1, rank5, rank10, rank20, mAP, mAPTrapezoid].map(percent).join(" ")}`);
-  }
+  const cells = rows.map(({ label, result: { rank1, rank5, rank10, rank20, mAP, mAPTrapezoid } }) => {
+    return [label, ...[rank1, rank5, rank10, rank20, mAP, mAPTrapezoid].map((rate) => percent(rate))];
+  });
+  const head = ["", "Rank-1", "Rank-5", "Rank-10", "Rank-20", "mAP", "mAP (trapezoid)"];
+  for (const line of table([head, ...cells])) shell.print(line);
   const { queries, skipped } = rows[rows.length - 1].result;
   shell.print(`${queries} queries${skipped > 0 ? `, ${skipped} without a right gallery image left out` : ""}`);
 }
@@ -113,6 +112,27 @@ export function printEvaluations(shell: Shell, rows: readonly { label: string; r
 export function printUnexcluded(shell: Shell, dataset: Dataset): void {
   const sentence = unexcluded(dataset);
   if (sentence) shell.print(sentence);
+}
+
+/** How fast images were represented, and what would have to be faster. */
+export function paceText(pace: Pace): string {
+  const { imagesPerSecond, boundBy: slower, gpuIdle, decoderIdle } = paceFields(pace);
+  const other = slower === "GPU" ? `decoder idle ${percent(decoderIdle)}` : `GPU idle ${percent(gpuIdle)}`;
+  return `${imagesPerSecond.toFixed(1)} images/s, bound by the ${slower} (${other})`;
+}
+
+/** The same for scripts; idle is a share of the time. */
+export function paceFields(pace: Pace) {
+  const { images, seconds, gpuSeconds, decoderSeconds } = pace;
+  const idle = (busy: number) => (seconds > 0 ? Math.max(0, 1 - busy / seconds) : 0);
+  return {
+    imagesPerSecond: seconds > 0 ? images / seconds : 0,
+    gpuBusySeconds: gpuSeconds,
+    gpuIdle: idle(gpuSeconds),
+    decoderBusySeconds: decoderSeconds,
+    decoderIdle: idle(decoderSeconds),
+    boundBy: boundBy(pace),
+  };
 }
 
 /** The fields that scripts rely on. */

@@ -33,20 +33,18 @@ export function register(program: Command): void {
     .action(
       run(async (shell, places: string[], options: ExtractOptions) => {
         const samples = (await findImages(places)).map((path) => ({ path, name: basename(path), pid: 0, camid: 0 }));
-        const { countUnreadable, loadNetwork, openDevice } = await import("./common.js");
+        const { countUnreadable, loadNetwork, openDevice, paceFields, paceText } = await import("./common.js");
         const { writeSafetensors } = await import("../formats/safetensors.js");
         const device = await openDevice(shell);
         try {
           const network = await loadNetwork(device, options.weights, options.flip, 0, options.precision);
           const unreadable = countUnreadable(shell);
-          const started = performance.now();
-          const { features, dim, indices } = await network.extractor.ofSamples(
+          const { features, dim, indices, pace } = await network.extractor.ofSamples(
             samples,
             network.pool,
             shell.onProgress("extracting"),
             unreadable.onUnreadable,
           );
-          const seconds = (performance.now() - started) / 1000;
           await network.close();
           if (indices.length === 0)
             throw new UserError(`None of the ${samples.length} images could be read; nothing was written.`);
@@ -66,14 +64,15 @@ export function register(program: Command): void {
             },
           );
           shell.print(
-            `${indices.length} images, ${dim} values each, in ${seconds.toFixed(1)} s (${(indices.length / seconds).toFixed(1)} images/s): ${options.out}`,
+            `${indices.length} images, ${dim} values each, in ${pace.seconds.toFixed(1)} s (${paceText(pace)}): ${options.out}`,
           );
           return {
             adapter: device.profile.name,
             images: indices.length,
             unreadable: unreadable.count,
             dim,
-            seconds,
+            seconds: pace.seconds,
+            pace: paceFields(pace),
             out: options.out,
             names,
           };

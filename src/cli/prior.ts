@@ -2,7 +2,8 @@ import { type Command, Option } from "commander";
 import type { LabelSet } from "../data/prior.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
 import { type MapOptions, mapSettings, withMapFolders } from "./map-options.js";
-import { cpuOnly, run } from "./shell.js";
+import { PERTURB_OPTION, perturbSettings } from "./perturb-option.js";
+import { collect, cpuOnly, run } from "./shell.js";
 
 const LABEL_SETS: LabelSet[] = ["lip", "cihp", "atr", "pascal", "sapiens"];
 
@@ -10,6 +11,8 @@ interface Options extends DatasetOptions, MapOptions {
   preset?: string;
   config?: string;
   labels?: LabelSet;
+  perturb?: number | true;
+  set: string[];
 }
 
 /** `mpn prior`: parsing and segmentation maps of a dataset -> its coarse priors (Sec. 3.2), cached in one file. */
@@ -20,28 +23,39 @@ export function register(program: Command): void {
     .option("--preset <name>", "preset whose image size decides the size of the priors")
     .option("--config <file>", "YAML file of settings")
     .addOption(new Option("--labels <set>", "label set of the parsing maps").choices(LABEL_SETS))
+    .option(...PERTURB_OPTION)
+    .option("--set <key=value>", "one setting as train has it, such as perturbSeed=1; repeatable", collect, [])
     .action(
       run(async (shell, folder: string, options: Options) => {
-        const [{ buildPriors }, { searchedFor }, { loadConfig }, { featureSize }] = await Promise.all([
-          import("../data/prior-cache.js"),
-          import("../data/prior-maps.js"),
-          import("../training/config.js"),
-          import("../models/config.js"),
-        ]);
-        const set = [...mapSettings(options), ...(options.labels === undefined ? [] : [`labels=${options.labels}`])];
+        const [{ buildPriors }, { searchedFor }, { detectorErrorsOf, loadConfig }, { featureSize }] = await Promise.all(
+          [
+            import("../data/prior-cache.js"),
+            import("../data/prior-maps.js"),
+            import("../training/config.js"),
+            import("../models/config.js"),
+          ],
+        );
+        const set = [
+          ...mapSettings(options),
+          ...perturbSettings(options),
+          ...(options.labels === undefined ? [] : [`labels=${options.labels}`]),
+          ...options.set,
+        ];
         const config = loadConfig({ preset: options.preset, file: options.config, set });
         const dataset = await openDataset(shell, folder, ["train"], {
           layout: options.layout,
           trainVal: options.trainVal,
         });
         const [rows, cols] = featureSize(config.imageSize);
-        const settings = { rows, cols, labels: config.labels };
+        const settings = { rows, cols, labels: config.labels, perturb: detectorErrorsOf(config) };
         const { counts, file } = await buildPriors(dataset, settings, {
           parsing: config.parsing,
           segmentation: config.segmentation,
           onProgress: shell.onProgress("priors"),
         });
-        shell.print(`${dataset.train.length} training images, priors of ${rows} x ${cols} cells`);
+        const { perturb, perturbSeed } = config;
+        const seen = perturb > 0 ? `, with detector errors of amount ${perturb} and seed ${perturbSeed}` : "";
+        shell.print(`${dataset.train.length} training images, priors of ${rows} x ${cols} cells${seen}`);
         shell.print(`  reliable    ${counts.reliable}`);
         shell.print(
           `  extent      ${counts.segmentationOnly}  (a segmentation map alone: head and legs are taken for granted)`,
@@ -54,7 +68,7 @@ export function register(program: Command): void {
           shell.warn(`there are no maps: ${searchedFor(dataset.root, dataset.train[0])}. Name others with --parsing.`);
         else if (file === null) shell.warn("nothing was cached: no folder could be written");
         else shell.print(`cached in ${file}`);
-        return { images: dataset.train.length, ...settings, ...counts, file };
+        return { images: dataset.train.length, ...settings, perturb, perturbSeed, ...counts, file };
       }),
     );
   cpuOnly(addDatasetOptions(command, ["train"]));

@@ -27,9 +27,9 @@ export async function rankedLists(
   topK = 10,
 ): Promise<RankedListData[]> {
   const { query, gallery, ranking } = evaluation;
-  const shown = async ({ path, name }: Sample) => ({
-    image: perturb ? await asSeen(path, perturb) : path,
-    label: name,
+  const shown = async (sample: Sample) => ({
+    image: perturb ? await asSeen(sample, perturb) : sample.path,
+    label: sample.name,
   });
   const total = query.indices.length;
   const lists: RankedListData[] = [];
@@ -50,8 +50,8 @@ export async function rankedLists(
 }
 
 /** An encoded picture with its detector error. */
-async function asSeen(path: string, perturb: DetectorErrors): Promise<Uint8Array> {
-  const { width, height, data } = await decodeImage(path, { perturb });
+async function asSeen({ path, place }: Sample, perturb: DetectorErrors): Promise<Uint8Array> {
+  const { width, height, data } = await decodeImage(path, { perturb, place });
   return sharp(data, { raw: { width, height, channels: 3 } })
     .png()
     .toBuffer();
@@ -63,7 +63,7 @@ export interface RunReport {
   readonly device: Device;
   readonly config: TrainConfig;
   readonly dataset: { readonly name: string; readonly rows: ReturnType<typeof datasetTable> };
-  readonly evaluations: readonly { label: string; result: RankingResult }[];
+  readonly evaluations: readonly { label: string; result: RankingResult; aside?: boolean }[];
   readonly notes: readonly string[];
   readonly otherDatasets: readonly { label: string; result: RankingResult; notes: readonly string[] }[];
   readonly metrics: readonly MetricsRow[];
@@ -82,7 +82,7 @@ export async function writeRunReport(run: RunReport): Promise<string> {
       name: run.dataset.name,
       subsets: run.dataset.rows.map(({ subset, ids, images, cameras }) => ({ subset, people: ids, images, cameras })),
     },
-    evaluations: run.evaluations.map(({ label, result }) => ({ label, ...result })),
+    evaluations: run.evaluations.map(({ result, ...named }) => ({ ...named, ...result })),
     notes: run.notes,
     otherDatasets: run.otherDatasets.map(({ label, result, notes }) => ({ label, notes, ...result })),
     metrics: run.metrics.filter((row) => row.loss !== undefined),

@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import type { SynthOptions } from "../data/synth/dataset.js";
+import { SYNTH_DEFAULTS } from "../data/synth/defaults.js";
 import { formatSeconds } from "./progress.js";
 import { cpuOnly, heightByWidth, numberFrom, run, wholeNumber } from "./shell.js";
 
@@ -9,24 +10,46 @@ export function register(program: Command): void {
     .command("synth")
     .description("write a dataset of synthetic people, with parsing and segmentation maps")
     .argument("<folder>", "folder to write, in the layout of Market-1501; an older synthetic dataset in it is replaced")
-    .option("--seed <n>", "names the people, cameras and pictures; equal options give equal files", wholeNumber())
-    .option("--train-people <n>", "people to train on", wholeNumber())
-    .option("--test-people <n>", "people to evaluate on", wholeNumber())
-    .option("--cameras <n>", "cameras", wholeNumber(1))
-    .option("--images-per-camera <n>", "pictures of each person by each camera", wholeNumber(1))
-    .option("--size <HxW>", "height and width of the pictures in pixels, such as 128x64", heightByWidth)
+    .option(
+      "--seed <n>",
+      "names the people, cameras and pictures; equal options give equal files",
+      wholeNumber(),
+      SYNTH_DEFAULTS.seed,
+    )
+    .option("--train-people <n>", "people to train on", wholeNumber(), SYNTH_DEFAULTS.trainPeople)
+    .option("--test-people <n>", "people to evaluate on", wholeNumber(), SYNTH_DEFAULTS.testPeople)
+    .option("--cameras <n>", "cameras", wholeNumber(1), SYNTH_DEFAULTS.cameras)
+    .option(
+      "--images-per-camera <n>",
+      "pictures of each person by each camera",
+      wholeNumber(1),
+      SYNTH_DEFAULTS.imagesPerCamera,
+    )
+    .addOption(
+      new Option("--size <HxW>", "height and width of the pictures in pixels")
+        .argParser(heightByWidth)
+        .default(SYNTH_DEFAULTS.size, SYNTH_DEFAULTS.size.join("x")),
+    )
     .option(
       "--detector-error <x>",
       "how far the boxes are off: 0 exact, 1 as a real detector's, 2 heavy",
       numberFrom(0, 5),
+      SYNTH_DEFAULTS.detectorError,
     )
-    .option("--distractors <n>", "gallery pictures of people whom no query shows (id 0000)", wholeNumber())
-    .option("--junk <n>", "gallery pictures of badly cut boxes (id -1)", wholeNumber())
-    .option("--quality <n>", "JPEG quality of the best camera", wholeNumber(1))
-    .addOption(new Option("--format <format>", "format of the pictures").choices(["jpeg", "png"]))
+    .option(
+      "--distractors <n>",
+      "gallery pictures of people whom no query shows (id 0000)",
+      wholeNumber(),
+      SYNTH_DEFAULTS.distractors,
+    )
+    .option("--junk <n>", "gallery pictures of badly cut boxes (id -1)", wholeNumber(), SYNTH_DEFAULTS.junk)
+    .option("--quality <n>", "JPEG quality of the best camera", wholeNumber(1), SYNTH_DEFAULTS.quality)
+    .addOption(
+      new Option("--format <format>", "format of the pictures").choices(["jpeg", "png"]).default(SYNTH_DEFAULTS.format),
+    )
     .option("--no-maps", "write no parsing and segmentation maps")
     .action(
-      run(async (shell, folder: string, options: Partial<SynthOptions>) => {
+      run(async (shell, folder: string, options: SynthOptions) => {
         const { writeSyntheticDataset } = await import("../data/synth/dataset.js");
         const summary = await writeSyntheticDataset(folder, options, shell.onProgress("drawing"));
         const { loadDataset, formatDatasetTable, SUBSET_FOLDERS } = await import("../data/dataset.js");

@@ -13,8 +13,8 @@ import type { Device } from "../gpu/device.js";
 import { featureSize } from "../models/config.js";
 import { modelOf } from "../models/index.js";
 import type { Timing } from "../report/data.js";
-import { type DatasetEvaluation, evaluateDataset } from "../retrieval/evaluate.js";
 import { Extractor, extractionBatch } from "../retrieval/extractor.js";
+import { percent } from "../text.js";
 import {
   type Checkpoint,
   CLASSIFIER,
@@ -24,7 +24,10 @@ import {
 } from "../training/checkpoint.js";
 import { detectorErrorsOf, modelConfigOf, type TrainConfig } from "../training/config.js";
 import { CHECKPOINT_FILE, type StepReport, Trainer } from "../training/trainer.js";
-import { canEvaluate, countUnreadable, evaluationFields, printEvaluations, printUnexcluded } from "./common.js";
+import { canEvaluate, countUnreadable, printEvaluations, printUnexcluded } from "./common.js";
+import { evaluateFully, type FullEvaluation, type Row } from "./evaluation.js";
+import type { EvaluationOptions } from "./evaluation-options.js";
+import { formatSeconds } from "./progress.js";
 import { rankedLists, writeRunReport } from "./run-report.js";
 import type { Shell } from "./shell.js";
 
@@ -44,6 +47,8 @@ export interface TrainRunOptions {
   readonly evaluate: boolean;
   /** Whether to evaluate the untrained network too. Default: true. */
   readonly evaluateBefore?: boolean;
+  /** What the evaluations after training have besides single queries ranked by cosine similarity. */
+  readonly evaluation?: EvaluationOptions;
   readonly title: string;
   /** Timings of what came before, for the report. */
   readonly timings?: readonly Timing[];
@@ -61,11 +66,13 @@ export interface TrainRunResult {
   trainSeconds: number;
   /** Of the steps done now, without those done before a resume; 0 where there was none to do. */
   secondsPerStep: number;
+  /** Of `trainSeconds`, those in which a step waited for its pictures. */
+  dataSeconds: number;
   evaluateSeconds: number;
-  before?: ReturnType<typeof evaluationFields>;
-  after?: ReturnType<typeof evaluationFields>;
+  before?: FullEvaluation["fields"];
+  after?: FullEvaluation["fields"];
   /** Of the datasets in `tests`, in their order. */
-  tests?: ({ dataset: string; layout: string; root: string } & ReturnType<typeof evaluationFields>)[];
+  tests?: ({ dataset: string; layout: string; root: string } & FullEvaluation["fields"])[];
 }
 
 export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<TrainRunResult> {
@@ -90,7 +97,7 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
     Trainer.create({ device, config, samples: dataset.train, labels, pids, priors, folder, from, onUnreadable }),
   );
   if (trainer.initialised) printInitialised(shell, options.init!, trainer.initialised);
-  const { tests = [] } = options;
+  const { tests = [], evaluation = {} } = options;
   const ownTest = options.evaluate && canEvaluate(dataset);
   const evaluator = ownTest || tests.length > 0 ? await Evaluator.create(shell, options, trainer, onUnreadable) : null;
   const own = ownTest ? evaluator : null;
@@ -106,25 +113,33 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
     // Who stops a run wants it saved and gone, not evaluated.
     const after = interrupted
       ? null
-      : own && (await time("Evaluation after training", undefined, () => own.run("evaluating")));
+      : own && (await time("Evaluation after training", undefined, () => own.run("evaluating", dataset, evaluation)));
     const evaluations = [
-      ...(before ? [{ label: from?.resume ? "when resumed" : "before training", result: before.result }] : []),
-      ...(after ? [{ label: `after ${trainer.step} steps`, result: after.result }] : []),
+      ...(before ? [{ label: from?.resume ? "when resumed" : "before training", result: before.single.result }] : []),
+      ...(after ? [{ label: `after ${trainer.step} steps`, result: after.single.result }] : []),
+      ...(after?.others.map((row) => ({ ...row, aside: true })) ?? []),
     ];
     if (evaluations.length > 0) printEvaluations(shell, evaluations);
     if (own) printUnexcluded(shell, dataset);
-    const others: { label: string; result: DatasetEvaluation["result"]; notes: string[] }[] = [];
+    const others: { rows: Row[]; fields: FullEvaluation["fields"]; notes: string[] }[] = [];
     for (const other of interrupted ? [] : tests) {
       shell.print(`${other.name}  (${other.root})`);
       shell.print(formatDatasetTable(other));
-      const { result, release } = await time(`Evaluation on ${other.name}`, undefined, () =>
-        evaluator!.run(`evaluating on ${other.name}`, other),
+      const { single, fields, ...more } = await time(`Evaluation on ${other.name}`, undefined, () =>
+        evaluator!.run(`evaluating on ${other.name}`, other, evaluation),
       );
-      release();
-      others.push({ label: other.name, result, notes: remarks(other) });
-      printEvaluations(shell, others.slice(-1));
+      single.release();
+      const rows = [{ label: other.name, result: single.result }, ...more.others];
+      others.push({ rows, fields, notes: remarks(other) });
+      printEvaluations(shell, rows);
       printUnexcluded(shell, other);
     }
+    const secondsOf = (name: string) => (timings.find((t) => t.name === name)?.milliseconds ?? 0) / 1000;
+    const trainSeconds = secondsOf("Training");
+    const { dataSeconds } = trainer;
+    const steps = trainer.step - resumedAt;
+    const waited = `${dataSeconds.toFixed(1)} s waiting for pictures (${percent(dataSeconds / trainSeconds)})`;
+    if (steps > 0) shell.print(`${steps} steps in ${formatSeconds(trainSeconds)}, ${waited}`);
     const report = await writeRunReport({
       folder,
       title: options.title,
@@ -133,17 +148,18 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
       dataset: { name: dataset.name, rows: datasetTable(dataset) },
       evaluations,
       notes: remarks(dataset),
-      otherDatasets: others,
+      otherDatasets: others.flatMap(({ rows: [row, ...more], notes }) => [
+        { ...row, notes },
+        ...more.map(({ label, result }) => ({ label: `${row.label}, ${label}`, result, notes: [] })),
+      ]),
       metrics: trainer.metrics.read(),
-      rankedLists: after ? await rankedLists(dataset, after, 4, detectorErrorsOf(config)) : [],
+      rankedLists: after ? await rankedLists(dataset, after.single, 4, detectorErrorsOf(config)) : [],
       timings,
     });
-    for (const e of [before, after]) if (e) e.release();
+    for (const e of [before, after]) if (e) e.single.release();
     if (unreadable.count > 0) shell.warn(`${unreadable.count} images could not be read and were skipped.`);
     shell.print(`checkpoint: ${trainer.checkpointPath}`);
     shell.print(`report:     ${report}`);
-    const secondsOf = (name: string) => (timings.find((t) => t.name === name)?.milliseconds ?? 0) / 1000;
-    const trainSeconds = secondsOf("Training");
     return {
       steps: trainer.step,
       epochs: trainer.epoch,
@@ -153,16 +169,17 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
       skippedImages: unreadable.count,
       ...(trainer.initialised && { init: trainer.initialised }),
       trainSeconds,
-      secondsPerStep: trainSeconds / Math.max(1, trainer.step - resumedAt),
+      secondsPerStep: trainSeconds / Math.max(1, steps),
+      dataSeconds,
       evaluateSeconds: secondsOf("Evaluation after training"),
-      ...(before && { before: evaluationFields(before.result) }),
-      ...(after && { after: evaluationFields(after.result) }),
+      ...(before && { before: before.fields }),
+      ...(after && { after: after.fields }),
       ...(others.length > 0 && {
-        tests: others.map(({ result }, i) => ({
+        tests: others.map(({ fields }, i) => ({
           dataset: tests[i].name,
           layout: tests[i].layout,
           root: tests[i].root,
-          ...evaluationFields(result),
+          ...fields,
         })),
       }),
     };
@@ -222,12 +239,10 @@ async function trainLoop(
       }
       const final = trainer.step >= trainer.totalSteps;
       if (evaluator && !final && !stop && atEpochEnd(config.evaluateEvery)) {
-        const { result, release: free } = await evaluator.run(null);
-        free();
-        trainer.metrics.append({ step: trainer.step, epoch: trainer.epoch, evaluation: evaluationFields(result) });
-        shell.note(
-          `epoch ${trainer.epoch}: Rank-1 ${(100 * result.rank1).toFixed(1)}%, mAP ${(100 * result.mAP).toFixed(1)}%`,
-        );
+        const { single, fields } = await evaluator.run(null);
+        single.release();
+        trainer.metrics.append({ step: trainer.step, epoch: trainer.epoch, evaluation: fields });
+        shell.note(`epoch ${trainer.epoch}: Rank-1 ${percent(fields.rank1)}, mAP ${percent(fields.mAP)}`);
       }
     }
     if (savedAt !== trainer.step) await trainer.save();
@@ -243,8 +258,8 @@ class Evaluator {
   private constructor(
     private readonly shell: Shell,
     private readonly options: TrainRunOptions,
-    private readonly extractor: Extractor,
-    private readonly pool: DecodePool,
+    readonly extractor: Extractor,
+    readonly pool: DecodePool,
     private readonly onUnreadable: ReturnType<typeof countUnreadable>["onUnreadable"],
   ) {}
 
@@ -272,11 +287,14 @@ class Evaluator {
   }
 
   /** @param dataset by default the one trained on */
-  async run(title: string | null, dataset = this.options.dataset): Promise<DatasetEvaluation> {
-    const { device } = this.options;
+  async run(
+    title: string | null,
+    dataset = this.options.dataset,
+    evaluation: EvaluationOptions = {},
+  ): Promise<FullEvaluation> {
+    const { shell, onUnreadable } = this;
     this.extractor.refresh();
-    const onProgress = title === null ? undefined : this.shell.onProgress(title);
-    return evaluateDataset(device, this.extractor, dataset, this.pool, { onProgress, onUnreadable: this.onUnreadable });
+    return evaluateFully(shell, this.options.device, this, dataset, evaluation, { title, onUnreadable });
   }
 
   async close(): Promise<void> {

@@ -3,11 +3,12 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { UserError } from "../errors.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
+import { addEvaluationOptions, asksToRerank, type EvaluationOptions } from "./evaluation-options.js";
 import { type MapOptions, mapSettings, withMapFolders } from "./map-options.js";
 import { PERTURB_OPTION, perturbSettings } from "./perturb-option.js";
 import { collect, run } from "./shell.js";
 
-interface TrainOptions extends DatasetOptions, MapOptions {
+interface TrainOptions extends DatasetOptions, EvaluationOptions, MapOptions {
   test: string[];
   out: string;
   model?: string;
@@ -53,8 +54,16 @@ export function register(program: Command): void {
         const { loadConfig } = await import("../training/config.js");
         const { CONFIG_FILE, trainRun } = await import("./train-run.js");
         const { modelOf } = await import("../models/index.js");
-        if (options.test.length > 0 && !options.evaluate)
-          throw new UserError("--test asks for an evaluation, --no-evaluate for none; leave one out.", { exitCode: 2 });
+        const multiQuery = options.multiQuery !== undefined;
+        const asking = [
+          options.test.length > 0 && "--test",
+          multiQuery && "--multi-query",
+          asksToRerank(options) && "--rerank",
+        ].find((option) => option !== false);
+        if (asking !== undefined && !options.evaluate)
+          throw new UserError(`${asking} asks for an evaluation, --no-evaluate for none; leave one out.`, {
+            exitCode: 2,
+          });
         const { canEvaluate, openDevice } = await import("./common.js");
         // A resumed run goes on with its own settings, unless others are named.
         const own = join(options.out, CONFIG_FILE);
@@ -64,9 +73,15 @@ export function register(program: Command): void {
         const config = loadConfig({ preset, model, file, variant, set });
         const { layout, trainVal, distractors } = options;
         const dataset = await openDataset(shell, folder, ["train"], { layout, trainVal, distractors });
+        if (multiQuery && canEvaluate(dataset)) {
+          const told = { ...shell, warn: () => {} };
+          const reading = { layout, distractors, multiQuery };
+          dataset.multiQuery = (await openDataset(told, folder, ["query", "gallery"], reading)).multiQuery;
+        }
         // Datasets that the network is not trained on are read before the work begins, so that a wrong path costs none.
         const tests = [];
-        for (const place of options.test) tests.push(await openDataset(shell, place, ["query", "gallery"]));
+        for (const place of options.test)
+          tests.push(await openDataset(shell, place, ["query", "gallery"], { multiQuery }));
         if (options.evaluate && !canEvaluate(dataset))
           shell.warn(
             `${dataset.root} has no query and gallery images; the network is trained without being evaluated on it.`,
@@ -83,6 +98,7 @@ export function register(program: Command): void {
             resume,
             init,
             evaluate,
+            evaluation: options,
             title: `${modelOf(config).title} on ${dataset.name}`,
           });
           if (result.interrupted) {
@@ -95,5 +111,5 @@ export function register(program: Command): void {
         }
       }),
     );
-  addDatasetOptions(command, ["train", "gallery"]);
+  addDatasetOptions(addEvaluationOptions(command), ["train", "gallery"]);
 }

@@ -2,10 +2,11 @@
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { UserError } from "../errors.js";
+import { table } from "../text.js";
 import { separateUnknownCameras, unexcluded } from "./datasets/cameras.js";
 import { isCsv, readCsv } from "./datasets/csv.js";
 import { findCuhk03, readCuhk03 } from "./datasets/cuhk03.js";
-import { listFolder, listSome } from "./datasets/files.js";
+import { listFolder, listSome, placeIn } from "./datasets/files.js";
 import { findMarket, MARKET_FOLDERS, marketLayout, readDistractors, readMarket } from "./datasets/market.js";
 import { findMsmt17, readMsmt17 } from "./datasets/msmt17.js";
 import { differences } from "./datasets/published.js";
@@ -81,6 +82,10 @@ export async function loadDataset(
     dataset.notes.push(`gallery: with ${distractors.length} images of ${options.distractors}`);
   }
   await separateUnknownCameras(dataset);
+  for (const samples of [...SUBSETS.map((subset) => dataset[subset]), dataset.multiQuery]) {
+    // Outside the dataset's folder (a list may lead there) it is the path as listed, or that within a distractors' folder.
+    for (const sample of samples) sample.place = placeIn(dataset.root, sample.path) ?? sample.place ?? sample.name;
+  }
   const { trainVal } = options;
   dataset.warnings.push(...differences(dataset, { trainVal, distractors: distractors.length }));
   return dataset;
@@ -176,11 +181,8 @@ export function formatDatasetTable(dataset: Dataset): string {
       cameras === 0 && images > 0 ? "unknown" : String(cameras),
     ]),
   ];
-  const widths = cells[0].map((_, column) => Math.max(...cells.map((row) => row[column].length)));
-  const lines = cells.map(([first, ...rest]) =>
-    [first.padEnd(widths[0]), ...rest.map((cell, i) => cell.padStart(widths[i + 1]))].join(" | "),
-  );
-  lines.splice(1, 0, widths.map((width) => "-".repeat(width)).join("-+-"));
+  const lines = table(cells, 1, " | ");
+  lines.splice(1, 0, lines[0].replace(/[^|]/g, "-").replaceAll("|", "+"));
   for (const { subset, junk, distractors } of rows) {
     if (junk + distractors > 0)
       lines.push(`${subset}: ${distractors} distractors (one id, 0) counted, ${junk} junk images (id -1) left out`);

@@ -1,19 +1,18 @@
 /** Decoding in worker threads, so that pictures are ready before the GPU asks for them. */
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import type { DecodeReply } from "./decode-worker.js";
+import type { DecodeReply, DecodeRequest } from "./decode-worker.js";
 // This import also loads sharp in the main thread, which sharp needs: its libraries must outlive every worker.
 import { type DecodeOptions, ImageError, type RgbImage } from "./image.js";
 
-export interface DecodePoolOptions extends DecodeOptions {
+export interface DecodePoolOptions extends Omit<DecodeOptions, "place"> {
   /** Threads at most; by default one less than the machine has cores, and at least one. */
   workers?: number;
   /** The workers' program. */
   script?: URL;
 }
 
-interface Job {
-  path: string;
+interface Job extends DecodeRequest {
   resolve(image: RgbImage): void;
   reject(error: Error): void;
 }
@@ -43,12 +42,13 @@ export class DecodePool {
   /**
    * Decodes one file; jobs start in the order of the calls.
    *
+   * @param place the picture's path within its dataset, see `DecodeOptions`
    * @throws ImageError naming the file, from the returned promise; Error when the pool is closed or the thread died
    */
-  decode(path: string): Promise<RgbImage> {
+  decode(path: string, place?: string): Promise<RgbImage> {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(new Error(`cannot decode ${path}: the decode pool is closed`));
-      this.#queue.push({ path, resolve, reject });
+      this.#queue.push({ path, place, resolve, reject });
       this.#assign();
     });
   }
@@ -75,7 +75,7 @@ export class DecodePool {
       const job = this.#queue.shift()!;
       this.#busy.set(worker, job);
       worker.ref();
-      worker.postMessage(job.path);
+      worker.postMessage({ path: job.path, place: job.place } satisfies DecodeRequest);
     }
     if (this.#busy.size === 0) this.#onQuiet?.();
   }

@@ -1,8 +1,12 @@
-/** The program of a DecodePool worker: a path comes in, the picture or the reason why there is none goes out. */
+/** The program of a DecodePool worker: a path (and place) comes in, the picture or the reason why there is none goes out. */
 import { parentPort, workerData } from "node:worker_threads";
 import sharp from "sharp";
 import { type DecodeOptions, decodeImage, ImageError, type RgbImage } from "./image.js";
 
+export interface DecodeRequest {
+  path: string;
+  place?: string;
+}
 export type DecodeReply = { image: RgbImage } | { unreadable: string };
 
 const port = parentPort!;
@@ -10,9 +14,9 @@ const port = parentPort!;
 sharp.concurrency(1);
 sharp.cache(false);
 
-port.on("message", async (path: string) => {
+port.on("message", async ({ path, place }: DecodeRequest) => {
   try {
-    const image = await decodeImage(path, workerData as DecodeOptions);
+    const image = await decodeImage(path, { ...(workerData as DecodeOptions), place });
     port.postMessage({ image } satisfies DecodeReply, [image.data.buffer]);
   } catch (error) {
     if (!(error instanceof ImageError)) throw error;

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import sharp, { type Metadata } from "sharp";
 import { UserError } from "../errors.js";
-import { type DetectorErrors, perturbedWindow, type Size, seenThrough } from "./perturb.js";
+import { type DetectorErrors, perturbedWindow, placeOf, type Size, seenThrough } from "./perturb.js";
 
 /** A picture with `height * width * 3` bytes, row by row from the top, R G B for each pixel. */
 export interface RgbImage {
@@ -28,6 +28,8 @@ export interface DecodeOptions {
   maxPixels?: number;
   /** Shows the picture through a box that is off, `maxPixels` being the box's. */
   perturb?: DetectorErrors;
+  /** The picture's path within its dataset, which decides that box; by default its file's name. */
+  place?: string;
 }
 
 const DEFAULT_MAX_PIXELS = 2048 * 2048;
@@ -54,13 +56,13 @@ export async function decodeImage(path: string, options: DecodeOptions = {}): Pr
 /**
  * Decodes an image file's bytes, as `decodeImage` does.
  *
- * @param path how errors call the image, and whose name decides its detector error
+ * @param path how errors call the image
  * @throws ImageError
  */
 async function decodeImageBytes(
   bytes: Uint8Array,
   path: string,
-  { maxPixels = DEFAULT_MAX_PIXELS, perturb }: DecodeOptions = {},
+  { maxPixels = DEFAULT_MAX_PIXELS, perturb, place }: DecodeOptions = {},
 ): Promise<RgbImage> {
   if (bytes.length === 0) throw new ImageError(path, "the file is empty");
   // "error" lets harmless oddities pass that libjpeg only warns of, and still refuses a truncated file.
@@ -70,7 +72,8 @@ async function decodeImageBytes(
     if (!FORMATS.has(metadata.format)) {
       throw new ImageError(path, `its content is ${metadata.format}; JPEG, PNG and WebP are read`);
     }
-    const windowOf = (size: Size) => (perturb ? perturbedWindow(path, perturb, size) : { top: 0, left: 0, ...size });
+    const windowOf = (size: Size) =>
+      perturb ? perturbedWindow(placeOf({ path, place }), perturb, size) : { top: 0, left: 0, ...size };
     const size = boundedSize(metadata, (s) => area(windowOf(s)) <= maxPixels);
     if (size) picture.resize({ ...size, fit: "fill" });
     const { data, info } = await picture.toColourspace("srgb").removeAlpha().raw().toUint8Array();

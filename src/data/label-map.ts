@@ -1,7 +1,6 @@
 /** Label maps from PNG files: human parsing and segmentation, one label a pixel. */
 import { readFile } from "node:fs/promises";
-import { type DecodedPng, decode, hasPngSignature } from "fast-png";
-import { PNG } from "pngjs";
+import { PNG, type PNGWithMetadata } from "pngjs";
 import { UserError } from "../errors.js";
 import { type DetectorErrors, perturbedWindow, seenThrough } from "./perturb.js";
 
@@ -15,13 +14,12 @@ export interface LabelMap {
 const EXPECTED =
   "Expected a PNG that is grey or has a palette, whose pixel value or palette index is the label (0 to 255), or one in the " +
   "colours of PASCAL VOC";
-/** Offsets in a PNG file, whose first chunk is IHDR. */
-const SIGNATURE_BYTES = 8;
-const DEPTH_OFFSET = 24;
-const COLOUR_OFFSET = 25;
-const INTERLACE_OFFSET = 28;
-/** Colour type of a palette. */
-const INDEXED = 3;
+const SIGNATURE = Buffer.from("\x89PNG\r\n\x1a\n", "latin1");
+/** Bytes of a chunk besides its data: length, type and checksum. */
+const CHUNK_BYTES = 12;
+/** The decoder's pixels are always R G B A. */
+const CHANNELS = 4;
+const GREYS = greyPalette();
 
 /**
  * Reads a label map: grey PNG of 1 to 16 bits, palette PNG of 1 to 8 bits (the index is the label; the palette's colours
@@ -46,29 +44,51 @@ export async function readLabelMap(path: string): Promise<LabelMap> {
  * @param path how errors call the map
  */
 export function decodeLabelMap(bytes: Uint8Array, path: string): LabelMap {
-  if (!hasPngSignature(bytes)) throw refuse(path, "it is not a PNG file");
-  let png: DecodedPng;
+  if (!SIGNATURE.equals(bytes.subarray(0, SIGNATURE.length))) throw refuse(path, "it is not a PNG file");
+  let png: PNGWithMetadata;
   try {
-    // The decoder takes the packed pixels of interlaced rows for whole bytes.
-    if (bytes[DEPTH_OFFSET] < 8 && bytes[INTERLACE_OFFSET] === 1) return decodeInterlaced(bytes);
-    png = decode(bytes, { checkCrc: true });
+    png = PNG.sync.read(rawValued(bytes), { skipRescale: true });
   } catch (cause) {
     throw refuse(path, `the file is truncated or corrupt (${(cause as Error).message})`, cause);
   }
-  const { width, height, channels, depth } = png;
-  const values = depth < 8 ? unpack(png) : png.data;
-  if (channels >= 3 && !isGrey(values, channels)) return { width, height, data: labelsOfColours(png, path) };
+  const { width, height, data: values } = png;
+  if (!isGrey(values)) return { width, height, data: labelsOfColours(png, path) };
   const data = new Uint8Array(width * height);
   for (let i = 0; i < data.length; i++) {
-    const label = values[i * channels];
+    const label = values[CHANNELS * i];
     if (label > 255) throw refuse(path, `it has the label ${label}`);
     data[i] = label;
   }
   return { width, height, data };
 }
 
-function isGrey(values: ArrayLike<number>, channels: number): boolean {
-  for (let i = 0; i < values.length; i += channels) {
+/**
+ * The file with a palette of greys that are the indices and without transparency: the decoder, which gives colours and
+ * blackens a transparent one, then gives the values as they stand in the file.
+ */
+function rawValued(bytes: Uint8Array): Buffer {
+  const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const kept: Uint8Array[] = [SIGNATURE];
+  for (let at = SIGNATURE.length; at < file.length; ) {
+    const end = at + 8 <= file.length ? at + CHUNK_BYTES + file.readUInt32BE(at) : file.length;
+    const type = file.toString("latin1", at + 4, at + 8);
+    if (type !== "tRNS") kept.push(type === "PLTE" ? GREYS : file.subarray(at, end));
+    at = end;
+  }
+  return Buffer.concat(kept);
+}
+
+/** A PLTE chunk of the greys from 0 to 255. */
+function greyPalette(): Buffer {
+  const colours = Array.from({ length: 256 }, (_, grey) => [grey, grey, grey]).flat();
+  const chunk = Buffer.from([0, 0, 0, 0, ...Buffer.from("PLTE"), ...colours, 0, 0, 0, 0]);
+  chunk.writeUInt32BE(colours.length, 0);
+  chunk.writeUInt32BE(0xe2b05d7d, chunk.length - 4); // CRC-32 of type and colours, which never change
+  return chunk;
+}
+
+function isGrey(values: ArrayLike<number>): boolean {
+  for (let i = 0; i < values.length; i += CHANNELS) {
     if (values[i + 1] !== values[i] || values[i + 2] !== values[i]) return false;
   }
   return true;
@@ -89,10 +109,10 @@ export function vocColour(label: number): number {
 
 const VOC_LABELS = new Map(Array.from({ length: 256 }, (_, label) => [vocColour(label), label]));
 
-function labelsOfColours({ width, height, channels, depth, data }: DecodedPng, path: string): Uint8Array {
+function labelsOfColours({ width, height, depth, data }: PNGWithMetadata, path: string): Uint8Array {
   const labels = new Uint8Array(width * height);
   for (let i = 0; i < labels.length; i++) {
-    const [r, g, b] = data.subarray(i * channels, i * channels + 3);
+    const [r, g, b] = data.subarray(CHANNELS * i, CHANNELS * i + 3);
     const label = depth === 8 ? VOC_LABELS.get((r << 16) | (g << 8) | b) : undefined;
     if (label === undefined) {
       const where = `at column ${i % width} and row ${Math.floor(i / width)}`;
@@ -103,39 +123,8 @@ function labelsOfColours({ width, height, channels, depth, data }: DecodedPng, p
   return labels;
 }
 
-/** Interlaced maps of fewer than 8 bits. Their decoder gives colours; a palette of greys makes them the indices. */
-function decodeInterlaced(bytes: Uint8Array): LabelMap {
-  const file = Buffer.from(bytes);
-  const indexed = file[COLOUR_OFFSET] === INDEXED;
-  for (let at = SIGNATURE_BYTES, length = 0; indexed && at + 8 <= file.length; at += 12 + length) {
-    length = file.readUInt32BE(at);
-    if (file.toString("latin1", at + 4, at + 8) !== "PLTE") continue;
-    for (let i = 0; i < length / 3; i++) file.fill(i, at + 8 + 3 * i, at + 11 + 3 * i);
-  }
-  // The palette's checksum no longer fits; the pixels have one of their own.
-  const { width, height, data } = PNG.sync.read(file, { checkCRC: !indexed });
-  // Greys are stretched to 0..255.
-  const unit = indexed ? 1 : 255 / (2 ** bytes[DEPTH_OFFSET] - 1);
-  return { width, height, data: Uint8Array.from({ length: width * height }, (_, i) => Math.round(data[4 * i] / unit)) };
-}
-
 function refuse(path: string, what: string, cause?: unknown): UserError {
   return new UserError(`Cannot use the label map ${path}: ${what}. ${EXPECTED}.`, { cause });
-}
-
-/** Pixels of fewer than 8 bits lie packed in the decoder's rows, the leftmost in the highest bits, rows byte-aligned. */
-function unpack({ width, height, depth, data }: DecodedPng): Uint8Array {
-  const rowBytes = Math.ceil((width * depth) / 8);
-  const perByte = 8 / depth;
-  const mask = (1 << depth) - 1;
-  const values = new Uint8Array(width * height);
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      const byte = data[y * rowBytes + Math.floor(x / perByte)];
-      values[y * width + x] = (byte >> (8 - depth * ((x % perByte) + 1))) & mask;
-    }
-  }
-  return values;
 }
 
 /**
@@ -147,9 +136,9 @@ export function personMask({ data }: LabelMap): Uint8Array {
   return data.map((value) => (value > above ? 1 : 0));
 }
 
-/** The map as its picture is seen with detector errors; `path` is the picture's or the map's. */
-export function perturbLabels(map: LabelMap, path: string, errors: DetectorErrors): LabelMap {
-  const window = perturbedWindow(path, errors, map);
+/** The map as its picture, which has this place in its dataset, is seen with detector errors. */
+export function perturbLabels(map: LabelMap, place: string, errors: DetectorErrors): LabelMap {
+  const window = perturbedWindow(place, errors, map);
   return { width: window.width, height: window.height, data: seenThrough(map, window, 1) };
 }
 

@@ -21,9 +21,12 @@ export interface TrainBatch extends ImageBatch {
   next: PkSamplerState;
 }
 
+/** Who decodes; a `DecodePool` is one. */
+export type Decoder = Pick<DecodePool, "decode">;
+
 interface LoaderOptions {
   samples: readonly Sample[];
-  pool: DecodePool;
+  pool: Decoder;
   /** Batches decoded ahead of the one that was handed out. */
   depth?: number;
   onUnreadable?: OnUnreadable;
@@ -46,7 +49,7 @@ export function trainBatches(options: LoaderOptions & { sampler: PkSampler }): A
     for (const candidate of candidates) {
       if (unreadable.has(candidate)) continue;
       try {
-        return [candidate, await pool.decode(samples[candidate].path)];
+        return [candidate, await pool.decode(samples[candidate].path, samples[candidate].place)];
       } catch (error) {
         if (!(error instanceof ImageError)) throw error;
         if (!unreadable.has(candidate)) onUnreadable?.(samples[candidate], error);
@@ -85,7 +88,7 @@ export async function* imageBatches(options: LoaderOptions & { batchSize: number
 
   async function decodeOrSkip(index: number): Promise<[number, RgbImage][]> {
     try {
-      return [[index, await pool.decode(samples[index].path)]];
+      return [[index, await pool.decode(samples[index].path, samples[index].place)]];
     } catch (error) {
       if (!(error instanceof ImageError) || !onUnreadable) throw error;
       onUnreadable(samples[index], error);

@@ -1,9 +1,9 @@
 /**
  * Detector errors added to a dataset: each picture is seen through a box that was moved and scaled, as by a detector that
- * missed. They depend on a seed and the picture's name alone, so that training, evaluation and the maps of coarse priors
- * agree on them whoever asks.
+ * missed. They depend on a seed and the picture's place in its dataset alone, so that training, evaluation and the maps of
+ * coarse priors agree on them whoever asks, wherever the dataset lies.
  */
-import { parse } from "node:path";
+import { basename } from "node:path";
 import { nameKey, Stream, seededRng, uniform } from "../random.js";
 
 export interface DetectorErrors {
@@ -30,10 +30,15 @@ export interface Window extends Size {
   left: number;
 }
 
-/** The box through which a picture or map of this size is seen, in whole pixels, at least one each way. */
-export function perturbedWindow(path: string, { amount, seed }: DetectorErrors, { width, height }: Size): Window {
-  // A map has its picture's name with another extension, and is moved alike.
-  const rng = seededRng(seed, Stream.detector, nameKey(parse(path).name));
+/** What a picture's error is drawn by: its path within its dataset, or its file's name where it belongs to none. */
+export const placeOf = ({ path, place }: { path: string; place?: string }) => place ?? basename(path);
+
+/**
+ * The box through which a picture or map of this size is seen, in whole pixels, at least one each way.
+ * @param place that of the picture, for its maps too
+ */
+export function perturbedWindow(place: string, { amount, seed }: DetectorErrors, { width, height }: Size): Window {
+  const rng = seededRng(seed, Stream.detector, nameKey(place));
   const draw = () => amount * uniform(rng, -1, 1);
   const centre = { row: 0.5 + REACH.rows * draw(), column: 0.5 + REACH.columns * draw() };
   const scale = REACH.scale ** draw();

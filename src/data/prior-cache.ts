@@ -7,7 +7,7 @@ import { UserError } from "../errors.js";
 import { readSafetensors, type StoredTensor, writeSafetensors } from "../formats/safetensors.js";
 import { cacheKey, userCacheFolder } from "./cache-folder.js";
 import type { Dataset } from "./dataset.js";
-import type { DetectorErrors } from "./perturb.js";
+import { type DetectorErrors, placeOf } from "./perturb.js";
 import type { Grid, LabelSet, Prior } from "./prior.js";
 import { findMaps, type MapFolders, type MapPaths, priorFromMaps } from "./prior-maps.js";
 
@@ -89,7 +89,7 @@ async function build(
   const counts: PriorCounts = { reliable: 0, segmentationOnly: 0, unreliable: 0, missing: 0 };
   const priors: Prior[] = [];
   for (const [i, paths] of maps.entries()) {
-    const prior = await priorFromMaps(dataset.train[i].path, paths, settings);
+    const prior = await priorFromMaps(placeOf(dataset.train[i]), paths, settings);
     counts[kindOf(prior, paths)]++;
     priors.push(prior);
     options.onProgress?.(priors.length, maps.length);
@@ -104,7 +104,10 @@ function kindOf({ reliable }: Prior, { parsing, segmentation }: MapPaths): keyof
   return parsing || segmentation ? "unreliable" : "missing";
 }
 
-/** Changes whenever the priors might: with settings, names of images, and path, size or time of any map. */
+/**
+ * Changes whenever the priors might: with settings, names of images (and their places, which decide detector errors), and
+ * path, size or time of any map.
+ */
 async function digestOf({ root, train }: Dataset, settings: PriorSettings, maps: readonly MapPaths[]): Promise<string> {
   const { rows, cols, labels, perturb } = settings;
   const describe = async (path: string | null) => {
@@ -116,7 +119,8 @@ async function digestOf({ root, train }: Dataset, settings: PriorSettings, maps:
     JSON.stringify([VERSION, rows, cols, labels, ...(perturb ? [perturb.amount, perturb.seed] : [])]),
   );
   for (const [i, { parsing, segmentation }] of maps.entries()) {
-    hash.update(JSON.stringify([train[i].name, await describe(parsing), await describe(segmentation)]));
+    const image = [train[i].name, ...(perturb ? [placeOf(train[i])] : [])];
+    hash.update(JSON.stringify([...image, await describe(parsing), await describe(segmentation)]));
   }
   return hash.digest("hex");
 }

@@ -117,16 +117,16 @@ async function listMaps(folder: string): Promise<ReadonlyMap<string, string> | n
 /**
  * The prior of an image: of both maps, of parsing alone, or the extent of the segmentation alone; whole without maps.
  *
- * @param image its path, which decides its detector errors
+ * @param place the image's in its dataset, which decides its detector error
  * @throws UserError naming a map that cannot be read, or holds labels that its set does not have
  */
 export async function priorFromMaps(
-  image: string,
+  place: string,
   { parsing, segmentation }: MapPaths,
   settings: Grid & { labels: LabelSet; perturb?: DetectorErrors },
 ): Promise<Prior> {
   const { perturb } = settings;
-  const seen = (map: LabelMap) => (perturb ? perturbLabels(map, image, perturb) : map);
+  const seen = (map: LabelMap) => (perturb ? perturbLabels(map, place, perturb) : map);
   const person = segmentation === null ? null : seen(await readLabelMap(segmentation));
   if (parsing !== null) return coarsePrior(seen(await readParsing(parsing, settings.labels)), person, settings);
   return person ? segmentationPrior(person, settings) : wholePrior(settings);

@@ -40,6 +40,9 @@ export class Device {
   readonly kernels: KernelCache;
   private readonly errors: string[] = [];
   private lostReason: string | null = null;
+  /** GPU promises that `wait` is asked for now. */
+  private awaited = 0;
+  private napping = false;
   /** Buffers and bind groups made so far: a steady state makes none. */
   objectsMade = 0;
   /** Bytes of buffers alive now, and the most there were. */
@@ -155,20 +158,28 @@ export class Device {
    */
   async wait<T>(promise: Promise<T>): Promise<T> {
     if (!this.profile.software || typeof setImmediate === "undefined") return promise;
-    let pending = true;
-    // Made here: a page that is not cross-origin isolated has no SharedArrayBuffer.
-    const sleeper = new Int32Array(new SharedArrayBuffer(4));
-    const nap = () => {
-      if (!pending) return;
-      Atomics.wait(sleeper, 0, 0, 1);
-      setImmediate(nap);
-    };
-    setImmediate(nap);
+    this.awaited++;
+    this.nap();
     try {
       return await promise;
     } finally {
-      pending = false;
+      this.awaited--;
     }
+  }
+
+  /** Sleeps between turns of the loop, one nap a turn however many promises are awaited, until none is. */
+  private nap(): void {
+    if (this.napping) return;
+    this.napping = true;
+    // Made here: a page that is not cross-origin isolated has no SharedArrayBuffer.
+    const sleeper = new Int32Array(new SharedArrayBuffer(4));
+    const turn = () => {
+      this.napping = this.awaited > 0;
+      if (!this.napping) return;
+      Atomics.wait(sleeper, 0, 0, 1);
+      setImmediate(turn);
+    };
+    setImmediate(turn);
   }
 
   /** Resolves when the work submitted so far is done. */

@@ -1,4 +1,5 @@
 /** Rewrites of a finished graph, before it is lowered. */
+import type { DeviceProfile } from "../gpu/device.js";
 import { apply, type Node, reachable, scope, type Tensor } from "./tensor.js";
 
 /**
@@ -7,6 +8,18 @@ import { apply, type Node, reachable, scope, type Tensor } from "./tensor.js";
  * @returns the new outputs, in order
  */
 export function fuse(outputs: readonly Tensor[]): Tensor[] {
+  return rebuild(outputs, (node, uses) => node.op.fuse?.(node, uses));
+}
+
+/** The same with what ops have ready for this adapter, to be hoisted in part. */
+export function prepare(outputs: readonly Tensor[], profile: DeviceProfile): Tensor[] {
+  return rebuild(outputs, (node) => node.op.prepare?.(node, profile));
+}
+
+function rebuild(
+  outputs: readonly Tensor[],
+  replacement: (node: Node, uses: (t: Tensor) => number) => Tensor[] | null | undefined,
+): Tensor[] {
   const nodes = reachable(outputs);
   const counts = new Map<Tensor, number>();
   const count = (t: Tensor) => counts.set(t, (counts.get(t) ?? 0) + 1);
@@ -22,8 +35,7 @@ export function fuse(outputs: readonly Tensor[]): Tensor[] {
     const rebuilt = scope(node.scope, () => {
       const same = inputs.every((t, i) => t === node.inputs[i]);
       const candidate = same ? node.outputs : apply(node.op, inputs, node.attrs);
-      const fresh = candidate[0].node!;
-      return fresh.op.fuse?.(fresh, uses) ?? candidate;
+      return replacement(candidate[0].node!, uses) ?? candidate;
     });
     node.outputs.forEach((t, i) => {
       replaced.set(t, rebuilt[i]);

@@ -6,7 +6,7 @@ import { UserError } from "../errors.js";
 import type { Device } from "../gpu/device.js";
 import { packParams } from "../gpu/shader.js";
 import { Lowering, type PlacedLaunch } from "./lowering.js";
-import { hoist, updatesEarly } from "./passes.js";
+import { hoist, prepare, updatesEarly } from "./passes.js";
 import { type Plan, planMemory, resolve } from "./plan.js";
 import { Profile } from "./profile.js";
 import { type Precision, storeHalves } from "./storage.js";
@@ -78,9 +78,11 @@ export class Program {
     const given = [...Object.values(options.outputs), ...(options.updates ?? [])];
     const halves = options.precision === "float16";
     if (halves) requireHalves(device);
-    const roots = halves ? storeHalves(given) : given;
-    const now = new Map(given.map((t, i) => [t, roots[i]]));
-    const outputs = Object.fromEntries(Object.entries(options.outputs).map(([name, t]) => [name, now.get(t)!]));
+    const ready = options.hoist ? prepare(given, device.profile) : given;
+    const roots = halves ? storeHalves(ready) : ready;
+    const prepared = new Map(given.map((t, i) => [t, roots[i]]));
+    const outputs = Object.fromEntries(Object.entries(options.outputs).map(([name, t]) => [name, prepared.get(t)!]));
+    const buffers = new Map([...(options.buffers ?? [])].map(([t, buffer]) => [prepared.get(t) ?? t, buffer]));
     const nodes = reachable(roots);
     const { once, values } = options.hoist ? hoist(roots) : { once: new Set<unknown>(), values: [] };
     const ordered = [...nodes.filter((n) => once.has(n)), ...updatesEarly(nodes.filter((n) => !once.has(n)))];
@@ -91,8 +93,7 @@ export class Program {
     const plan = planMemory(lowering, [...Object.values(outputs), ...values], device.profile, options.batch);
     program.plan = plan;
     try {
-      const theirs = [...(options.buffers ?? [])].map(([t, buffer]) => [now.get(t) ?? t, buffer] as const);
-      program.allocate(plan, nodes, roots, new Map(theirs));
+      program.allocate(plan, nodes, roots, buffers);
       await program.prepare(lowering, once);
       device.check("preparing a program");
       return program;

@@ -2,6 +2,7 @@
  * Symbolic tensors. A model is a function from tensors to tensors; nothing runs until a program is compiled.
  * Nodes are numbered as they are made, so that number is a valid order of execution.
  */
+import type { DeviceProfile } from "../gpu/device.js";
 import type { Lowering } from "./lowering.js";
 
 /** f16 is a way to keep floats in memory alone (graph/storage.ts): every kernel computes with f32. */
@@ -79,6 +80,8 @@ export interface Op<A = unknown> {
   fuse?(node: Node<A>, uses: (t: Tensor) => number): Tensor[] | null;
   /** Inputs that its kernels read, and outputs that they write, in either width where a program stores maps in halves. */
   readonly halves?: Halves;
+  /** An equivalent, where this adapter has a faster one that works out what depends on variables alone beforehand. */
+  prepare?(node: Node<A>, profile: DeviceProfile): Tensor[] | null;
   /** Where output 0 is cheap to make a second time: how (graph/rematerialise.ts). */
   again?(node: Node<A>): Again;
 }

@@ -6,7 +6,6 @@ import {
   chooseTile,
   convFlops,
   mapStrides,
-  type StationaryTile,
   stationaryDefines,
 } from "./conv-geometry.js";
 import { tileDefines } from "./conv2d.js";
@@ -27,27 +26,11 @@ export function lowerConvWeightGrad(
   { x, dy, dw }: { x: Tensor; dy: Tensor; dw: Tensor },
   to: Lowering,
 ): void {
+  if (lowerStationary(g, source, { x, dy, dw }, to)) return;
   const [kh, kw] = g.kernel;
   const inner = source ? kw * g.channels : g.groupChannels;
   const taps = source ? kh : kh * kw;
-  const xs = source
-    ? { image: source.height * source.width * g.channels, row: source.width * g.channels, pixel: g.channels, group: 0 }
-    : mapStrides(g, "input");
-  const held = chooseStationary(to.profile, {
-    rows: g.groupFilters,
-    cols: inner,
-    multiple: [...Object.values(xs), inner].every((n) => n % 4 === 0)
-      ? 4
-      : [...Object.values(xs), inner].every((n) => n % 2 === 0)
-        ? 2
-        : 1,
-    inner: g.images * g.outHeight * g.outWidth,
-    aMultiple: 4,
-  });
-  if (held) {
-    lowerStationary(g, held, source, { inner, taps, xs }, { x, dy, dw }, to);
-    return;
-  }
+  const xs = inputStrides(g, source);
   const ds = mapStrides(g, "output");
   const tile = chooseTile(to.profile, inner, g.groupFilters, g.filters % 4 === 0 ? 4 : g.filters % 2 === 0 ? 2 : 1);
   const t = (floats: number) => floats / tile.elem;
@@ -57,8 +40,7 @@ export function lowerConvWeightGrad(
   const colTiles = Math.ceil(t(g.groupFilters) / (tile.lanesX * tile.tv));
   const tiles = Math.ceil(units / tile.lanesY) * colTiles;
 
-  const pointwise =
-    kh === 1 && kw === 1 && g.stride.every((s) => s === 1) && g.padding.every((p) => p === 0) && g.split === "channels";
+  const pointwise = isPointwise(g);
   const pixels = g.images * g.outHeight * g.outWidth;
   const allLines = pointwise ? Math.ceil(pixels / 64) : g.images * g.outHeight;
   const wanted = Math.ceil(wantedWorkgroups(to.profile.software) / (tiles * g.groups));
@@ -117,16 +99,61 @@ export function lowerConvWeightGrad(
   if (splits > 1) sumPartials(to, partial, dw);
 }
 
-/** The same for software adapters: dy is transposed first, and dw comes out transposed (shaders/conv_weight_grad_stationary.wgsl). */
+/** Whether a convolution is one product of all pixels. */
+function isPointwise({ kernel, stride, padding, split }: ConvGeometry): boolean {
+  return [...kernel, ...stride].every((n) => n === 1) && padding.every((p) => p === 0) && split === "channels";
+}
+
+type Source = { readonly height: number; readonly width: number } | null;
+
+function inputStrides(g: ConvGeometry, source: Source): ReturnType<typeof mapStrides> {
+  return source
+    ? { image: source.height * source.width * g.channels, row: source.width * g.channels, pixel: g.channels, group: 0 }
+    : mapStrides(g, "input");
+}
+
+/**
+ * The same for software adapters: dy is transposed first, and dw comes out transposed (shaders/conv_weight_grad_stationary.wgsl);
+ * or, where a pointwise product makes that cheaper, x is transposed and dw comes out as it should.
+ * @returns false where `chooseStationary` does not want it
+ */
 function lowerStationary(
   g: ConvGeometry,
-  tile: StationaryTile,
-  source: { height: number; width: number } | null,
-  { inner, taps, xs }: { inner: number; taps: number; xs: ReturnType<typeof mapStrides> },
+  source: Source,
   { x, dy, dw }: { x: Tensor; dy: Tensor; dw: Tensor },
   to: Lowering,
-): void {
+): boolean {
   const pixels = g.images * g.outHeight * g.outWidth;
+  const turns = isPointwise(g) && g.groups === 1 && g.channels * pixels < g.filters * (pixels + g.channels);
+  return turns
+    ? lowerHeld({ ...g, ...exchanged(g) }, null, { x: dy, dy: x, dw, turned: true }, to)
+    : lowerHeld(g, source, { x, dy, dw, turned: false }, to);
+}
+
+function exchanged({ channels, filters }: ConvGeometry): Partial<ConvGeometry> {
+  return { channels: filters, groupChannels: filters, filters: channels, groupFilters: channels };
+}
+
+function lowerHeld(
+  g: ConvGeometry,
+  source: Source,
+  { x, dy, dw, turned }: { x: Tensor; dy: Tensor; dw: Tensor; turned: boolean },
+  to: Lowering,
+): boolean {
+  const [kh, kw] = g.kernel;
+  const inner = source ? kw * g.channels : g.groupChannels;
+  const taps = source ? kh : kh * kw;
+  const xs = inputStrides(g, source);
+  const strides = [...Object.values(xs), inner];
+  const pixels = g.images * g.outHeight * g.outWidth;
+  const tile = chooseStationary(to.profile, {
+    rows: g.groupFilters,
+    cols: inner,
+    multiple: [4, 2].find((n) => strides.every((s) => s % n === 0)) ?? 1,
+    inner: pixels,
+    aMultiple: 4,
+  });
+  if (!tile) return false;
   const byFilter = to.scratch("dy", [g.filters, pixels], dy.dtype);
   dispatchTranspose(to, dy, byFilter, pixels, g.filters);
 
@@ -138,7 +165,7 @@ function lowerStationary(
   const chunksPerSplit = Math.ceil(chunks / Math.max(1, Math.min(wanted, Math.floor(chunks / 4))));
   const splits = Math.ceil(chunks / chunksPerSplit);
   const padded = Math.ceil(dw.size / 4) * 4;
-  const transposed = to.scratch("transposed", [taps, g.filters, inner]);
+  const transposed = turned ? dw : to.scratch("transposed", [taps, g.filters, inner]);
   const partial = splits > 1 ? to.scratch("partial", [splits, padded]) : transposed;
   const [gx, gy] = grid(taps * colTiles);
   to.dispatch({
@@ -173,7 +200,8 @@ function lowerStationary(
     bytes: x.bytes + dy.bytes + partial.bytes,
   });
   if (splits > 1) sumPartials(to, partial, transposed);
-  dispatchTranspose(to, transposed, dw, g.filters, inner);
+  if (!turned) dispatchTranspose(to, transposed, dw, g.filters, inner);
+  return true;
 }
 
 function sumPartials(to: Lowering, partial: Tensor, y: Tensor): void {

@@ -19,6 +19,7 @@ import { lowerConvWeightGrad } from "./conv-weight-grad.js";
 import { flat, stored } from "./lanes.js";
 import { dispatchTranspose } from "./layout.js";
 import { sum } from "./reduce.js";
+import { dispatchWinograd, epilogueOperands, preparedWinograd, transformed, usesWinograd } from "./winograd.js";
 
 /** What is done to a sum before it is stored; everything but the bias is for inference, and not differentiated. */
 export interface Epilogue {
@@ -56,13 +57,21 @@ export const conv2dOp: Op<Conv2dAttrs> = {
     const dw = apply(convWeightGradOp, [x, dy], { ...attrs, shape: w.shape })[0];
     return bias ? [dx, dw, sum(dy, [0, 1, 2])] : [dx, dw];
   },
+  prepare({ inputs, attrs }, profile) {
+    const [x, w] = inputs;
+    return usesWinograd(profile, convGeometry(x.shape, w.shape, attrs)) ? [preparedWinograd(inputs, attrs)] : null;
+  },
   lower({ inputs: [x, w, ...rest], outputs: [y], attrs }, to) {
     const g = convGeometry(x.shape, w.shape, attrs);
+    const operands = epilogueOperands(attrs, rest);
+    if (usesWinograd(to.profile, g)) {
+      dispatchWinograd(to, g, { x, u: transformed(to, w, false), y }, attrs.epilogue.relu, operands);
+      return;
+    }
     const strides = mapStrides(g, "input");
     const source = foldsTaps(g) ? padded(x, g, to) : null;
     const [kh, kw] = g.kernel;
     const tapStride = g.groupChannels * g.filters;
-    const { bias, affine, residual, relu } = attrs.epilogue;
     dispatchConv(to, {
       a: source?.map ?? x,
       b: w,
@@ -92,24 +101,27 @@ export const conv2dOp: Op<Conv2dAttrs> = {
       cStart: 0,
       groups: g.groups,
       flops: convFlops(g),
-      relu,
-      bias: bias ? rest[0] : undefined,
-      scale: affine ? rest[0] : undefined,
-      shift: affine ? rest[1] : undefined,
-      residual: residual ? rest[rest.length - 1] : undefined,
+      relu: attrs.epilogue.relu,
+      ...operands,
     });
   },
 };
 
+/** Inputs: dy, w, and what is added to dx, if anything. */
 const convInputGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
   name: "conv2dInputGrad",
-  halves: { inputs: [0], outputs: [0] },
+  halves: { inputs: [0, 2], outputs: [0] },
   outputs: (_, { shape }) => [{ shape }],
-  lower({ inputs: [dy, w], outputs: [dx], attrs }, to) {
+  lower({ inputs: [dy, w, residual], outputs: [dx], attrs }, to) {
     const g = convGeometry(dx.shape, w.shape, attrs);
     const [kh, kw] = g.kernel;
     const transposed = to.scratch("weights", [kh * kw, g.filters, g.groupChannels]);
     dispatchTranspose(to, w, transposed, g.groupChannels, g.filters);
+    if (usesWinograd(to.profile, g)) {
+      const turned = { ...g, channels: g.filters, filters: g.channels };
+      dispatchWinograd(to, turned, { x: dy, u: transformed(to, transposed, true), y: dx }, false, { residual });
+      return;
+    }
     const tap = g.filters * g.groupChannels;
     const out = mapStrides(g, "input");
     // Input pixels of one parity of the stride see the same taps, so each parity is a dense convolution of its own.
@@ -140,11 +152,28 @@ const convInputGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
           groups: g.groups,
           flops: 2 * g.images * y.count * x.count * y.taps * x.taps * g.filters * g.groupChannels,
           relu: false,
+          residual,
         });
       }
     }
   },
 };
+
+/**
+ * The sum of two gradients, where one is a convolution's input gradient that nobody has read yet: made in its epilogue.
+ * @returns null where neither is
+ */
+export function addInEpilogue(a: Tensor, b: Tensor): Tensor | null {
+  for (const [product, other] of [
+    [b, a],
+    [a, b],
+  ]) {
+    const { node } = product;
+    if (node?.op !== convInputGradOp || node.inputs.length > 2) continue;
+    return apply(convInputGradOp, [...node.inputs, other], node.attrs as ConvAttrs & { shape: readonly number[] })[0];
+  }
+  return null;
+}
 
 const convWeightGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
   name: "conv2dWeightGrad",
@@ -198,7 +227,15 @@ interface Strides {
   readonly group: number;
 }
 
-interface ConvLaunch {
+/** Tensors that an epilogue reads. */
+export interface EpilogueOperands {
+  readonly bias?: Tensor;
+  readonly scale?: Tensor;
+  readonly shift?: Tensor;
+  readonly residual?: Tensor;
+}
+
+interface ConvLaunch extends EpilogueOperands {
   readonly a: Tensor;
   readonly b: Tensor;
   readonly c: Tensor;
@@ -222,13 +259,9 @@ interface ConvLaunch {
   readonly groups: number;
   readonly flops: number;
   readonly relu: boolean;
-  readonly bias?: Tensor;
-  readonly scale?: Tensor;
-  readonly shift?: Tensor;
-  readonly residual?: Tensor;
 }
 
-function dispatchConv(to: Lowering, l: ConvLaunch): void {
+export function dispatchConv(to: Lowering, l: ConvLaunch): void {
   const rows = l.rows[0] * l.rows[1] * l.rows[2];
   const inT = [l.bTap[0], l.bTap[1], l.bStart, l.bStride, l.bGroup, ...Object.values(l.cStrides), l.cStart];
   const multiple = inT.every((n) => n % 4 === 0) ? 4 : inT.every((n) => n % 2 === 0) ? 2 : 1;

@@ -1,6 +1,7 @@
 import { differentiate } from "../graph/autograd.js";
 import { constant, type Tensor } from "../graph/tensor.js";
 import { add } from "./arithmetic.js";
+import { addInEpilogue } from "./conv2d.js";
 
 const onesLike = (t: Tensor): Tensor => constant(new Float32Array(t.size).fill(1), t.shape, "ones");
 
@@ -11,5 +12,6 @@ const onesLike = (t: Tensor): Tensor => constant(new Float32Array(t.size).fill(1
  * @returns for each a tensor of its shape, or null where the loss does not depend on it
  */
 export function gradients(loss: Tensor, wrt: readonly Tensor[]): (Tensor | null)[] {
-  return differentiate(loss, wrt, { add, onesLike });
+  // Contributions are summed before anybody reads them.
+  return differentiate(loss, wrt, { add: (a, b) => addInEpilogue(a, b) ?? add(a, b), onesLike });
 }

@@ -1,4 +1,5 @@
 /** Tables of an ablation: what every run gave, condensed over seeds, beside the paper's figures; as data and Markdown. */
+import { markdownTable, percent, points } from "../text.js";
 import { flatten } from "./charts.js";
 import type { ReportData } from "./data.js";
 import { type Paired, pairedDifference, type Spread, spreadOf } from "./statistics.js";
@@ -126,18 +127,17 @@ export interface Grid {
   readonly rows: readonly (readonly string[])[];
 }
 
-const percent = (fraction: number) => (100 * fraction).toFixed(1);
-const signed = (fraction: number) => `${fraction < 0 ? "-" : "+"}${Math.abs(100 * fraction).toFixed(1)}`;
+const figure = (fraction: number) => percent(fraction, "");
 
 function spreadText(spread: Spread | null, failed: number): string {
   if (!spread) return failed > 0 ? "failed" : "not yet";
-  return spread.sd === null ? percent(spread.mean) : `${percent(spread.mean)} ± ${percent(spread.sd)}`;
+  return spread.sd === null ? figure(spread.mean) : `${figure(spread.mean)} ± ${figure(spread.sd)}`;
 }
 
 function pairedText(paired: Paired | null | undefined): string {
   if (!paired) return "";
   const { mean, low, high } = paired;
-  return low === null || high === null ? signed(mean) : `${signed(mean)} [${signed(low)}, ${signed(high)}]`;
+  return low === null || high === null ? points(mean) : `${points(mean)} [${points(low)}, ${points(high)}]`;
 }
 
 export function tableGrid(data: AblationData, place: number, rows: readonly RowSummary[]): Grid {
@@ -197,10 +197,7 @@ export const failures = ({ runs, variants }: AblationData) =>
   );
 
 export function ablationMarkdown(data: AblationData, summary: AblationSummary): string {
-  const cell = (text: string) => text.replaceAll("|", "\\|");
-  const line = (cells: readonly string[]) => `| ${cells.map(cell).join(" | ")} |`;
-  const grid = ({ head, rows }: Grid) =>
-    [line(head), `|${head.map((_, i) => (i === 0 ? " --- |" : " ---: |")).join("")}`, ...rows.map(line)].join("\n");
+  const grid = ({ head, rows }: Grid) => markdownTable([head, ...rows]).join("\n");
   const parts = [
     `# ${data.title}`,
     runsText(data),

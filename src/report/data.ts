@@ -27,6 +27,8 @@ export interface Evaluation {
   mAPTrapezoid: number;
   queries: number;
   skipped: number;
+  /** Another ranking of the same network, such as a re-ranked one: a column of the table, and no part of the change. */
+  aside?: boolean;
 }
 
 export interface SubsetRow {

@@ -1,4 +1,5 @@
 /** The report of a run or an evaluation. */
+import { percent, points } from "../text.js";
 import { type Chart, cmcChart, flatten, trainingCharts } from "./charts.js";
 import type { Evaluation, RankedListData, ReportData, Timing } from "./data.js";
 import { type Html, html, nothing } from "./html.js";
@@ -34,8 +35,8 @@ export async function renderReport(data: ReportData): Promise<string> {
   return renderPage(data, sections, charts);
 }
 
-const percent = (fraction: number) => `${(100 * fraction).toFixed(1)} %`;
-const points = (change: number) => `${change < 0 ? "-" : "+"}${Math.abs(100 * change).toFixed(1)}`;
+/** As pages write it. */
+const rate = (fraction: number) => percent(fraction, " %");
 
 /** Rows of the table of results. The two definitions of mAP differ by up to some percent, so both are named. */
 const MEASURES = [
@@ -52,19 +53,20 @@ function results(
   plot: (chart: Chart) => Html,
   notes: readonly string[] = [],
 ): Html {
-  const [first, last] = [evaluations[0], evaluations[evaluations.length - 1]];
-  const compared = evaluations.length > 1;
+  const stages = evaluations.filter(({ aside }) => !aside);
+  const [first, last] = [stages[0], stages[stages.length - 1]];
+  const compared = stages.length > 1;
   const figures = (["rank1", "rank5", "mAP", "mAPTrapezoid"] as const).map(
     (
       key,
     ) => html`<div class="card"><dt>${MEASURES.find((measure) => measure.key === key)!.name.replace(/:.*/, ")")}</dt>
-      <dd>${percent(last[key])}<small>${compared ? `${first.label}: ${percent(first[key])}` : last.label}</small></dd></div>`,
+      <dd>${rate(last[key])}<small>${compared ? `${first.label}: ${rate(first[key])}` : last.label}</small></dd></div>`,
   );
   const rows = MEASURES.map(
     ({
       key,
       name,
-    }) => html`<tr><th scope="row">${name}</th>${evaluations.map((one) => html`<td>${percent(one[key])}</td>`)}
+    }) => html`<tr><th scope="row">${name}</th>${evaluations.map((one) => html`<td>${rate(one[key])}</td>`)}
       ${compared ? html`<td>${points(last[key] - first[key])}</td>` : nothing}</tr>`,
   );
   const counts = html`<p class="muted">${last.queries} queries counted, ${last.skipped} skipped for want of a right gallery image.
@@ -82,7 +84,7 @@ function results(
 /** Cross-database: a row for each dataset. */
 function otherDatasets(evaluations: NonNullable<ReportData["otherDatasets"]>): Html {
   const rows = evaluations.map(
-    (one) => html`<tr><th scope="row">${one.label}</th>${MEASURES.map(({ key }) => html`<td>${percent(one[key])}</td>`)}
+    (one) => html`<tr><th scope="row">${one.label}</th>${MEASURES.map(({ key }) => html`<td>${rate(one[key])}</td>`)}
       <td>${one.queries}</td></tr>`,
   );
   const notes = evaluations.flatMap(({ label, notes }) => notes.map((note) => html`<p>${label}: ${note}</p>`));

@@ -3,9 +3,10 @@ import type { Dataset, Sample } from "../data/dataset.js";
 import type { DecodePool } from "../data/decode-pool.js";
 import type { OnUnreadable } from "../data/loader.js";
 import type { Device } from "../gpu/device.js";
-import type { Extraction, Extractor } from "./extractor.js";
+import type { Extractor } from "./extractor.js";
 import { similaritiesOf } from "./gpu-similarity.js";
 import { evaluateRankings, type Labels, type RankingInput, type RankingResult } from "./metrics.js";
+import { type Extraction, type Pace, paceOf } from "./pipeline.js";
 import { type RerankOptions, rerankedSimilarity } from "./rerank.js";
 import { type Features, remembered } from "./similarity.js";
 
@@ -18,6 +19,8 @@ export interface DatasetEvaluation {
   /** For ranked lists of the same features. */
   readonly ranking: RankingInput;
   readonly extractSeconds: number;
+  /** Of query and gallery together. */
+  readonly pace: Pace;
   readonly rankSeconds: number;
   /** Frees what `ranking` holds on the GPU. */
   readonly release: () => void;
@@ -61,6 +64,7 @@ export async function evaluateDataset(
     query,
     gallery,
     extractSeconds: seconds(started, extracted),
+    pace: paceOf([query.pace, gallery.pace]),
     rankSeconds: seconds(extracted, performance.now()),
     release: destroy,
   };

@@ -1,9 +1,8 @@
 /** Representations of images (eq. 2): the network in evaluation mode, batch norm folded, flipped copies averaged. */
 import type { Sample } from "../data/dataset.js";
-import type { DecodePool } from "../data/decode-pool.js";
 import type { RgbImage } from "../data/image.js";
 import { maxPicturePixels, packImages } from "../data/image-batch.js";
-import { imageBatches, type OnUnreadable } from "../data/loader.js";
+import type { Decoder, OnUnreadable } from "../data/loader.js";
 import type { Device, DeviceProfile } from "../gpu/device.js";
 import { fuse } from "../graph/passes.js";
 import { Program } from "../graph/program.js";
@@ -14,6 +13,7 @@ import { modelOf } from "../models/index.js";
 import { Build } from "../nn/layers.js";
 import type { ParameterStore } from "../nn/parameters.js";
 import { addScaled, IMAGE_TABLE_COLUMNS, type PrepareImagesOptions, prepareImages, slice } from "../ops/index.js";
+import { type Extraction, type Network, representSamples } from "./pipeline.js";
 
 export interface ExtractorOptions {
   /** Average the features of an image with those of its mirror image. */
@@ -26,14 +26,6 @@ export interface ExtractorOptions {
   readonly precision?: Precision;
 }
 
-export interface Extraction {
-  /** [images read, dim], row after row. */
-  readonly features: Float32Array;
-  readonly dim: number;
-  /** Place in the list of samples of each row. */
-  readonly indices: Int32Array;
-}
-
 /** The largest batch up to 32 whose widest feature map the adapter can bind. */
 export function extractionBatch(config: ModelConfig, profile: DeviceProfile, flip: boolean): number {
   const [height, width] = config.imageSize;
@@ -42,12 +34,17 @@ export function extractionBatch(config: ModelConfig, profile: DeviceProfile, fli
   return Math.max(1, Math.min(32, Math.floor(profile.maxBindingBytes / bytes)));
 }
 
-export class Extractor {
+export class Extractor implements Network {
   private constructor(
     readonly program: Program,
     readonly dim: number,
     private readonly options: ExtractorOptions,
   ) {}
+
+  /** Images of a batch. */
+  get batch(): number {
+    return this.options.batch;
+  }
 
   /** @param store declared and loaded, or declared here and loaded before the first extraction */
   static async create(
@@ -95,35 +92,16 @@ export class Extractor {
   }
 
   /**
-   * Reads and represents a list of images, decoding ahead of the GPU.
+   * Reads and represents a list of images, decoding ahead of the GPU (pipeline.ts).
    * @throws ImageError on an image that cannot be read, unless `onUnreadable` is given: then it is left out
    */
-  async ofSamples(
+  ofSamples(
     samples: readonly Sample[],
-    pool: DecodePool,
+    pool: Decoder,
     onProgress?: (done: number, total: number) => void,
     onUnreadable?: OnUnreadable,
   ): Promise<Extraction> {
-    const { batch } = this.options;
-    const features = new Float32Array(samples.length * this.dim);
-    const indices = new Int32Array(samples.length);
-    let rows = 0;
-    let seen = 0;
-    let running: Promise<void> = Promise.resolve();
-    for await (const { images, indices: places } of imageBatches({ samples, pool, batchSize: batch, onUnreadable })) {
-      const at = rows;
-      indices.set(places, at);
-      rows += places.length;
-      await running;
-      running = this.ofImages(images).then((values) => {
-        features.set(values, at * this.dim);
-        seen = places[places.length - 1] + 1;
-        onProgress?.(seen, samples.length);
-      });
-    }
-    await running;
-    if (seen < samples.length) onProgress?.(samples.length, samples.length);
-    return { features: features.subarray(0, rows * this.dim), dim: this.dim, indices: indices.subarray(0, rows) };
+    return representSamples(samples, pool, this, onProgress, onUnreadable);
   }
 
   destroy(): void {

@@ -1,5 +1,5 @@
 /** `mpn ablate` through the command line: two variants, two seeds, a few steps each. */
-import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -185,6 +185,35 @@ test("a run whose loss is not finite is shown as failed, and the others go on", 
   assert.match(readFileSync(join(wild, "ablation.md"), "utf8"), /\| MT Only \| failed/);
   const { stderr: quiet } = await mpn([...args, "--set", "lr=1e30"]);
   assert.match(quiet, "2 of 2 runs are done already");
+  assert.match(quiet, "2 of them failed, --retry-failed does those again");
+});
+
+test("--retry-failed does a run that failed once more from its start, and no other", async () => {
+  const folderOfRuns = join(folder, "again");
+  const args = ["ablate", "--data", dataset, "--out", folderOfRuns, ...pair, "--seeds", "1", "--tables", "1"];
+  const once = async (...more: string[]) => {
+    const { code, stdout, stderr } = await mpn([...args, ...tinyArguments, "--set", "epochs=1", ...more, "--json"]);
+    assert.is(code, 0, stderr);
+    return JSON.parse(stdout);
+  };
+  const first = await once();
+  const [kept, path] = ["mt-only", "mpn"].map((variant) => join(folderOfRuns, variant, "seed-0", "result.json"));
+  const before = statSync(kept).mtimeMs;
+  const checkpoint = join(folderOfRuns, "mpn", "seed-0", "checkpoint.safetensors");
+  const weights = readFileSync(checkpoint);
+  // As a run leaves it that failed on its way: a result, and a checkpoint that is not the end.
+  writeFileSync(
+    path,
+    JSON.stringify({ ...JSON.parse(readFileSync(path, "utf8")), metrics: null, failed: "not finite" }),
+  );
+  writeFileSync(checkpoint, "half way");
+  assert.is((await once()).runs[1].failed, "not finite");
+  const second = await once("--retry-failed");
+  const figures = (of: typeof first) =>
+    of.runs.map((run: { metrics: object; steps: number }) => [run.metrics, run.steps]);
+  assert.equal(figures(second), figures(first));
+  assert.is(statSync(kept).mtimeMs, before);
+  assert.ok(readFileSync(checkpoint).equals(weights));
 });
 
 test("wrong usage is refused before anything is trained", async () => {

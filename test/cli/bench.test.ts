@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { summarize, table } from "#src/cli/bench/timing.js";
+import { summarize } from "#src/cli/bench/timing.js";
 import { presets } from "#src/training/config.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -173,14 +173,6 @@ test("wrong choices are refused", () => {
 test("the median of an even number is one that was measured", () => {
   assert.equal(summarize([4, 1, 3, 2]), { medianMs: 2.5, minMs: 1, maxMs: 4 });
   assert.equal(summarize([5]), { medianMs: 5, minMs: 5, maxMs: 5 });
-});
-
-test("columns are flush", () => {
-  const lines = table([
-    ["", "ms"],
-    ["conv", "10.5"],
-  ]);
-  assert.equal(lines, ["        ms", "conv  10.5"]);
 });
 
 test.run();

@@ -100,6 +100,16 @@ test("convert keeps what evaluation needs, and nothing of training", async () =>
 test("extract writes unit vectors in the order of the names", async () => {
   const file = join(folder, "features.safetensors");
   const result = await json("extract", join(dataset, "query"), "--weights", checkpoint, "--out", file);
+  const { imagesPerSecond, gpuBusySeconds, gpuIdle, decoderBusySeconds, decoderIdle, boundBy } = result.pace;
+  assert.ok(Math.abs(imagesPerSecond - 2 / result.seconds) < 1e-9);
+  for (const [busy, idle] of [
+    [gpuBusySeconds, gpuIdle],
+    [decoderBusySeconds, decoderIdle],
+  ])
+    assert.ok(busy > 0 && Math.abs(idle - (1 - busy / result.seconds)) < 1e-9);
+  assert.is(boundBy, gpuBusySeconds >= decoderBusySeconds ? "GPU" : "decoder");
+  const said = await mpn(["extract", join(dataset, "query"), "--weights", checkpoint, "--out", file]);
+  assert.match(said.stdout, /\d images\/s, bound by the (GPU \(decoder|decoder \(GPU) idle \d+\.\d%\)\)/);
   const { tensors, metadata } = await readSafetensors(file);
   const features = tensors.get("features");
   assert.equal(features?.shape, [2, 24]);

@@ -73,6 +73,44 @@ test("train --test evaluates on other datasets once trained, into JSON, report a
   assert.equal([missing.code, /No dataset at .*nowhere/.test(missing.stderr)], [1, true]);
 });
 
+test("train re-ranks and pools multi-queries as evaluate does, on its own dataset and the others", async () => {
+  const asked = ["--rerank-k1", "3", "--rerank-lambda", "0.5", "--multi-query", "max"];
+  mkdirSync(join(second, "gt_bbox"));
+  for (const image of readdirSync(join(second, "query")))
+    cpSync(join(second, "query", image), join(second, "gt_bbox", image));
+  const folderOfRun = join(folder, "asked");
+  const args = ["train", first, "--out", folderOfRun, ...tinyArguments, "--set", "epochs=1", "--test", second];
+  const { before, after, tests, report } = await json(...args, ...asked);
+  const checkpoint = join(folderOfRun, "checkpoint.safetensors");
+  const evaluated = await json("evaluate", first, second, "--weights", checkpoint, ...asked);
+  const figures = ["rank1", "mAP", "mAPTrapezoid", "rerank", "multiQuery"];
+  for (const [i, own] of [after, tests[0]].entries())
+    for (const figure of figures) assert.equal(own[figure], evaluated.datasets[i][figure], `${figure} of ${i}`);
+  assert.equal([after.rerank.k1, after.rerank.k2, after.rerank.lambda, after.multiQuery.images], [3, 6, 0.5, 4]);
+  assert.equal(Object.keys(after.multiQuery.max).at(-1), "rerank");
+  assert.not.ok("rerank" in before);
+  const page = readFileSync(report, "utf8");
+  // The change is that of training, whatever columns follow.
+  const [step] = /<th scope="row">mAP \(step.*?<\/tr>/s.exec(page)!;
+  const cells = [...step.matchAll(/<td>(.*?)<\/td>/g)].map(([, cell]) => cell);
+  assert.is(cells.length, 6);
+  const gain = 100 * (after.mAP - before.mAP);
+  assert.is(cells[5], `${gain < 0 ? "-" : "+"}${Math.abs(gain).toFixed(1)}`);
+  for (const label of ["re-ranked", "multi-query (max)"]) {
+    assert.match(page, `<th scope="col">${label}</th>`);
+    assert.match(page, `<th scope="row">second, ${label}</th>`);
+  }
+  // Whoever lacks multi-query images is named before anything is trained.
+  const lacking = await mpn([...args, "--test", people, "--multi-query", "avg", "--resume"]);
+  assert.is(lacking.code, 1);
+  assert.match(lacking.stderr, "people brings no images for multi-query evaluation");
+  for (const option of [["--rerank"], ["--rerank-k2", "3"], ["--multi-query", "avg"]]) {
+    const refused = await mpn([...args.slice(0, -2), "--no-evaluate", ...option]);
+    assert.is(refused.code, 2);
+    assert.match(refused.stderr, /asks for an evaluation, --no-evaluate for none/);
+  }
+});
+
 test("evaluate --multi-query gives the single query's figures and those of each pooling", async () => {
   const { multiQuery, stderr, ...single } = await json("evaluate", first, ...weights, "--multi-query", "both");
   for (const field of ["rank1", "mAP", "mAPTrapezoid", "queries"]) assert.is(single[field], after[field]);

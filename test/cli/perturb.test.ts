@@ -78,15 +78,22 @@ test("features of perturbed pictures differ, and --perturb 0 changes nothing", a
 test("explain --perturb shows what the network sees with the errors", async () => {
   const picture = join(dataset, "bounding_box_test", "0004_c2s1_000001_00.jpg");
   const explained = async (name: string, ...more: string[]) => {
-    const { images } = await json("explain", picture, "--weights", checkpoint, "--out", join(folder, name), ...more);
-    const [{ png, models }] = images;
-    return { png: readFileSync(png), probability: models[0].classifiers[0].probability };
+    const args = ["explain", picture, "--weights", checkpoint, "--out", join(folder, name), ...more, "--json"];
+    const { code, stdout, stderr } = await mpn(args);
+    assert.is(code, 0, stderr);
+    const [{ png, models }] = JSON.parse(stdout).images;
+    return { png: readFileSync(png), probability: models[0].classifiers[0].probability, stderr };
   };
-  const [plain, none, heavy] = [
+  const [plain, none, heavy, listed] = [
     await explained("plain"),
     await explained("none", "--perturb", "0"),
     await explained("heavy", "--perturb"),
+    await explained("listed", "--perturb", "--data", dataset),
   ];
+  // Without its dataset a picture's place in it is not known.
+  assert.match(heavy.stderr, "1 of 1 pictures are in no dataset named with --data");
+  assert.not.match(plain.stderr + listed.stderr, "--data");
+  assert.ok(![plain, heavy].some(({ png }) => png.equals(listed.png)));
   assert.ok(none.png.equals(plain.png) && !heavy.png.equals(plain.png));
   assert.is(none.probability, plain.probability);
   assert.is.not(heavy.probability, plain.probability);

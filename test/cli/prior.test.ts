@@ -1,9 +1,10 @@
 /** `mpn prior` and `mpn train` on maps in the user's own folders. */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join, parse } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { parse as parseYaml } from "yaml";
+import { readSafetensors } from "#src/formats/safetensors.js";
 import { encodePng } from "../data/helpers.js";
 import { mpn } from "../support/mpn.js";
 import { temporaryFolder, tinyArguments, writeTinyDataset } from "../support/tiny.js";
@@ -79,6 +80,26 @@ test("train keeps the folder among its settings", async () => {
   assert.is(code, 0, stderr);
   assert.match(stderr, "12 by a segmentation alone");
   assert.is(parseYaml(readFileSync(join(out, "config.yaml"), "utf8")).segmentation, segmentation);
+});
+
+test("with --perturb and perturbSeed it makes the very priors that train then takes", async () => {
+  const segmentation = ["--segmentation", join(folder, "masks")];
+  const errors = ["--perturb", "0.5", "--set", "perturbSeed=3"];
+  const straight = await json("prior", dataset, ...segmentation, ...tinyArguments);
+  const made = await json("prior", dataset, ...segmentation, ...tinyArguments, ...errors);
+  assert.equal([made.perturb, made.perturbSeed, made.segmentationOnly], [0.5, 3, 12]);
+  assert.equal([straight.perturb, straight.rows], [0, 3]);
+  const masks = async (file: string) => (await readSafetensors(file)).tensors.get("mask")!.data;
+  assert.not.equal(await masks(made.file), await masks(straight.file));
+  const written = statSync(made.file).mtimeMs;
+  const files = readdirSync(dataset);
+  const out = join(folder, "perturbed");
+  const args = ["train", dataset, "--out", out, "--no-evaluate", ...segmentation, ...tinyArguments, ...errors];
+  const { code, stderr } = await mpn([...args, "--set", "epochs=1"]);
+  assert.is(code, 0, stderr);
+  // Priors that did not fit would have been made anew.
+  assert.is(statSync(made.file).mtimeMs, written);
+  assert.equal(readdirSync(dataset), files);
 });
 
 test.run();

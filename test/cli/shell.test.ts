@@ -4,6 +4,8 @@ import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { formatSeconds, startProgress } from "#src/cli/progress.js";
+import { SYNTH_DEFAULTS } from "#src/data/synth/defaults.js";
+import { resolveOptions } from "#src/data/synth/options.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -117,6 +119,24 @@ test("the real program lists its commands and knows its version", () => {
   const missing = cli("prior", "/nowhere/at/all", "--json");
   assert.is(missing.status, 1);
   assert.match(JSON.parse(missing.stdout).error, "/nowhere/at/all");
+});
+
+test("synth --help shows every default, and they hold", () => {
+  const { stdout } = spawnSync(process.execPath, ["dist/cli/index.js", "synth", "--help"], {
+    cwd: root,
+    encoding: "utf8",
+  });
+  const told = stdout.replace(/\s+/g, " ");
+  const { size, maps, ...others } = SYNTH_DEFAULTS;
+  assert.match(told, `--size <HxW> height and width of the pictures in pixels (default: ${size.join("x")})`);
+  assert.ok(maps && told.includes("--no-maps"));
+  for (const [key, value] of Object.entries(others)) {
+    const option = `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} `;
+    const from = told.indexOf(option);
+    const [own] = told.slice(from + option.length).split(" --");
+    assert.ok(from > 0 && own.includes(`default: ${JSON.stringify(value)})`), `${option}${own}`);
+  }
+  assert.equal(resolveOptions({}), SYNTH_DEFAULTS);
 });
 
 test("progress where there is no terminal is a plain line now and then, and the last one", () => {

@@ -68,6 +68,8 @@ export interface PngContent {
   interlaced?: boolean;
   /** Colours of the palette, R G B each; unlike the labels by default, so that a decoder that expands it is found out. */
   palette?: Uint8Array;
+  /** A tRNS chunk: the transparent grey as two bytes, or the opacity of each colour of the palette. */
+  transparent?: readonly number[];
 }
 
 /** First column, first row, steps right and down of each pass of Adam7. */
@@ -90,6 +92,7 @@ export function encodePng({
   values,
   interlaced = false,
   palette,
+  transparent,
 }: PngContent): Buffer {
   const header = Buffer.alloc(13);
   header.writeUInt32BE(width, 0);
@@ -120,6 +123,7 @@ export function encodePng({
     Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]),
     chunk("IHDR", header),
     ...(colourType === 3 ? [chunk("PLTE", colours)] : []),
+    ...(transparent ? [chunk("tRNS", Uint8Array.from(transparent))] : []),
     chunk("IDAT", deflateSync(Buffer.concat(lines))),
     chunk("IEND", new Uint8Array()),
   ]);

@@ -136,7 +136,7 @@ test("a thread that dies rejects its job alone", () =>
     await put(
       script,
       `import { parentPort } from "node:worker_threads";
-      parentPort.on("message", (path) => {
+      parentPort.on("message", ({ path }) => {
         if (path === "throws") throw new Error("out of luck");
         if (path === "exits") process.exit(3);
         parentPort.postMessage({ image: { width: 1, height: 1, data: new Uint8Array(3) } });

@@ -50,6 +50,16 @@ test("SCHP's files: palettes of VOC colours, 4 bits for 7 labels and 8 bits for 
   }
 });
 
+test("transparency is no matter, nor a palette shorter than its indices", () => {
+  const values = Array.from({ length: 20 }, (_, i) => i % 16);
+  const size = { width: 5, height: 4, values };
+  const grey = encodePng({ ...size, depth: 8, colourType: 0, transparent: [0, 7] });
+  assert.equal(decodeLabelMap(grey, "grey.png"), map(5, 4, values));
+  const palette = Uint8Array.of(1, 2, 3, 40, 50, 60);
+  const indexed = encodePng({ ...size, depth: 4, colourType: 3, palette, transparent: [0, 255] });
+  assert.equal(decodeLabelMap(indexed, "indexed.png"), map(5, 4, values));
+});
+
 test("the first colours of VOC's palette", () => {
   const hex = Array.from({ length: 20 }, (_, label) => vocColour(label).toString(16).padStart(6, "0"));
   assert.is(
@@ -104,9 +114,16 @@ test("refuses what holds no labels, naming the file", () =>
       interlaced: true,
     });
     await refuse(interlaced.subarray(0, interlaced.length - 20), /truncated or corrupt/);
-    const damaged = Uint8Array.from(whole);
-    damaged[100] ^= 1;
-    await refuse(damaged, /truncated or corrupt/);
+    const indexed = encodePng({ width: 9, height: 9, depth: 4, colourType: 3, values: new Array(81).fill(1) });
+    for (const [file, at] of [
+      [whole, 100],
+      [indexed, indexed.length - 20],
+      [indexed, 19],
+    ] as const) {
+      const damaged = Uint8Array.from(file);
+      damaged[at] ^= 1;
+      await refuse(damaged, /truncated or corrupt/);
+    }
     assert.match((await userError(() => readLabelMap(join(folder, "none.png")))).message, "none.png");
   }));
 

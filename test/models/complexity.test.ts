@@ -1,8 +1,10 @@
 /** Parameters and multiply-adds of the models of Table 8 at the paper's size; nothing is run. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { KernelCache } from "#src/gpu/kernel.js";
 import { Lowering } from "#src/graph/lowering.js";
-import { fuse } from "#src/graph/passes.js";
+import { fuse, updatesEarly } from "#src/graph/passes.js";
+import { planMemory } from "#src/graph/plan.js";
 import { input, reachable, type Tensor } from "#src/graph/tensor.js";
 import { type ModelConfig, parseModelConfig } from "#src/models/config.js";
 import { modelOf } from "#src/models/index.js";
@@ -68,6 +70,20 @@ test("the parts of a network run side by side, however many there are", () => {
   assert.equal(head({ model: "pcb" }), ["reduce_sum", "conv"]);
   assert.equal(head({ model: "pyramid" }), ["pyramid_stripes", "pyramid_runs", "conv"]);
   assert.equal(head({ model: "pyramid", parts: 12 }), ["pyramid_stripes", "pyramid_runs", "conv"]);
+});
+
+test("a training step of MPN without CA at 384x128 takes few pipelines, and memory below what PyTorch keeps for it", () => {
+  const config = parseModelConfig({ channelAttention: false, identities: 751 });
+  const store = new ParameterStore();
+  const step = trainingStep(store, config, input("images", [8, ...config.imageSize, 3]));
+  const profile = paperProfile({ software: true, subgroupSize: 8 });
+  const lowering = new Lowering(profile);
+  lowering.lower(updatesEarly(reachable([...Object.values(step.losses), ...step.updates])));
+  const kernels = new Set(lowering.launches.map(({ kernel }) => KernelCache.key(kernel)));
+  assert.ok(kernels.size < 60, `${kernels.size} pipelines`);
+  const { slotBytes } = planMemory(lowering, Object.values(step.losses), profile);
+  const mebibytes = (slotBytes.reduce((a, b) => a + b, 0) + 2 * store.trainedBytes) / 2 ** 20;
+  assert.ok(mebibytes < 900, `${mebibytes} MiB`);
 });
 
 test.run();

@@ -1,8 +1,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { input } from "#src/graph/tensor.js";
-import { add, gradients, mul, relu, scale, sum } from "#src/ops/index.js";
-import { closeDevice, evaluate } from "../support/op.js";
+import { input, reachable, type Tensor } from "#src/graph/tensor.js";
+import { add, conv2d, gradients, mul, relu, reshape, scale, sum } from "#src/ops/index.js";
+import { closeDevice, draw, evaluate, sameBits, typed } from "../support/op.js";
 
 test("a tensor on several paths gets the sum of their gradients, a tensor on none gets null", async () => {
   const [x, z, unused] = [input("x", [3]), input("z", [3]), input("unused", [3])];
@@ -33,6 +33,29 @@ test("of a gradient", async () => {
   const { y } = await evaluate({ y: second! }, { x: Float32Array.of(2, -1) });
   assert.equal([...y], [12, -6]);
 });
+
+for (const [name, weights, options] of [
+  ["direct", [1, 1, 8, 8], {}],
+  ["stride 3, which leaves pixels out", [2, 2, 8, 8], { stride: 3 }],
+  ["wide enough for Winograd", [3, 3, 64, 64], { padding: 1 }],
+] as const) {
+  test(`a convolution's input gradient takes another gradient into its epilogue: ${name}`, async () => {
+    const x = input("x", [2, 9, 8, weights[2]]);
+    const w = input("w", weights);
+    const joined = (before: (t: Tensor) => Tensor) => {
+      const y = conv2d(before(x), w, options);
+      return gradients(add(sum(mul(y, y)), sum(mul(x, x))), [x])[0]!;
+    };
+    const adds = (t: Tensor) => reachable([t]).filter(({ op }) => op.name === "add").length;
+    const fused = joined((t) => t);
+    // Behind another op the two meet elsewhere.
+    const apart = joined((t) => reshape(t, t.shape));
+    assert.is(adds(apart) - adds(fused), 1);
+    const feeds = { x: typed(draw(x.size, "uniform", 1)), w: typed(draw(w.size, "uniform", 2)) };
+    const values = await evaluate({ fused, apart }, feeds);
+    assert.ok(sameBits(values.fused, values.apart));
+  });
+}
 
 test("of more than one element is refused", () => {
   const x = input("x", [2]);

@@ -56,6 +56,12 @@ const convolutions: Record<string, conv.ConvCase> = {
   "1 x 1, as long a sum as takes several passes": { x: [1, 5, 4, 260], kernel: [1, 1], filters: 12 },
   "3 x 3": { x: [2, 8, 6, 8], kernel: [3, 3], filters: 12, padding: [1, 1] },
   "3 x 3, wide": { x: [1, 6, 5, 32], kernel: [3, 3], filters: 64, padding: [1, 1] },
+  "3 x 3, 64 channels (Winograd on software adapters)": {
+    x: [1, 5, 4, 64],
+    kernel: [3, 3],
+    filters: 64,
+    padding: [1, 1],
+  },
   "3 x 3, stride 2": { x: [2, 8, 6, 6], kernel: [3, 3], filters: 6, stride: [2, 2], padding: [1, 1] },
   "7 x 7, stride 2, folded taps": { x: [2, 20, 13, 3], kernel: [7, 7], filters: 16, stride: [2, 2], padding: [3, 3] },
   "odd channels": { x: [1, 5, 3, 5], kernel: [3, 3], filters: 7, padding: [1, 1] },

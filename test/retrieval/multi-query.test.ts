@@ -4,9 +4,10 @@ import type { Sample } from "#src/data/dataset.js";
 import type { DecodePool } from "#src/data/decode-pool.js";
 import type { Device } from "#src/gpu/device.js";
 import type { DatasetEvaluation } from "#src/retrieval/evaluate.js";
-import type { Extraction, Extractor } from "#src/retrieval/extractor.js";
+import type { Extractor } from "#src/retrieval/extractor.js";
 import { evaluateRanking } from "#src/retrieval/metrics.js";
 import { evaluateMultiQuery, pooledFeatures } from "#src/retrieval/multi-query.js";
+import type { Extraction } from "#src/retrieval/pipeline.js";
 import { cosineSimilarity } from "#src/retrieval/similarity.js";
 import { userError } from "../data/helpers.js";
 
@@ -30,6 +31,7 @@ const extract = async (samples: readonly Sample[]): Promise<Extraction> => ({
   features: Float32Array.from(samples.flatMap(({ path }) => path.split(" ").map(Number))),
   dim: 2,
   indices: Int32Array.from(samples.keys()),
+  pace: { images: samples.length, seconds: 1, gpuSeconds: 1, decoderSeconds: 1 },
 });
 
 const query = [sample(1, 1, 0, 1), sample(2, 1, 1, 0)];

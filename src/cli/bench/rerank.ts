@@ -1,8 +1,9 @@
 /** `mpn bench rerank`: metrics and k-reciprocal re-ranking of synthetic features at any size: time and memory. */
 import type { Command } from "commander";
 import type { Features } from "../../retrieval/similarity.js";
+import { table } from "../../text.js";
 import { run, type Shell, wholeNumber } from "../shell.js";
-import { mebibytes, table } from "./timing.js";
+import { mebibytes } from "./timing.js";
 
 interface Options {
   queries: number;

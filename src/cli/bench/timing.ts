@@ -43,20 +43,5 @@ export async function gpuTimes(
   return times;
 }
 
-/** Columns of text, the first `left` of them flush left, the others flush right. */
-export function table(rows: readonly (readonly string[])[], left = 1): string[] {
-  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
-  return rows.map((row) =>
-    row.map((cell, column) => (column < left ? cell.padEnd(widths[column]) : cell.padStart(widths[column]))).join("  "),
-  );
-}
-
-/** The same as a table in Markdown. */
-export function markdownTable(rows: readonly (readonly string[])[], left = 1): string[] {
-  const rule = rows[0].map((_, column) => (column < left ? "---" : "---:"));
-  return [rows[0], rule, ...rows.slice(1)].map((row) => `| ${row.join(" | ")} |`);
-}
-
 export const milliseconds = (ms: number) => ms.toFixed(ms < 10 ? 2 : ms < 1000 ? 1 : 0);
-export const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
 export const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;

@@ -141,22 +141,29 @@ export async function explain(shell: Shell, places: readonly string[], options: 
 async function samplesOf(
   shell: Shell,
   paths: readonly string[],
-  { data, layout }: ExplainRun,
+  { data, layout, perturb }: ExplainRun,
 ): Promise<readonly Sample[]> {
-  const people = new Map<string, number>();
+  const listed = new Map<string, Sample>();
   if (data !== undefined) {
     const dataset = await openDataset(shell, data, [], { layout });
-    for (const subset of SUBSETS) for (const { path, pid } of dataset[subset]) people.set(resolve(path), pid);
-    if (!paths.some((path) => people.has(resolve(path))))
+    for (const subset of SUBSETS) for (const sample of dataset[subset]) listed.set(resolve(sample.path), sample);
+    if (!paths.some((path) => listed.has(resolve(path))))
       shell.warn(
         `none of the images is listed in ${dataset.name} (${dataset.root}); their names must tell who they show`,
       );
   }
-  return paths.map((path) => {
+  const samples = paths.map((path): Sample => {
     const name = basename(path);
-    const pid = people.get(resolve(path)) ?? marketName(name)?.pid ?? cuhk03Name(name)?.pid ?? JUNK_PID;
-    return { path, name, pid, camid: 0 };
+    const { pid, place } = listed.get(resolve(path)) ?? {};
+    return { path, name, pid: pid ?? marketName(name)?.pid ?? cuhk03Name(name)?.pid ?? JUNK_PID, camid: 0, place };
   });
+  const strangers = samples.filter(({ place }) => place === undefined).length;
+  if (perturb > 0 && strangers > 0)
+    shell.warn(
+      `${strangers} of ${samples.length} pictures are in no dataset named with --data: their detector errors are drawn by their ` +
+        "names, and are not those of a training on them.",
+    );
+  return samples;
 }
 
 async function figureOf(
@@ -172,7 +179,8 @@ async function figureOf(
       return { ...map, title: name, caption };
     }),
   }));
-  return { label: sample.name, image: await decodeImage(sample.path, { maxPixels: FIGURE_PIXELS, perturb }), rows };
+  const { path, place, name } = sample;
+  return { label: name, image: await decodeImage(path, { maxPixels: FIGURE_PIXELS, perturb, place }), rows };
 }
 
 /** A person as file names write them. */

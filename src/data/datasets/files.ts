@@ -1,6 +1,6 @@
 /** Folders and lists of images as readers of layouts look at them. No image is opened. */
 import { readdir, readFile } from "node:fs/promises";
-import { basename, dirname, extname, join } from "node:path";
+import { basename, dirname, extname, isAbsolute, join, relative, sep } from "node:path";
 import { UserError } from "../../errors.js";
 
 export const IMAGE_EXTENSIONS = [".jpg", ".jpeg", ".png", ".webp"];
@@ -24,6 +24,12 @@ export async function listFolders(path: string): Promise<string[]> {
     (entry) => !entry.name.startsWith(".") && (entry.isDirectory() || entry.isSymbolicLink()),
   );
   return folders.map(({ name }) => name).sort();
+}
+
+/** Path from a folder, with `/` between folders; null where it leads out of the folder. */
+export function placeIn(folder: string, path: string): string | null {
+  const way = relative(folder, path);
+  return way === ".." || way.startsWith(`..${sep}`) || isAbsolute(way) ? null : way.replaceAll(sep, "/");
 }
 
 /** Images by their extension; `Thumbs.db`, hidden files and the like are none. */

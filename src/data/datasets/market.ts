@@ -108,7 +108,7 @@ export async function readDistractors(home: string, folder: string): Promise<Sam
       const name = basename(entry);
       const fields = marketName(name);
       const pid = fields?.pid === JUNK_PID ? JUNK_PID : DISTRACTOR_PID;
-      return { path: join(place, entry), name, pid, camid: fields?.camid ?? UNKNOWN_CAMERA };
+      return { path: join(place, entry), name, pid, camid: fields?.camid ?? UNKNOWN_CAMERA, place: entry };
     });
   }
   throw new UserError(`No folder of distractors ${folder}: looked for it in ${home} and as it is.`);

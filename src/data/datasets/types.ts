@@ -9,6 +9,8 @@ export interface Sample {
   pid: number;
   /** Camera, as numbered in the name; below zero where it is unknown (see cameras.ts). */
   camid: number;
+  /** Path within the dataset, with `/` between folders, the same wherever that lies: what detector errors are drawn by. */
+  place?: string;
 }
 
 export type Subset = "train" | "query" | "gallery";

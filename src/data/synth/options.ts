@@ -1,30 +1,31 @@
 import { z } from "zod";
 import { UserError } from "../../errors.js";
+import { SYNTH_DEFAULTS } from "./defaults.js";
 
 const count = (least: number, most: number) => z.number().int().min(least).max(most);
 
 const schema = z
   .strictObject({
     /** Names the world: its people, cameras and pictures. Equal options give equal files. */
-    seed: z.number().int().nonnegative().default(1),
-    trainPeople: count(0, 5000).default(40),
-    testPeople: count(0, 4999).default(20),
+    seed: z.number().int().nonnegative().default(SYNTH_DEFAULTS.seed),
+    trainPeople: count(0, 5000).default(SYNTH_DEFAULTS.trainPeople),
+    testPeople: count(0, 4999).default(SYNTH_DEFAULTS.testPeople),
     /** One digit in Market-1501's file names. */
-    cameras: count(1, 9).default(4),
+    cameras: count(1, 9).default(SYNTH_DEFAULTS.cameras),
     /** Of each person by each camera; the first of a test person's becomes a query, the others go to the gallery. */
-    imagesPerCamera: count(1, 100).default(4),
+    imagesPerCamera: count(1, 100).default(SYNTH_DEFAULTS.imagesPerCamera),
     /** [height, width] of the pictures in pixels. */
-    size: z.tuple([count(16, 1024), count(8, 1024)]).default([128, 64]),
+    size: z.tuple([count(16, 1024), count(8, 1024)]).default(SYNTH_DEFAULTS.size),
     /** How far the boxes are off: 0 exact, 1 about as a real detector's, 2 heavy (nine boxes in ten plainly wrong). */
-    detectorError: z.number().min(0).max(5).default(1),
+    detectorError: z.number().min(0).max(5).default(SYNTH_DEFAULTS.detectorError),
     /** Whether to write parsing and segmentation maps of the training pictures. */
-    maps: z.boolean().default(true),
-    format: z.enum(["jpeg", "png"]).default("jpeg"),
+    maps: z.boolean().default(SYNTH_DEFAULTS.maps),
+    format: z.enum(["jpeg", "png"]).default(SYNTH_DEFAULTS.format),
     /** JPEG quality of the best camera; the others lie up to 30 below. PNG has none. */
-    quality: count(31, 100).default(92),
+    quality: count(31, 100).default(SYNTH_DEFAULTS.quality),
     /** Gallery pictures of people who are no query's (id 0000), and of missed people (id -1). */
-    distractors: count(0, 5000).default(40),
-    junk: count(0, 5000).default(20),
+    distractors: count(0, 5000).default(SYNTH_DEFAULTS.distractors),
+    junk: count(0, 5000).default(SYNTH_DEFAULTS.junk),
   })
   .refine(({ testPeople, cameras }) => testPeople === 0 || cameras > 1, {
     path: ["cameras"],

@@ -1,0 +1,130 @@
+/** Evaluates a network on a dataset by single queries and, where asked for, by multi-queries and by re-ranking too. */
+import type { Dataset } from "../data/dataset.js";
+import type { DecodePool } from "../data/decode-pool.js";
+import type { OnUnreadable } from "../data/loader.js";
+import type { Device } from "../gpu/device.js";
+import { type DatasetEvaluation, evaluateDataset, type RankOptions } from "../retrieval/evaluate.js";
+import type { Extractor } from "../retrieval/extractor.js";
+import type { RankingResult } from "../retrieval/metrics.js";
+import { evaluateMultiQuery, type Pooling } from "../retrieval/multi-query.js";
+import { DEFAULT_RERANK, type RerankParameters } from "../retrieval/rerank.js";
+import { evaluationFields } from "./common.js";
+import { asksToRerank, type EvaluationOptions, POOLINGS_OF } from "./evaluation-options.js";
+import type { Shell } from "./shell.js";
+
+export interface EvaluatedNetwork {
+  readonly extractor: Extractor;
+  readonly pool: DecodePool;
+}
+
+/** A row of the table. */
+export interface Row {
+  label: string;
+  result: RankingResult;
+}
+
+export interface FullEvaluation {
+  /** By single queries; its `release` is the caller's to call. */
+  readonly single: DatasetEvaluation;
+  /** What was asked for besides. */
+  readonly others: readonly Row[];
+  /** All of it as scripts get it. */
+  readonly fields: ReturnType<typeof evaluationFields> & { rerank?: object; multiQuery?: object };
+}
+
+/** @param title of the progress display; null: none */
+export async function evaluateFully(
+  shell: Shell,
+  device: Device,
+  network: EvaluatedNetwork,
+  dataset: Dataset,
+  options: EvaluationOptions,
+  { title, onUnreadable }: { title: string | null; onUnreadable?: OnUnreadable },
+): Promise<FullEvaluation> {
+  const parameters = rerankParameters(options);
+  const single = await evaluateDataset(device, network.extractor, dataset, network.pool, {
+    onProgress: title === null ? undefined : shell.onProgress(title),
+    onUnreadable,
+    ...(title === null ? { rerank: parameters } : rankOptions(shell, parameters)),
+  });
+  try {
+    const { result, reranked } = single;
+    const poolings = options.multiQuery && POOLINGS_OF[options.multiQuery];
+    const multi =
+      poolings && (await evaluateMulti(shell, device, network, dataset, single, poolings, onUnreadable, parameters));
+    return {
+      single,
+      others: [...(reranked ? [{ label: "re-ranked", result: reranked }] : []), ...(multi?.rows ?? [])],
+      fields: {
+        ...evaluationFields(result),
+        ...(reranked && { rerank: { ...parameters, ...evaluationFields(reranked) } }),
+        ...(multi && { multiQuery: multi.fields }),
+      },
+    };
+  } catch (error) {
+    single.release();
+    throw error;
+  }
+}
+
+/** By multi-queries: rows of the table, and fields by pooling. */
+async function evaluateMulti(
+  shell: Shell,
+  device: Device,
+  { extractor, pool }: EvaluatedNetwork,
+  dataset: Dataset,
+  single: DatasetEvaluation,
+  poolings: readonly Pooling[],
+  onUnreadable: OnUnreadable | undefined,
+  rerank: RerankParameters | undefined,
+) {
+  const options = { onProgress: shell.onProgress("multi-queries"), onUnreadable, ...rankOptions(shell, rerank) };
+  const { results, reranked, images, alone } = await evaluateMultiQuery(
+    device,
+    extractor,
+    dataset,
+    pool,
+    single,
+    poolings,
+    options,
+  );
+  if (alone > 0) shell.warn(`${alone} queries have no multi-query image; they are searched with their own image.`);
+  const rows = poolings.flatMap((pooling): Row[] => {
+    const better = reranked[pooling];
+    return [
+      { label: `multi-query (${pooling})`, result: results[pooling]! },
+      ...(better ? [{ label: `re-ranked (${pooling})`, result: better }] : []),
+    ];
+  });
+  const fields = poolings.map((pooling) => {
+    const better = reranked[pooling];
+    return [
+      pooling,
+      { ...evaluationFields(results[pooling]!), ...(better && { rerank: { ...rerank, ...evaluationFields(better) } }) },
+    ];
+  });
+  return { rows, fields: { ...Object.fromEntries(fields), images, alone } };
+}
+
+/** Undefined where no re-ranking is asked for. */
+function rerankParameters(options: EvaluationOptions): RerankParameters | undefined {
+  if (!asksToRerank(options)) return undefined;
+  const { rerankK1 = DEFAULT_RERANK.k1, rerankK2 = DEFAULT_RERANK.k2, rerankLambda = DEFAULT_RERANK.lambda } = options;
+  return { k1: rerankK1, k2: rerankK2, lambda: rerankLambda };
+}
+
+/** Parameters, and progress on stderr, as often as they are used. */
+function rankOptions(shell: Shell, parameters: RerankParameters | undefined): RankOptions {
+  const progress = (title: string) => {
+    let report = shell.onProgress(title);
+    return (done: number, total: number) => {
+      report(done, total);
+      if (done >= total) report = shell.onProgress(title);
+    };
+  };
+  const phases = { neighbours: progress("nearest neighbours"), vectors: progress("reciprocal vectors") };
+  return {
+    onRanked: progress("ranking"),
+    rerank: parameters && { ...parameters, onProgress: (phase, done, total) => phases[phase](done, total) },
+  };
+}

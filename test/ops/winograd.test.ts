@@ -1,0 +1,108 @@
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { Lowering } from "#src/graph/lowering.js";
+import { fuse } from "#src/graph/passes.js";
+import { Program } from "#src/graph/program.js";
+import { Block, input, reachable, variable } from "#src/graph/tensor.js";
+import { convGeometry } from "#src/ops/conv-geometry.js";
+import { batchNorm, conv2d } from "#src/ops/index.js";
+import { usesWinograd } from "#src/ops/winograd.js";
+import { checkOp, closeDevice, draw, relativeError, sharedDevice, typed } from "../support/op.js";
+import { paperProfile } from "../support/profile.js";
+import * as reference from "../support/reference/conv.js";
+
+const lavapipe = paperProfile({ software: true, subgroupSize: 8 });
+const attrs = { stride: [1, 1], padding: [1, 1], groups: 1, split: "channels" } as const;
+
+for (const [name, x, filters] of [
+  ["odd sizes", [2, 5, 3, 64], 68],
+  ["even sizes", [1, 4, 6, 68], 64],
+  ["one pixel", [3, 1, 1, 64], 64],
+  ["one row", [1, 1, 5, 64], 64],
+] as const) {
+  for (const withBias of [false, true]) {
+    test(`Winograd, ${name}${withBias ? ", with bias" : ""}: values and gradients`, async () => {
+      const c: reference.ConvCase = { x, kernel: [3, 3], filters, padding: [1, 1] };
+      const weights = reference.weightShape(c);
+      const { profile } = await sharedDevice();
+      const lowering = new Lowering(profile);
+      lowering.lower([conv2d(input("x", x), input("w", weights), { padding: 1 }).node!]);
+      const expected = usesWinograd(profile, convGeometry(x, weights, attrs));
+      assert.is(
+        lowering.launches.some(({ kernel }) => kernel.shader === "winograd_output"),
+        expected,
+      );
+      await checkOp({
+        name,
+        inputs: { x: { shape: x }, w: { shape: weights }, ...(withBias && { bias: { shape: [filters] } }) },
+        build: (t) => conv2d(t.x, t.w, { padding: 1, bias: t.bias }),
+        reference: (v) => reference.conv2d(v.x, v.w, v.bias ?? null, c),
+        bound: 1e-6,
+        samples: 12,
+      });
+    });
+  }
+}
+
+test("it takes wide 3 x 3 convolutions of stride 1 on software adapters, where it was measured", () => {
+  const geometry = (change: object = {}, channels = 64, filters = 64, kernel = 3) =>
+    convGeometry([1, 8, 8, channels], [kernel, kernel, channels, filters], { ...attrs, ...change });
+  assert.ok(usesWinograd(lavapipe, geometry()));
+  assert.ok(usesWinograd(lavapipe, geometry({}, 512, 256)));
+  for (const [why, g] of [
+    ["stride", geometry({ stride: [2, 2] })],
+    ["padding", geometry({ padding: [0, 0] })],
+    ["narrow", geometry({}, 60)],
+    ["few filters", geometry({}, 64, 32)],
+    ["no whole vectors", geometry({}, 66)],
+    ["kernel", geometry({ padding: [1, 1] }, 64, 64, 5)],
+    ["groups", convGeometry([1, 8, 8, 128], [3, 3, 64, 128], { ...attrs, groups: 2 })],
+  ] as const)
+    assert.not.ok(usesWinograd(lavapipe, g), why);
+  assert.not.ok(usesWinograd(paperProfile({ software: false, subgroupSize: 32 }), geometry()));
+  assert.not.ok(usesWinograd(paperProfile({ software: true, subgroupSize: 0 }), geometry()));
+});
+
+test("for inference the weights are transformed once, and batch norm, residual and ReLU stay in the epilogue", async () => {
+  const device = await sharedDevice();
+  const block = new Block("weights");
+  const w = variable("w", [3, 3, 64, 64], block, 0);
+  block.bytes = w.bytes;
+  block.buffer = device.buffer("weights", block.bytes, 0x80 | 0x8);
+  const values = typed(draw(w.size, "uniform", 1));
+  device.gpu.queue.writeBuffer(block.buffer, 0, values as Float32Array<ArrayBuffer>);
+  const x = input("x", [2, 5, 4, 64]);
+  const vector = (name: string) => input(name, [64]);
+  const y = batchNorm(
+    conv2d(x, w, { padding: 1 }),
+    { gamma: vector("gamma"), beta: vector("beta"), runningMean: vector("mean"), runningVar: vector("var") },
+    { training: false, relu: true, residual: x },
+  ).y;
+  const feeds = {
+    x: typed(draw(x.size, "uniform", 2)),
+    ...Object.fromEntries(["gamma", "beta", "mean"].map((n, i) => [n, typed(draw(64, "uniform", 3 + i))])),
+    var: typed(draw(64, "uniform", 6).map((v) => 0.5 + Math.abs(v))),
+  };
+  const run = async (outputs: typeof y, hoist: boolean) => {
+    const program = await Program.compile(device, { outputs: { outputs }, hoist });
+    await program.run(feeds, []);
+    const result = { values: (await program.run(feeds, ["outputs"])).outputs, dispatches: program.dispatches };
+    program.destroy();
+    return result;
+  };
+  const plain = await run(y, false);
+  const [folded] = fuse([y]);
+  const prepared = await run(folded, true);
+  assert.ok(relativeError(prepared.values, plain.values) < 1e-5);
+  // The affine form of batch norm, the input's transform, the products and the output's.
+  if (usesWinograd(device.profile, convGeometry(x.shape, w.shape, attrs))) assert.is(prepared.dispatches, 4);
+  assert.is(
+    reachable([folded]).filter((node) => node.op.name === "conv2d").length,
+    1,
+    "the caller's graph is left alone",
+  );
+  device.release(block.buffer);
+});
+
+test.after(closeDevice);
+test.run();
