@@ -139,6 +139,9 @@ function trainingGraphs(): Tensor[][] {
   }
   const packed = ops.pack([tensor([8]), tensor([8])], [0, 256], 128);
   lists.push(ops.sgd(tensor([128]), tensor([128]), packed, tensor([4])));
+  const parts = [0, 64].map((start) => ({ start, size: 8 }));
+  const { state, gate } = ops.lossScale(tensor([4]), [{ flat: packed, parts }], { initial: 1, dynamic: true });
+  lists.push([state, ...ops.sgd(tensor([128]), tensor([128]), packed, tensor([4]), undefined, gate)]);
   for (const interpolation of ["bilinear", "bicubic"] as const) {
     const table = tensor([2, ops.IMAGE_TABLE_COLUMNS], "i32");
     lists.push([ops.prepareImages(tensor([30], "u32"), table, 4, 4, { interpolation })]);
