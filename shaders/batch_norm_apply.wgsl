@@ -9,14 +9,14 @@
 struct Params { rows: u32, channels: u32, run: u32, relu: u32, one: f32 }  // channels in T; one: see compensated.wgsl
 override LX: u32 = 8;
 override LY: u32 = 8;
-@group(0) @binding(0) var<storage, read> x: array<T>;
+@group(0) @binding(0) var<storage, read> x: array<$X>;
 @group(0) @binding(1) var<storage, read> stats: array<T>;
 @group(0) @binding(2) var<storage, read> gamma: array<T>;
 @group(0) @binding(3) var<storage, read> beta: array<T>;
-@group(0) @binding(4) var<storage, read_write> y: array<T>;
+@group(0) @binding(4) var<storage, read_write> y: array<$Y>;
 @group(0) @binding(5) var<uniform> params: Params;
 #if RESIDUAL
-@group(0) @binding(6) var<storage, read> residual: array<T>;
+@group(0) @binding(6) var<storage, read> residual: array<$R>;
 #endif
 
 // The upper 12 of a number's 24 bits.
@@ -49,15 +49,16 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let end = min((id.y + 1u) * params.run, params.rows);
   for (var r = id.y * params.run; r < end; r++) {
     let i = r * params.channels + c;
-    let x_upper = upper(x[i]);
+    let value = T(x[i]);
+    let x_upper = upper(value);
     let product = x_upper * scale_upper;
     var v = (product + shift) * params.one;
-    let rest = x_upper * scale_lower + (x[i] - x_upper) * scale + shift_rest + lost(v, product, shift);
+    let rest = x_upper * scale_lower + (value - x_upper) * scale + shift_rest + lost(v, product, shift);
     #if RESIDUAL
-    v += residual[i];
+    v += T(residual[i]);
     #endif
     v += rest;
     if (params.relu != 0u) { v = max(v, T(0.0)); }
-    y[i] = v;
+    y[i] = $Y(v);
   }
 }

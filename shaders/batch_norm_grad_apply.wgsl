@@ -7,18 +7,18 @@
 struct Params { rows: u32, channels: u32, run: u32, inverseRows: f32 }  // channels in T; inverseRows 0 in evaluation mode
 override LX: u32 = 8;
 override LY: u32 = 8;
-@group(0) @binding(0) var<storage, read> x: array<T>;
+@group(0) @binding(0) var<storage, read> x: array<$X>;
 @group(0) @binding(1) var<storage, read> stats: array<T>;
 @group(0) @binding(2) var<storage, read> gamma: array<T>;
 @group(0) @binding(3) var<storage, read> sums: array<T>;  // [2, channels] = dbeta, dgamma
-@group(0) @binding(5) var<storage, read> dy: array<T>;
-@group(0) @binding(6) var<storage, read_write> dx: array<T>;
+@group(0) @binding(5) var<storage, read> dy: array<$DY>;
+@group(0) @binding(6) var<storage, read_write> dx: array<$DX>;
 @group(0) @binding(7) var<uniform> params: Params;
 #if RELU
-@group(0) @binding(8) var<storage, read> y: array<T>;
+@group(0) @binding(8) var<storage, read> y: array<$Y>;
 #endif
 #if RESIDUAL
-@group(0) @binding(9) var<storage, read_write> dresidual: array<T>;
+@group(0) @binding(9) var<storage, read_write> dresidual: array<$DR>;
 #endif
 
 @compute @workgroup_size(LX, LY)
@@ -34,13 +34,13 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   for (var r = id.y * params.run; r < end; r++) {
     let i = r * params.channels + c;
     #if RELU
-    let g = select(T(0.0), dy[i], y[i] > T(0.0));
+    let g = select(T(0.0), T(dy[i]), T(y[i]) > T(0.0));
     #else
-    let g = dy[i];
+    let g = T(dy[i]);
     #endif
-    dx[i] = scale * (g - offset - (x[i] - mean) * slope);
+    dx[i] = $DX(scale * (g - offset - (T(x[i]) - mean) * slope));
     #if RESIDUAL
-    dresidual[i] = g;
+    dresidual[i] = $DR(g);
     #endif
   }
 }

@@ -6,13 +6,13 @@
 struct Params { rows: u32, channels: u32, chunk: u32, chunks: u32 }  // channels in T
 override LX: u32 = 8;
 override LY: u32 = 8;
-@group(0) @binding(0) var<storage, read> x: array<T>;
+@group(0) @binding(0) var<storage, read> x: array<$X>;
 @group(0) @binding(1) var<storage, read> stats: array<T>;
-@group(0) @binding(2) var<storage, read> dy: array<T>;
+@group(0) @binding(2) var<storage, read> dy: array<$DY>;
 @group(0) @binding(3) var<storage, read_write> partial: array<T>;
 @group(0) @binding(4) var<uniform> params: Params;
 #if RELU
-@group(0) @binding(5) var<storage, read> y: array<T>;
+@group(0) @binding(5) var<storage, read> y: array<$Y>;
 #endif
 
 @compute @workgroup_size(LX, LY)
@@ -28,12 +28,12 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   for (var r = k * params.chunk; r < end; r++) {
     let i = r * params.channels + c;
     #if RELU
-    let g = select(T(0.0), dy[i], y[i] > T(0.0));
+    let g = select(T(0.0), T(dy[i]), T(y[i]) > T(0.0));
     #else
-    let g = dy[i];
+    let g = T(dy[i]);
     #endif
     sum += g;
-    along = fma(g, x[i] - mean, along);
+    along = fma(g, T(x[i]) - mean, along);
   }
   partial[k * params.channels + c] = sum;
   partial[(params.chunks + k) * params.channels + c] = along * inverse;

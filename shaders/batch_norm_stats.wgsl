@@ -8,7 +8,7 @@
 struct Params { rows: u32, channels: u32, chunk: u32, chunks: u32 }  // channels in T
 override LX: u32 = 8;
 override LY: u32 = 8;
-@group(0) @binding(0) var<storage, read> x: array<T>;
+@group(0) @binding(0) var<storage, read> x: array<$X>;
 @group(0) @binding(1) var<storage, read_write> partial: array<T>;
 @group(0) @binding(2) var<uniform> params: Params;
 
@@ -20,9 +20,9 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let first = k * params.chunk;
   let end = min(first + params.chunk, params.rows);
   let head = min(first + 8u, end);
-  let row0 = x[first * params.channels + c];
+  let row0 = T(x[first * params.channels + c]);
   var above = T(0.0);
-  for (var r = first; r < head; r++) { above += x[r * params.channels + c] - row0; }
+  for (var r = first; r < head; r++) { above += T(x[r * params.channels + c]) - row0; }
   let origin = row0 + above / f32(head - first);
   var sum = T(0.0);
   var squares = T(0.0);
@@ -30,7 +30,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     var block_sum = T(0.0);
     var block_squares = T(0.0);
     for (var i = r; i < min(r + 8u, end); i++) {
-      let d = x[i * params.channels + c] - origin;
+      let d = T(x[i * params.channels + c]) - origin;
       block_sum += d;
       block_squares = fma(d, d, block_squares);
     }

@@ -6,7 +6,7 @@
 //                   source y = y + (parity + pad - k0) / stride - ty, over the taps k0 + ty * stride
 // Each invocation makes TM rows x TV columns of type T (f32, vec2, vec4): a is read as scalars that all lanes share,
 // b as T, lanes side by side. Tile: LY * TM rows by LX * TV columns of T. FLOPs: 2 * rows * cols * taps * inner.
-// Bytes at least: 4 (|a| + |b| + |c|).
+// A, C: how a and c are stored, f32 or f16. Bytes at least: 4 (|a| + |b| + |c|), half of it for what is f16.
 #include elem
 
 struct Params {
@@ -32,9 +32,9 @@ const BLOCK = 12u;
 override LX: u32 = 8;
 override LY: u32 = 2;
 
-@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(0) var<storage, read> a: array<$A>;
 @group(0) @binding(1) var<storage, read> b: array<T>;
-@group(0) @binding(2) var<storage, read_write> c: array<T>;
+@group(0) @binding(2) var<storage, read_write> c: array<$C>;
 @group(0) @binding(3) var<uniform> params: Params;
 #include grid
 #include conv_pixel
@@ -96,9 +96,9 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
           #endfor
           #for I in TM
           #if PADDED
-          let v$I = T(a[a$I + k] * keep$I);
+          let v$I = T(f32(a[a$I + k]) * keep$I);
           #else
-          let v$I = T(a[a$I + k]);
+          let v$I = T(f32(a[a$I + k]));
           #endif
           #for J in TV
           s${I}_${J} = fma(v$I, b$J, s${I}_${J});
@@ -120,7 +120,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     let out = params.cStart + pixel$I.image * params.cImage + pixel$I.y * params.cRow + pixel$I.x * params.cPixel + group * params.cGroup;
     #for J in TV
     if (first_col + ${J}u * LX <= last_col) {
-      c[out + col$J] = finished(c${I}_${J}, group * params.cols + col$J, out + col$J);
+      c[out + col$J] = $C(finished(c${I}_${J}, group * params.cols + col$J, out + col$J));
     }
     #endfor
   }

@@ -8,7 +8,7 @@
 @group(0) @binding(5) var<storage, read> shift: array<T>;
 #endif
 #if RESIDUAL
-@group(0) @binding(6) var<storage, read> residual: array<T>;
+@group(0) @binding(6) var<storage, read> residual: array<$R>;
 #endif
 
 fn finished(sum: T, channel: u32, place: u32) -> T {
@@ -20,7 +20,7 @@ fn finished(sum: T, channel: u32, place: u32) -> T {
   value = fma(value, scale[channel], shift[channel]);
   #endif
   #if RESIDUAL
-  value += residual[place];
+  value += T(residual[place]);
   #endif
   if (params.relu != 0u) { value = max(value, T(0.0)); }
   return value;

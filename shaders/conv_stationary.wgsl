@@ -25,13 +25,17 @@ struct Params {
   relu: u32,
 }
 
-@group(0) @binding(0) var<storage, read> a: array<A>;
+@group(0) @binding(0) var<storage, read> a: array<$A>;
 @group(0) @binding(1) var<storage, read> b: array<T>;
-@group(0) @binding(2) var<storage, read_write> c: array<T>;
+@group(0) @binding(2) var<storage, read_write> c: array<$C>;
 @group(0) @binding(3) var<uniform> params: Params;
 #include grid
 #include conv_pixel
 #include conv_epilogue
+#if SUMS
+// Where c is stored in halves and one pass is not enough: sums stay float32 until they are finished, laid out as c.
+@group(0) @binding(7) var<storage, read_write> sums: array<T>;
+#endif
 
 fn place(p: Pixel, group: u32) -> u32 {
   return params.cStart + p.image * params.cImage + p.y * params.cRow + p.x * params.cPixel + group * params.cGroup;
@@ -56,7 +60,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     for (var row = row0; row < row_end; row++) {
       let out = place(pixel, group);
       #for J in TV
-      if (first_col + ${J}u * SG < params.cols) { c[out + col$J] = finished(T(0.0), group * params.cols + col$J, out + col$J); }
+      if (first_col + ${J}u * SG < params.cols) { c[out + col$J] = $C(finished(T(0.0), group * params.cols + col$J, out + col$J)); }
       #endfor
       pixel = next(pixel);
     }
@@ -86,16 +90,25 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
           let start = select(0u, pixel.image * params.aImage + y * params.aRow + x * params.aPixel, inside) + group * params.aGroup;
           #for Q in VECTORS
           let at$Q = k0 + ${Q}u * SG + lane;
-          let a$Q = select(A(0.0), a[start + min(at$Q, params.inner - 1u)], inside && at$Q < params.inner);
+          let a$Q = select(A(0.0), A(a[start + min(at$Q, params.inner - 1u)]), inside && at$Q < params.inner);
           #endfor
           #include stationary_products
           let out = place(pixel, group);
           #for J in TV
           if (first_col + ${J}u * SG < params.cols) {
             var value = t$J;
-            if (!is_first) { value += c[out + col$J]; }
+            #if SUMS
+            if (!is_first) { value += sums[out + col$J]; }
+            if (!is_last) { sums[out + col$J] = value; }
+            #else
+            if (!is_first) { value += T(c[out + col$J]); }
+            #endif
             if (is_last) { value = finished(value, group * params.cols + col$J, out + col$J); }
-            c[out + col$J] = value;
+            #if SUMS
+            if (is_last) { c[out + col$J] = $C(value); }
+            #else
+            c[out + col$J] = $C(value);
+            #endif
           }
           #endfor
           pixel = next(pixel);

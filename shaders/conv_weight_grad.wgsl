@@ -30,8 +30,8 @@ struct Params {
 override LX: u32 = 8;
 override LY: u32 = 2;
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> dy: array<T>;
+@group(0) @binding(0) var<storage, read> x: array<$X>;
+@group(0) @binding(1) var<storage, read> dy: array<$DY>;
 @group(0) @binding(2) var<storage, read_write> dw: array<T>;
 @group(0) @binding(3) var<uniform> params: Params;
 #include grid
@@ -78,10 +78,10 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     var d = image * params.dImage + y * params.dRow + u32(from_x) * params.dPixel + group * params.dGroup;
     for (var ox = from_x; ox < until; ox++) {
       #for J in TV
-      let d$J = dy[d + col$J];
+      let d$J = T(dy[d + col$J]);
       #endfor
       #for I in TM
-      let v$I = T(x[a + ${I}u]);
+      let v$I = T(f32(x[a + ${I}u]));
       #for J in TV
       c${I}_${J} = fma(v$I, d$J, c${I}_${J});
       #endfor

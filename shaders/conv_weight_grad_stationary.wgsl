@@ -23,8 +23,8 @@ struct Params {
   wTap: u32, wSplit: u32,                                // strides of dw, in T
 }
 
-@group(0) @binding(0) var<storage, read> x: array<T>;
-@group(0) @binding(1) var<storage, read> dy: array<A>;
+@group(0) @binding(0) var<storage, read> x: array<$X>;
+@group(0) @binding(1) var<storage, read> dy: array<$DY>;
 @group(0) @binding(2) var<storage, read_write> dw: array<T>;
 @group(0) @binding(3) var<uniform> params: Params;
 #include grid
@@ -56,7 +56,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
       let at = select(0u, pixel.image * params.xImage + source_y * params.xRow + source_x * params.xPixel, inside)
         + group * params.xGroup;
       #for J in TV
-      held[${J}u * KC + k] = select(T(0.0), x[at + col$J], inside);
+      held[${J}u * KC + k] = select(T(0.0), T(x[at + col$J]), inside);
       #endfor
       pixel = next(pixel);
     }
@@ -64,7 +64,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
       let filter_ = group * params.filters + row;
       #for Q in VECTORS
       let at$Q = k0 + ${Q}u * SG + lane;
-      let a$Q = select(A(0.0), dy[filter_ * params.pixels + min(at$Q, k_end - 1u)], at$Q < k_end);
+      let a$Q = select(A(0.0), A(dy[filter_ * params.pixels + min(at$Q, k_end - 1u)]), at$Q < k_end);
       #endfor
       #include stationary_products
       let out = split * params.wSplit + tap * params.wTap + filter_ * params.cols;

@@ -26,8 +26,8 @@ struct Params {
   wStride: u32, wGroup: u32, wSplit: u32,                // strides of dw, in T
 }
 
-@group(0) @binding(0) var<storage, read> x: array<A>;
-@group(0) @binding(1) var<storage, read> b: array<T>;
+@group(0) @binding(0) var<storage, read> x: array<$X>;
+@group(0) @binding(1) var<storage, read> b: array<$DY>;
 @group(0) @binding(2) var<storage, read_write> dw: array<T>;
 @group(0) @binding(3) var<uniform> params: Params;
 #include grid

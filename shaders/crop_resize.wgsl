@@ -2,9 +2,9 @@
 // Layout: NHWC; T is f32 or vec4 along channels, which counts elements of T. Grid: one invocation per T of y.
 // Bytes: 16 read (from cache, mostly) and 4 written per element of y. FLOPs: 9 per element.
 struct Params { total: u32, channels: u32, height: u32, width: u32, outHeight: u32, outWidth: u32 }
-@group(0) @binding(0) var<storage, read> x: array<T>;
+@group(0) @binding(0) var<storage, read> x: array<$X>;
 @group(0) @binding(1) var<storage, read> boxes: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> y: array<T>;
+@group(0) @binding(2) var<storage, read_write> y: array<$Y>;
 @group(0) @binding(3) var<uniform> params: Params;
 #include grid
 #include elem
@@ -22,7 +22,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let h = crop_tap(pixel % params.outWidth, box.y, box.w, params.outWidth, params.width);
   let low = (n * params.height + v.low) * params.width;
   let high = (n * params.height + v.high) * params.width;
-  let upper = mix(x[(low + h.low) * params.channels + c], x[(low + h.high) * params.channels + c], h.high_share);
-  let lower = mix(x[(high + h.low) * params.channels + c], x[(high + h.high) * params.channels + c], h.high_share);
-  y[i] = mix(upper, lower, v.high_share);
+  let upper = mix(T(x[(low + h.low) * params.channels + c]), T(x[(low + h.high) * params.channels + c]), h.high_share);
+  let lower = mix(T(x[(high + h.low) * params.channels + c]), T(x[(high + h.high) * params.channels + c]), h.high_share);
+  y[i] = $Y(mix(upper, lower, v.high_share));
 }

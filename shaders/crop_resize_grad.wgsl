@@ -3,9 +3,9 @@
 // Layout: NHWC; T is f32 or vec4 along channels, which counts elements of T. Grid: one invocation per T of dx.
 // Bytes: 4 written per element of dx; each dy is read by the up to four pixels it came from.
 struct Params { total: u32, channels: u32, height: u32, width: u32, outHeight: u32, outWidth: u32 }
-@group(0) @binding(0) var<storage, read> dy: array<T>;
+@group(0) @binding(0) var<storage, read> dy: array<$DY>;
 @group(0) @binding(1) var<storage, read> boxes: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> dx: array<T>;
+@group(0) @binding(2) var<storage, read_write> dx: array<$DX>;
 @group(0) @binding(3) var<uniform> params: Params;
 #include grid
 #include elem
@@ -48,8 +48,8 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     for (var column = columns.first; column < columns.end; column++) {
       let column_share = share(crop_tap(column, box.y, box.w, params.outWidth, params.width), w);
       if (column_share == 0.0) { continue; }
-      sum += row_share * column_share * dy[(base + column) * params.channels + c];
+      sum += row_share * column_share * T(dy[(base + column) * params.channels + c]);
     }
   }
-  dx[i] = sum;
+  dx[i] = $DX(sum);
 }

@@ -1,4 +1,5 @@
-// The type that lanes load: vec4 or vec2 where channels (and strides) are multiples of it, else scalars.
+// The type that lanes compute with: vec4 or vec2 where channels (and strides) are multiples of it, else scalars.
+// What is bound may be stored in halves: the type of a binding x then comes from the launcher as X (ops/lanes.ts: `stored`).
 #if ELEM == 4
 alias T = vec4<f32>;
 #else

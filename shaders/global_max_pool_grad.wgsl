@@ -4,7 +4,7 @@
 struct Params { size: u32, positions: u32, channels: u32 }
 @group(0) @binding(0) var<storage, read> dy: array<T>;
 @group(0) @binding(1) var<storage, read> argmax: array<U>;
-@group(0) @binding(2) var<storage, read_write> dx: array<T>;
+@group(0) @binding(2) var<storage, read_write> dx: array<$DX>;
 @group(0) @binding(3) var<uniform> params: Params;
 #include grid
 #include elem
@@ -17,5 +17,5 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let pixel = i / params.channels;
   let p = pixel % params.positions;
   let pooled = (pixel / params.positions) * params.channels + i % params.channels;
-  dx[i] = select(T(), dy[pooled], argmax[pooled] == U(p));
+  dx[i] = $DX(select(T(), dy[pooled], argmax[pooled] == U(p)));
 }

@@ -5,8 +5,8 @@
 struct Params {
   total: u32, channels: u32, height: u32, width: u32, outHeight: u32, outWidth: u32, k: u32, stride: u32, pad: u32
 }
-@group(0) @binding(0) var<storage, read> x: array<T>;
-@group(0) @binding(1) var<storage, read_write> y: array<T>;
+@group(0) @binding(0) var<storage, read> x: array<$X>;
+@group(0) @binding(1) var<storage, read_write> y: array<$Y>;
 @group(0) @binding(2) var<storage, read_write> argmax: array<U>;
 @group(0) @binding(3) var<uniform> params: Params;
 #include grid
@@ -28,16 +28,16 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let left = max(column * params.stride, params.pad) - params.pad;
   let bottom = min(row * params.stride + params.k - params.pad, params.height);
   let right = min(column * params.stride + params.k - params.pad, params.width);
-  var best = x[((image + top) * params.width + left) * params.channels + c];
+  var best = T(x[((image + top) * params.width + left) * params.channels + c]);
   var where_best = U(top * params.width + left);
   for (var h = top; h < bottom; h++) {
     for (var w = left; w < right; w++) {
-      let v = x[((image + h) * params.width + w) * params.channels + c];
+      let v = T(x[((image + h) * params.width + w) * params.channels + c]);
       let better = v > best;
       best = select(best, v, better);
       where_best = select(where_best, U(h * params.width + w), better);
     }
   }
-  y[i] = best;
+  y[i] = $Y(best);
   argmax[i] = where_best;
 }

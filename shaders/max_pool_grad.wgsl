@@ -5,9 +5,9 @@
 struct Params {
   total: u32, channels: u32, height: u32, width: u32, outHeight: u32, outWidth: u32, k: u32, stride: u32, pad: u32
 }
-@group(0) @binding(0) var<storage, read> dy: array<T>;
+@group(0) @binding(0) var<storage, read> dy: array<$DY>;
 @group(0) @binding(1) var<storage, read> argmax: array<U>;
-@group(0) @binding(2) var<storage, read_write> dx: array<T>;
+@group(0) @binding(2) var<storage, read_write> dx: array<$DX>;
 @group(0) @binding(3) var<uniform> params: Params;
 #include grid
 #include elem
@@ -35,8 +35,8 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   for (var row = first_window(h + params.pad); row < bottom; row++) {
     for (var column = first_window(w + params.pad); column < right; column++) {
       let at = ((image + row) * params.outWidth + column) * params.channels + c;
-      sum += select(T(), dy[at], argmax[at] == here);
+      sum += select(T(), T(dy[at]), argmax[at] == here);
     }
   }
-  dx[i] = sum;
+  dx[i] = $DX(sum);
 }

@@ -4,8 +4,8 @@
 struct Params {
   pixels: u32, height: u32, width: u32, channels: u32, outHeight: u32, outWidth: u32, top: u32, left: u32
 }
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<$X>;
+@group(0) @binding(1) var<storage, read_write> y: array<$X>;
 @group(0) @binding(2) var<uniform> params: Params;
 #include grid
 
@@ -21,6 +21,6 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let inside = h < params.height && w < params.width;
   let source = select(0u, ((n * params.height + h) * params.width + w) * params.channels, inside);
   for (var c = 0u; c < params.channels; c++) {
-    y[pixel * params.channels + c] = select(0.0, x[source + c], inside);
+    y[pixel * params.channels + c] = select($X(0.0), x[source + c], inside);
   }
 }

@@ -4,7 +4,7 @@ struct Params { total: u32, positions: u32, channels: u32 }
 @group(0) @binding(0) var<storage, read> daverage: array<T>;
 @group(0) @binding(1) var<storage, read> dhighest: array<T>;
 @group(0) @binding(2) var<storage, read> argmax: array<U>;
-@group(0) @binding(3) var<storage, read_write> dx: array<T>;
+@group(0) @binding(3) var<storage, read_write> dx: array<$DX>;
 @group(0) @binding(4) var<uniform> params: Params;
 #include grid
 #include elem
@@ -17,5 +17,5 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let pixel = i / params.channels;
   let p = pixel % params.positions;
   let pooled = (pixel / params.positions) * params.channels + i % params.channels;
-  dx[i] = daverage[pooled] / f32(params.positions) + select(T(), dhighest[pooled], argmax[pooled] == U(p));
+  dx[i] = $DX(daverage[pooled] / f32(params.positions) + select(T(), dhighest[pooled], argmax[pooled] == U(p)));
 }

@@ -3,7 +3,7 @@
 // Layout: x [outer, count, inner], y [outer, splits, inner]; T is f32 or vec4 along inner, which counts elements of T.
 // Grid: one invocation per T of y. Bytes: 4 read per element of x. FLOPs: 1 per element of x.
 struct Params { total: u32, count: u32, inner: u32, splits: u32, k: f32 }
-@group(0) @binding(0) var<storage, read> x: array<T>;
+@group(0) @binding(0) var<storage, read> x: array<$X>;
 @group(0) @binding(1) var<storage, read_write> y: array<T>;
 @group(0) @binding(2) var<uniform> params: Params;
 #include grid
@@ -19,7 +19,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   var at = (o * params.count + s) * params.inner + j;
   var sum = T();
   for (var r = s; r < params.count; r += params.splits) {
-    sum += x[at];
+    sum += T(x[at]);
     at += params.splits * params.inner;
   }
   y[i] = params.k * sum;

@@ -18,9 +18,9 @@ struct Params {
   relu: u32,
 }
 
-@group(0) @binding(0) var<storage, read> a: array<A>;
+@group(0) @binding(0) var<storage, read> a: array<$A>;
 @group(0) @binding(1) var<storage, read> b: array<T>;
-@group(0) @binding(2) var<storage, read_write> c: array<T>;
+@group(0) @binding(2) var<storage, read_write> c: array<$C>;
 @group(0) @binding(3) var<uniform> params: Params;
 #include grid
 #include conv_pixel
@@ -61,12 +61,12 @@ fn place_of(row: u32, group: u32) -> u32 {
 /** Finishes and stores four columns, vec4 number `column` of the row at c[out], as far as there are so many. */
 fn store_columns(out: u32, group: u32, column: u32, sum: vec4<f32>) {
   #if ELEM == 4
-  if (column < params.cols) { c[out + column] = finished(T(sum), group * params.cols + column, out + column); }
+  if (column < params.cols) { c[out + column] = $C(finished(T(sum), group * params.cols + column, out + column)); }
   #else
-  #for C in 4
-  if (4u * column + ${C}u < params.cols) {
-    let at$C = 4u * column + ${C}u;
-    c[out + at$C] = finished(T(sum[$C]), group * params.cols + at$C, out + at$C);
+  #for I in 4
+  if (4u * column + ${I}u < params.cols) {
+    let at$I = 4u * column + ${I}u;
+    c[out + at$I] = ${C}(finished(T(sum[$I]), group * params.cols + at$I, out + at$I));
   }
   #endfor
   #endif

@@ -3,8 +3,8 @@
 // numbers of them. Params count in T. Grid: x, y = one invocation per square folded, along the rows first, in y's order.
 // Bytes: 8 batch rows cols.
 struct Params { size: u32, rows: u32, cols: u32 }  // size = squares
-@group(0) @binding(0) var<storage, read> x: array<T>;
-@group(0) @binding(1) var<storage, read_write> y: array<T>;
+@group(0) @binding(0) var<storage, read> x: array<$X>;
+@group(0) @binding(1) var<storage, read_write> y: array<$X>;
 @group(0) @binding(2) var<uniform> params: Params;
 #include grid
 #include elem
@@ -19,11 +19,11 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let x0 = (batch * params.rows + row) * ${ELEM}u * params.cols + col;
   let y0 = (batch * params.cols + col) * ${ELEM}u * params.rows + row;
   #if ELEM == 4
-  let square = transpose(mat4x4f(x[x0], x[x0 + params.cols], x[x0 + 2u * params.cols], x[x0 + 3u * params.cols]));
-  y[y0] = square[0];
-  y[y0 + params.rows] = square[1];
-  y[y0 + 2u * params.rows] = square[2];
-  y[y0 + 3u * params.rows] = square[3];
+  let square = transpose(mat4x4f(T(x[x0]), T(x[x0 + params.cols]), T(x[x0 + 2u * params.cols]), T(x[x0 + 3u * params.cols])));
+  y[y0] = $X(square[0]);
+  y[y0 + params.rows] = $X(square[1]);
+  y[y0 + 2u * params.rows] = $X(square[2]);
+  y[y0 + 3u * params.rows] = $X(square[3]);
   #else
   y[y0] = x[x0];
   #endif

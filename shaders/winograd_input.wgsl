@@ -5,7 +5,7 @@
 // Bytes: 4 |x| + 4 |v|, where v has four times as many elements.
 #include elem
 struct Params { total: u32, channels: u32, height: u32, width: u32, tilesY: u32, tilesX: u32 }  // total, channels in T
-@group(0) @binding(0) var<storage, read> x: array<T>;
+@group(0) @binding(0) var<storage, read> x: array<$X>;
 @group(0) @binding(1) var<storage, read_write> v: array<T>;
 @group(0) @binding(2) var<uniform> params: Params;
 #include grid
@@ -29,7 +29,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let start$I = (image + row$I) * params.width;
   #for J in 4
   let in${I}_$J = row$I < params.height && column$J < params.width;
-  let d${I}_$J = select(T(0.0), x[select(0u, (start$I + column$J) * params.channels + channel, in${I}_$J)], in${I}_$J);
+  let d${I}_$J = select(T(0.0), T(x[select(0u, (start$I + column$J) * params.channels + channel, in${I}_$J)]), in${I}_$J);
   #endfor
   #endfor
   #for J in 4

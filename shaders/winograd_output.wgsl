@@ -6,7 +6,7 @@
 #include elem
 struct Params { total: u32, filters: u32, height: u32, width: u32, tilesY: u32, tilesX: u32, relu: u32 }  // total, filters in T
 @group(0) @binding(0) var<storage, read> m: array<T>;
-@group(0) @binding(1) var<storage, read_write> y: array<T>;
+@group(0) @binding(1) var<storage, read_write> y: array<$Y>;
 @group(0) @binding(3) var<uniform> params: Params;
 #include grid
 #include conv_epilogue
@@ -31,10 +31,10 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   #for I in 2
   if (top + ${I}u < params.height) {
     let start$I = ((image + top + ${I}u) * params.width + left) * params.filters + filter_;
-    y[start$I] = finished((s${I}_0 + s${I}_1) + s${I}_2, filter_, start$I);
+    y[start$I] = $Y(finished((s${I}_0 + s${I}_1) + s${I}_2, filter_, start$I));
     if (left + 1u < params.width) {
       let next$I = start$I + params.filters;
-      y[next$I] = finished((s${I}_1 - s${I}_2) - s${I}_3, filter_, next$I);
+      y[next$I] = $Y(finished((s${I}_1 - s${I}_2) - s${I}_3, filter_, next$I));
     }
   }
   #endfor

@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { UserError } from "../errors.js";
+import { PRECISIONS, type Precision } from "../graph/storage.js";
 import type { ModelConfig } from "../models/config.js";
 import { markdownTable, percent, table } from "../text.js";
 import type { PresetName } from "../training/config.js";
@@ -24,6 +25,7 @@ interface ModelOptions extends ModelChoice {
   mode?: Mode;
   batch?: number;
   profile?: boolean;
+  precision: Precision;
 }
 
 interface Table8CommandOptions {
@@ -52,6 +54,7 @@ export function register(program: Command): void {
     .addOption(new Option("--mode <mode>", "one of the two instead of both").choices(["infer", "train"]))
     .option("--batch <n>", "images of a batch (default: 1 and 4 for infer, 4 for train)", wholeNumber(1))
     .option("--profile", "where the time goes, by shader")
+    .addOption(new Option("--precision <name>", "how feature maps are stored").choices(PRECISIONS).default("float32"))
     .action(run(benchModels));
   withModel(bench.command("kernels"))
     .description("time every distinct operation of a training step by itself")
@@ -120,7 +123,11 @@ async function benchModels(shell: Shell, options: ModelOptions) {
     for (const mode of modes) {
       for (const batch of options.batch ? [options.batch] : BATCHES[mode]) {
         shell.note(`${mode}, batch ${batch}: ${runs} runs and a first one`);
-        const figures = await benchModel({ config, mode, batch }, runs, options.profile ?? false);
+        const figures = await benchModel(
+          { config, mode, batch, precision: options.precision },
+          runs,
+          options.profile ?? false,
+        );
         measured.push({ mode, batch, figures });
       }
     }
@@ -132,6 +139,7 @@ async function benchModels(shell: Shell, options: ModelOptions) {
         model: options.model,
         preset: options.preset,
         mode,
+        precision: options.precision,
         batch,
         size: config.imageSize,
         ...figures,
@@ -143,7 +151,9 @@ async function benchModels(shell: Shell, options: ModelOptions) {
       };
     });
     printPeak(shell, name, software, peak);
-    shell.print(`${options.model} (${options.preset}), images of ${config.imageSize.join("x")}, ${runs} runs`);
+    shell.print(
+      `${options.model} (${options.preset}), images of ${config.imageSize.join("x")}, ${options.precision}, ${runs} runs`,
+    );
     const head = ["", "first ms", "median ms", "min", "max", "ms/image", "GFLOP/image", "GFLOP/s", "of peak"];
     const rows = cases.map((c) => [
       `${c.mode} batch ${c.batch}`,

@@ -8,6 +8,7 @@ import type { OnUnreadable } from "../data/loader.js";
 import type { DetectorErrors } from "../data/perturb.js";
 import { UserError } from "../errors.js";
 import { Device } from "../gpu/device.js";
+import type { Precision } from "../graph/storage.js";
 import type { ModelConfig } from "../models/config.js";
 import { ParameterStore } from "../nn/parameters.js";
 import { Extractor, extractionBatch } from "../retrieval/extractor.js";
@@ -54,12 +55,14 @@ export interface LoadedNetwork {
  * A network ready to represent images.
  * @param weights a checkpoint; by default the one that ships
  * @param perturb amount of the detector errors to add, drawn as the checkpoint's training drew them
+ * @param precision how maps are stored; by default as in training
  */
 export async function loadNetwork(
   device: Device,
   weights: string | undefined,
   flip: boolean,
   perturb = 0,
+  precision?: Precision,
 ): Promise<LoadedNetwork> {
   const path = weights ?? SHIPPED_WEIGHTS;
   if (!existsSync(path)) {
@@ -78,6 +81,7 @@ export async function loadNetwork(
   const extractor = await Extractor.create(device, store, config, {
     flip,
     interpolation: checkpoint.config.testInterpolation,
+    precision: precision ?? checkpoint.config.precision,
     batch: extractionBatch(config, device.profile, flip),
   });
   const errors = detectorErrorsOf({ ...checkpoint.config, perturb });

@@ -1,8 +1,10 @@
 import type { Command } from "commander";
 import { UserError } from "../errors.js";
+import type { Precision } from "../graph/storage.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
 import { addEvaluationOptions, type EvaluationOptions } from "./evaluation-options.js";
 import { PERTURB_OPTION, perturbAmount } from "./perturb-option.js";
+import { precisionOption } from "./precision-option.js";
 import { run, type Shell } from "./shell.js";
 
 interface EvaluateOptions extends DatasetOptions, EvaluationOptions {
@@ -11,6 +13,7 @@ interface EvaluateOptions extends DatasetOptions, EvaluationOptions {
   perturb?: number | true;
   report?: string;
   strict?: boolean;
+  precision?: Precision;
 }
 
 /** `mpn evaluate`: CMC and mAP of a network on one dataset or several. */
@@ -22,6 +25,7 @@ export function register(program: Command): void {
     .option("--weights <checkpoint>", "the network; by default the small one that ships")
     .option("--no-flip", "use the image alone, without averaging in its mirror image")
     .option(...PERTURB_OPTION)
+    .addOption(precisionOption())
     .option("--report <file>", "also write a page with CMC curve and ranked lists (one dataset)")
     .option("--strict", "fail on an image that cannot be read instead of leaving it out")
     .action(
@@ -44,7 +48,7 @@ export function register(program: Command): void {
         const device = await openDevice(shell);
         try {
           const perturb = perturbAmount(options.perturb) ?? 0;
-          const network = await loadNetwork(device, options.weights, options.flip, perturb);
+          const network = await loadNetwork(device, options.weights, options.flip, perturb, options.precision);
           const trained = network.checkpoint.config.perturb;
           if (trained !== perturb) {
             shell.note(

@@ -1,8 +1,10 @@
 import { basename, relative } from "node:path";
 import type { Command } from "commander";
 import { UserError } from "../errors.js";
+import type { Precision } from "../graph/storage.js";
 import { rowLengths } from "../retrieval/similarity.js";
 import { findImages } from "./find-images.js";
+import { precisionOption } from "./precision-option.js";
 import { run } from "./shell.js";
 
 interface ExtractOptions {
@@ -10,6 +12,7 @@ interface ExtractOptions {
   out: string;
   flip: boolean;
   normalize: boolean;
+  precision?: Precision;
 }
 
 /** `mpn extract`: images to representations. */
@@ -26,6 +29,7 @@ export function register(program: Command): void {
     )
     .option("--no-flip", "use the image alone, without averaging in its mirror image")
     .option("--no-normalize", "leave the vectors as they are instead of scaling them to unit length")
+    .addOption(precisionOption())
     .action(
       run(async (shell, places: string[], options: ExtractOptions) => {
         const samples = (await findImages(places)).map((path) => ({ path, name: basename(path), pid: 0, camid: 0 }));
@@ -33,7 +37,7 @@ export function register(program: Command): void {
         const { writeSafetensors } = await import("../formats/safetensors.js");
         const device = await openDevice(shell);
         try {
-          const network = await loadNetwork(device, options.weights, options.flip);
+          const network = await loadNetwork(device, options.weights, options.flip, 0, options.precision);
           const unreadable = countUnreadable(shell);
           const { features, dim, indices, pace } = await network.extractor.ofSamples(
             samples,

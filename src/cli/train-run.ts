@@ -275,6 +275,7 @@ class Evaluator {
     const extractor = await Extractor.create(device, trainer.store, model, {
       flip: config.flipTest,
       interpolation: config.testInterpolation,
+      precision: config.precision,
       batch,
     });
     const pool = new DecodePool({

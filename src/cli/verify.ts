@@ -1,7 +1,8 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { UserError } from "../errors.js";
 import type { SafetensorsFile } from "../formats/safetensors.js";
 import type { Device } from "../gpu/device.js";
+import { PRECISIONS, type Precision } from "../graph/storage.js";
 import { run, type Shell } from "./shell.js";
 
 interface FixtureResult {
@@ -42,8 +43,13 @@ export function register(program: Command): void {
     .command("verify")
     .description("check this adapter against fixtures: relative error of every group, exit code 1 beyond the bounds")
     .argument("<fixtures...>", "safetensors files of kind mpn, prior or metrics")
+    .addOption(
+      new Option("--precision <name>", "how maps are stored; float16 has bounds of its own")
+        .choices(PRECISIONS)
+        .default("float32"),
+    )
     .action(
-      run(async (shell, files: string[]) => {
+      run(async (shell, files: string[], { precision }: { precision: Precision }) => {
         const { readSafetensors } = await import("../formats/safetensors.js");
         const { Device: Gpu } = await import("../gpu/device.js");
         const read = await Promise.all(files.map(async (file) => ({ file, content: await readSafetensors(file) })));
@@ -53,7 +59,7 @@ export function register(program: Command): void {
           const fixtures: FixtureResult[] = [];
           for (const { file, content } of read) {
             try {
-              fixtures.push(await check(shell, device, file, content));
+              fixtures.push(await check(shell, device, file, content, precision));
             } catch (error) {
               // One fixture that cannot be run says so and fails; the others are still checked.
               if (!(error instanceof UserError)) throw error;
@@ -62,9 +68,11 @@ export function register(program: Command): void {
             }
           }
           const failed = fixtures.filter((f) => !f.pass).length;
-          shell.print(`${fixtures.length - failed} of ${fixtures.length} fixtures pass on ${device.profile.name}`);
+          shell.print(
+            `${fixtures.length - failed} of ${fixtures.length} fixtures pass on ${device.profile.name}${precision === "float16" ? ", maps in float16" : ""}`,
+          );
           if (failed > 0) process.exitCode = 1;
-          return { fixtures };
+          return { precision, fixtures };
         } finally {
           device.close();
         }
@@ -72,23 +80,30 @@ export function register(program: Command): void {
     );
 }
 
-async function check(shell: Shell, device: Device, file: string, content: SafetensorsFile): Promise<FixtureResult> {
+async function check(
+  shell: Shell,
+  device: Device,
+  file: string,
+  content: SafetensorsFile,
+  precision: Precision,
+): Promise<FixtureResult> {
   const kind = content.metadata.kind ?? "";
-  const { errors, bounds } = await errorsOf(device, file, kind, content);
+  const { errors, bounds } = await errorsOf(device, file, kind, content, precision);
   const pass = Object.entries(errors).every(([group, error]) => error <= bounds(group));
   const listed = Object.entries(errors).map(
     ([group, error]) => `${group} ${error.toExponential(1)}${error > bounds(group) ? " (!)" : ""}`,
   );
   shell.print(`${pass ? "pass" : "FAIL"}  ${file}  ${listed.join("  ")}`);
-  const note = pass ? undefined : borderNote(errors);
+  const note = pass || precision === "float16" ? undefined : borderNote(errors);
   if (note) shell.print(`      ${note}`);
   return { file, kind, pass, errors, ...(note && { note }) };
 }
 
-async function errorsOf(device: Device, file: string, kind: string, content: SafetensorsFile) {
+async function errorsOf(device: Device, file: string, kind: string, content: SafetensorsFile, precision: Precision) {
   if (kind === "mpn") {
-    const { MODEL_BOUNDS, verifyModel } = await import("../training/verify-model.js");
-    return { errors: await verifyModel(device, content, file), bounds: (group: string) => MODEL_BOUNDS[group] };
+    const { HALF_BOUNDS, MODEL_BOUNDS, verifyModel } = await import("../training/verify-model.js");
+    const bounds = precision === "float16" ? HALF_BOUNDS : MODEL_BOUNDS;
+    return { errors: await verifyModel(device, content, file, precision), bounds: (group: string) => bounds[group] };
   }
   const { verifyMetrics, verifyPrior } = await import("./verify-exact.js");
   if (kind === "prior") return { errors: verifyPrior(content, file), bounds: () => 0 };

@@ -63,6 +63,8 @@ export function preprocess(name: ShaderName, defines: Defines): string {
       } else throw new Error(`${file}.wgsl: unknown directive #${word}`);
     }
   };
+  // A directive that has to come first; what is stored in halves is known by its type alone.
+  if (Object.values(defines).some((value) => /\bf16\b/.test(String(value)))) out.push("enable f16;");
   expand(shaderTexts[name].split("\n"), name, defines);
   if (active.length > 0) throw new Error(`${name}.wgsl: #if without #endif`);
   return out.join("\n");

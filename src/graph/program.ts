@@ -2,12 +2,14 @@
  * A compiled graph: prepared pipelines, bind groups and memory. A run writes inputs, replays the dispatches in one
  * command buffer and reads back what was asked; it makes no buffer, bind group or pipeline.
  */
+import { UserError } from "../errors.js";
 import type { Device } from "../gpu/device.js";
 import { packParams } from "../gpu/shader.js";
 import { Lowering, type PlacedLaunch } from "./lowering.js";
 import { hoist, prepare, updatesEarly } from "./passes.js";
 import { type Plan, planMemory, resolve } from "./plan.js";
 import { Profile } from "./profile.js";
+import { type Precision, storeHalves } from "./storage.js";
 import { type Node, reachable, type Tensor } from "./tensor.js";
 
 export type Values = Float32Array | Uint32Array | Int32Array;
@@ -20,6 +22,11 @@ export interface CompileOptions {
   readonly updates?: readonly Tensor[];
   /** Compute what depends on variables alone once, until `refresh()`; for inference. */
   readonly hoist?: boolean;
+  /**
+   * How feature maps and their gradients lie in memory; "float32" by default. "float16" wants an adapter with shader-f16.
+   * Outputs are float32 either way.
+   */
+  readonly precision?: Precision;
   /** The caller's own buffers for inputs and outputs (usage STORAGE), so that nothing is copied. */
   readonly buffers?: ReadonlyMap<Tensor, GPUBuffer>;
   /** Batch size, to advise one that fits when a tensor exceeds the adapter's limits. */
@@ -69,7 +76,10 @@ export class Program {
   /** Lowers, plans memory, compiles pipelines (all at once) and prepares every bind group. */
   static async compile(device: Device, options: CompileOptions): Promise<Program> {
     const given = [...Object.values(options.outputs), ...(options.updates ?? [])];
-    const roots = options.hoist ? prepare(given, device.profile) : given;
+    const halves = options.precision === "float16";
+    if (halves) requireHalves(device);
+    const ready = options.hoist ? prepare(given, device.profile) : given;
+    const roots = halves ? storeHalves(ready) : ready;
     const prepared = new Map(given.map((t, i) => [t, roots[i]]));
     const outputs = Object.fromEntries(Object.entries(options.outputs).map(([name, t]) => [name, prepared.get(t)!]));
     const buffers = new Map([...(options.buffers ?? [])].map(([t, buffer]) => [prepared.get(t) ?? t, buffer]));
@@ -341,6 +351,13 @@ export class Program {
       });
     });
   }
+}
+
+function requireHalves(device: Device): void {
+  if (device.gpu.features.has("shader-f16")) return;
+  throw new UserError(
+    `The adapter ${device.profile.name} cannot store float16: it lacks the feature shader-f16. Use precision float32 on it.`,
+  );
 }
 
 function record(pass: GPUComputePassEncoder, p: Prepared): void {

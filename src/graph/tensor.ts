@@ -5,7 +5,8 @@
 import type { DeviceProfile } from "../gpu/device.js";
 import type { Lowering } from "./lowering.js";
 
-export type DType = "f32" | "u32" | "i32";
+/** f16 is a way to keep floats in memory alone (graph/storage.ts): every kernel computes with f32. */
+export type DType = "f32" | "f16" | "u32" | "i32";
 export type Shape = readonly number[];
 
 export interface TensorSpec {
@@ -48,8 +49,9 @@ export class Tensor {
     this.size = shape.reduce((a, b) => a * b, 1);
   }
 
+  /** A multiple of 4, as copies and fills want. */
   get bytes(): number {
-    return this.size * 4;
+    return this.dtype === "f16" ? Math.ceil(this.size / 2) * 4 : this.size * 4;
   }
 
   toString(): string {
@@ -76,10 +78,19 @@ export interface Op<A = unknown> {
   updates?(node: Node<A>): ReadonlyMap<number, number>;
   /** A cheaper equivalent of this node for inference, or null; `uses` counts the readers of a tensor. */
   fuse?(node: Node<A>, uses: (t: Tensor) => number): Tensor[] | null;
+  /** Inputs that its kernels read, and outputs that they write, in either width where a program stores maps in halves. */
+  readonly halves?: Halves;
   /** An equivalent, where this adapter has a faster one that works out what depends on variables alone beforehand. */
   prepare?(node: Node<A>, profile: DeviceProfile): Tensor[] | null;
   /** Where output 0 is cheap to make a second time: how (graph/rematerialise.ts). */
   again?(node: Node<A>): Again;
+}
+
+export interface Halves {
+  readonly inputs: readonly number[];
+  readonly outputs: readonly number[];
+  /** Outputs are maps only if an input is one: the same op also works on weights, whose shapes look alike. */
+  readonly follow?: boolean;
 }
 
 export interface Again {
@@ -122,8 +133,16 @@ export function scopeName(name: string): string {
   return [...scopes, name].join(".");
 }
 
-/** Adds a node to the graph. */
-export function apply<A>(op: Op<A>, inputs: readonly Tensor[], attrs: A): Tensor[] {
+/**
+ * Adds a node to the graph.
+ * @param narrow which f32 outputs are to be stored as f16; none by default
+ */
+export function apply<A>(
+  op: Op<A>,
+  inputs: readonly Tensor[],
+  attrs: A,
+  narrow?: (output: number, shape: Shape) => boolean,
+): Tensor[] {
   const where = scopeName(op.name);
   let specs: TensorSpec[];
   try {
@@ -134,7 +153,9 @@ export function apply<A>(op: Op<A>, inputs: readonly Tensor[], attrs: A): Tensor
   }
   const outputs: Tensor[] = [];
   const node: Node<A> = { id: counter++, op, inputs, attrs, outputs, scope: scopes.join(".") };
-  for (const spec of specs) outputs.push(new Tensor(spec.shape, spec.dtype ?? "f32", where, node as Node, null));
+  specs.forEach(({ shape, dtype = "f32" }, i) => {
+    outputs.push(new Tensor(shape, dtype === "f32" && narrow?.(i, shape) ? "f16" : dtype, where, node as Node, null));
+  });
   return outputs;
 }
 

@@ -3,7 +3,7 @@ import type { Lowering } from "../graph/lowering.js";
 import { apply, type Op, type Shape, ShapeError, scopeName, type Tensor } from "../graph/tensor.js";
 import { expectRank, expectShape } from "./check.js";
 import { scale } from "./elementwise.js";
-import { flat } from "./lanes.js";
+import { flat, stored } from "./lanes.js";
 import { reshape } from "./layout.js";
 import { broadcastTo, sum, sumTo } from "./reduce.js";
 
@@ -60,7 +60,7 @@ function lowerBinary(
   const groups = groupsOf(y.shape, a.shape, b.shape);
   const inner = groups[groups.length - 1];
   const wide = groups.length === 1 || inner.size % 4 === 0;
-  const describe = (operand: "a" | "b") => {
+  const describe = (t: Tensor, operand: "a" | "b") => {
     const vector = wide && inner[operand];
     let along = 1;
     const strides = groups.toReversed().map((group, i) => {
@@ -69,14 +69,24 @@ function lowerBinary(
       along *= group.size;
       return stride;
     });
-    return { type: vector ? "vec4f" : "f32", strides: pad(strides, 0) };
+    return { type: stored(t, vector ? 4 : 1), strides: pad(strides, 0) };
   };
   const sizes = groups.toReversed().map((group, i) => (wide && i === 0 ? Math.ceil(group.size / 4) : group.size));
-  const [left, right] = [describe("a"), describe("b")];
+  const [left, right] = [describe(a, "a"), describe(b, "b")];
   const total = sizes.reduce((p, q) => p * q, 1);
   const same = groups.length === 1 && inner.a && inner.b;
   to.dispatch({
-    kernel: { shader: "binary", defines: { OP: kind, ELEM: wide ? 4 : 1, A: left.type, B: right.type, SAME: same } },
+    kernel: {
+      shader: "binary",
+      defines: {
+        OP: kind,
+        ELEM: wide ? 4 : 1,
+        A: left.type,
+        B: right.type,
+        Y: stored(y, wide ? 4 : 1),
+        SAME: same,
+      },
+    },
     bindings: { a, b, y },
     params: { total, sizes: pad(sizes, 1), aStrides: left.strides, bStrides: right.strides, ka, kb },
     workgroups: flat(total),
@@ -92,6 +102,7 @@ function pad(values: readonly number[], missing: number): number[] {
 
 const addOp: Op<Factors> = {
   name: "add",
+  halves: { inputs: [0, 1], outputs: [0], follow: true },
   outputs: ([a, b]) => [{ shape: broadcastShape(a.shape, b.shape) }],
   gradient({ inputs: [a, b], attrs: { ka, kb } }, [dy]) {
     return dy ? [scaled(sumTo(dy, a.shape), ka), scaled(sumTo(dy, b.shape), kb)] : [null, null];
@@ -101,6 +112,7 @@ const addOp: Op<Factors> = {
 
 const mulOp: Op<null> = {
   name: "mul",
+  halves: { inputs: [0, 1], outputs: [0], follow: true },
   outputs: ([a, b]) => [{ shape: broadcastShape(a.shape, b.shape) }],
   gradient({ inputs: [a, b] }, [dy]) {
     return dy ? [sumTo(mul(dy, b), a.shape), sumTo(mul(dy, a), b.shape)] : [null, null];
@@ -110,6 +122,7 @@ const mulOp: Op<null> = {
 
 const maskMultiplyOp: Op<null> = {
   name: "maskMultiply",
+  halves: { inputs: [0], outputs: [0] },
   outputs([x, mask]) {
     expectRank(x, 4, "an NHWC map");
     expectShape(mask, [...x.shape.slice(0, 3), 1], "the mask, with an axis for channels,");

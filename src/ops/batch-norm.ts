@@ -3,6 +3,7 @@ import type { Lowering } from "../graph/lowering.js";
 import { apply, type Op, type Tensor } from "../graph/tensor.js";
 import { expectShape } from "./check.js";
 import { conv2dOp } from "./conv2d.js";
+import { stored } from "./lanes.js";
 
 export interface BatchNormAttrs {
   readonly training: boolean;
@@ -15,6 +16,7 @@ export interface BatchNormAttrs {
 /** Inputs: x, gamma, beta, running mean, running var, residual?; outputs: y, stats, and in training the moved running ones. */
 const batchNormOp: Op<BatchNormAttrs> = {
   name: "batchNorm",
+  halves: { inputs: [0, 5], outputs: [0] },
   outputs([x, gamma, beta, mean, variance, residual], { training }) {
     const channels = x.shape[x.shape.length - 1];
     for (const t of [gamma, beta, mean, variance]) expectShape(t, [channels], "each of batch norm's vectors");
@@ -54,7 +56,7 @@ const batchNormOp: Op<BatchNormAttrs> = {
     if (attrs.training) {
       const { chunk, chunks, partial } = statistics(to, x);
       to.dispatch({
-        kernel: { shader: "batch_norm_stats", defines: { ELEM: elem }, overrides: LANES },
+        kernel: { shader: "batch_norm_stats", defines: { ELEM: elem, X: stored(x, elem) }, overrides: LANES },
         bindings: { x, partial },
         params: { rows, channels: channels / elem, chunk, chunks },
         workgroups: lanes(channels / elem, chunks),
@@ -88,6 +90,7 @@ const batchNormOp: Op<BatchNormAttrs> = {
 /** The last step of batch norm alone. Inputs: x, stats, gamma, beta, residual?; output: y. */
 const batchNormApplyOp: Op<{ readonly relu: boolean }> = {
   name: "batchNormApply",
+  halves: { inputs: [0, 4], outputs: [0] },
   outputs: ([x]) => [{ shape: x.shape }],
   lower({ inputs: [x, stats, gamma, beta, residual], outputs: [y], attrs }, to) {
     dispatchApply(to, { x, stats, gamma, beta, y, residual }, attrs.relu);
@@ -99,25 +102,32 @@ function dispatchApply(
   tensors: { x: Tensor; stats: Tensor; gamma: Tensor; beta: Tensor; y: Tensor; residual?: Tensor },
   relu: boolean,
 ): void {
-  const { x, residual } = tensors;
+  const { x, y, residual } = tensors;
   const { rows, channels, elem } = rowsOf(x);
   const run = rowsPerRun(rows);
   to.dispatch({
     kernel: {
       shader: "batch_norm_apply",
-      defines: { ELEM: elem, RESIDUAL: residual !== undefined },
+      defines: {
+        ELEM: elem,
+        RESIDUAL: residual !== undefined,
+        X: stored(x, elem),
+        Y: stored(y, elem),
+        ...(residual && { R: stored(residual, elem) }),
+      },
       overrides: LANES,
     },
     bindings: tensors,
     params: { rows, channels: channels / elem, run, relu: Number(relu), one: 1 },
     workgroups: lanes(channels / elem, Math.ceil(rows / run)),
-    bytes: (residual ? 3 : 2) * x.bytes,
+    bytes: x.bytes + y.bytes + (residual?.bytes ?? 0),
   });
 }
 
 /** Inputs: x, gamma, stats, dy, y (with ReLU); outputs: dx, dgamma, dbeta, dresidual (with ReLU and residual). */
 const batchNormGradOp: Op<BatchNormAttrs> = {
   name: "batchNormGrad",
+  halves: { inputs: [0, 3, 4], outputs: [0, 3] },
   outputs([x, gamma], { relu, residual }) {
     const vectors = [{ shape: gamma.shape }, { shape: gamma.shape }];
     return [{ shape: x.shape }, ...vectors, ...(relu && residual ? [{ shape: x.shape }] : [])];
@@ -125,12 +135,13 @@ const batchNormGradOp: Op<BatchNormAttrs> = {
   lower({ inputs: [x, gamma, stats, dy, y], outputs: [dx, dgamma, dbeta, dresidual], attrs }, to) {
     const { rows, channels, elem } = rowsOf(x);
     const { chunk, chunks, partial } = statistics(to, x);
+    const read = { X: stored(x, elem), DY: stored(dy, elem), ...(y && { Y: stored(y, elem) }) };
     to.dispatch({
-      kernel: { shader: "batch_norm_grad_stats", defines: { ELEM: elem, RELU: attrs.relu }, overrides: LANES },
+      kernel: { shader: "batch_norm_grad_stats", defines: { ELEM: elem, RELU: attrs.relu, ...read }, overrides: LANES },
       bindings: { x, stats, dy, partial, y },
       params: { rows, channels: channels / elem, chunk, chunks },
       workgroups: lanes(channels / elem, chunks),
-      bytes: (y ? 3 : 2) * x.bytes,
+      bytes: x.bytes + dy.bytes + (y?.bytes ?? 0),
     });
     const sums = to.scratch("sums", [2, channels]);
     to.dispatch({
@@ -141,13 +152,20 @@ const batchNormGradOp: Op<BatchNormAttrs> = {
       bytes: partial.bytes,
     });
     const run = rowsPerRun(rows);
-    const defines = { ELEM: elem, RELU: attrs.relu, RESIDUAL: dresidual !== undefined };
+    const defines = {
+      ELEM: elem,
+      RELU: attrs.relu,
+      RESIDUAL: dresidual !== undefined,
+      ...read,
+      DX: stored(dx, elem),
+      ...(dresidual && { DR: stored(dresidual, elem) }),
+    };
     to.dispatch({
       kernel: { shader: "batch_norm_grad_apply", defines, overrides: LANES },
       bindings: { x, stats, gamma, sums, dy, dx, y, dresidual },
       params: { rows, channels: channels / elem, run, inverseRows: attrs.training ? 1 / rows : 0 },
       workgroups: lanes(channels / elem, Math.ceil(rows / run)),
-      bytes: (3 + (y ? 1 : 0) + (dresidual ? 1 : 0)) * x.bytes,
+      bytes: x.bytes + dy.bytes + dx.bytes + (y?.bytes ?? 0) + (dresidual?.bytes ?? 0),
     });
   },
 };

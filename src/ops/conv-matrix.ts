@@ -1,6 +1,7 @@
 /** Convolutions on matrix units (shaders/conv_matrix.wgsl), for devices that were opened for them: pure functions of data. */
 import type { DeviceProfile } from "../gpu/device.js";
 import type { KernelSpec } from "../gpu/kernel.js";
+import type { Defines } from "../gpu/shader.js";
 import type { ConvProblem } from "./conv-choice.js";
 import { tiledElements } from "./conv-tiles.js";
 
@@ -47,7 +48,7 @@ export function matrixKernel(
   profile: DeviceProfile,
   problem: ConvProblem,
   t: MatrixTile,
-  epilogue: Record<string, boolean>,
+  defines: Defines,
 ): KernelSpec {
   const { components, size } = profile.matrixUnits!;
   return {
@@ -65,7 +66,7 @@ export function matrixKernel(
       AL: (t.tm * t.depth) / (4 * t.lanesX),
       BL: t.depth / t.lanesY,
       POINTWISE: problem.pointwise,
-      ...epilogue,
+      ...defines,
     },
     overrides: { LX: t.lanesX, LY: t.lanesY, KT: t.depth },
   };

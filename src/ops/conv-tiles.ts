@@ -1,6 +1,7 @@
 /** The ladder of tiles for GPUs (shaders/conv_tiled.wgsl, conv_weight_grad_tiled.wgsl): pure functions of shapes and profile. */
 import type { DeviceProfile } from "../gpu/device.js";
 import type { KernelSpec } from "../gpu/kernel.js";
+import type { Defines } from "../gpu/shader.js";
 import type { ConvProblem } from "./conv-choice.js";
 
 /** What a workgroup makes and how it goes about it; numbers alone, as it is kept in a file of tuned choices. */
@@ -141,8 +142,8 @@ export function pixelsPerSplit(profile: DeviceProfile, problem: ConvProblem, t: 
   return Math.ceil(problem.inner / splits / t.depth) * t.depth;
 }
 
-/** The kernel that a tile is made with. `epilogue`: the flags of conv_epilogue.wgsl, none for a weight gradient. */
-export function tiledKernel(problem: ConvProblem, t: WorkgroupTile, epilogue: Record<string, boolean>): KernelSpec {
+/** The kernel that a tile is made with. `defines`: types in memory, and the flags of conv_epilogue.wgsl. */
+export function tiledKernel(problem: ConvProblem, t: WorkgroupTile, defines: Defines): KernelSpec {
   const weightGrad = problem.gather === "weightGrad";
   const [AL, BL] = staged(t);
   return {
@@ -157,7 +158,7 @@ export function tiledKernel(problem: ConvProblem, t: WorkgroupTile, epilogue: Re
       PREFETCH: t.prefetch,
       // Sums of their own for a slice take as many registers again, which 8 x 8 outputs do not leave.
       SUM: t.tm * t.tv <= 8 ? "s" : "c",
-      ...epilogue,
+      ...defines,
     },
     overrides: { LX: t.lanesX, LY: t.lanesY, KT: t.depth, BUFFERS: t.buffers },
   };

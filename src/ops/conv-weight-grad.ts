@@ -11,6 +11,7 @@ import {
   tileDefines,
 } from "./conv-geometry.js";
 import { pixelsPerSplit, tiledElements, tiledKernel, type WorkgroupTile } from "./conv-tiles.js";
+import { stored } from "./lanes.js";
 import { dispatchTranspose } from "./layout.js";
 
 /** How many workgroups keep an adapter busy: the reduction is split until there are as many. */
@@ -104,7 +105,7 @@ function lowerRegisters({ g, problem, source, xs }: Way, tile: Tile, { x, dy, dw
   to.dispatch({
     kernel: {
       shader: "conv_weight_grad",
-      defines: tileDefines(tile, {}),
+      defines: { ...tileDefines(tile, {}), X: stored(x, 1), DY: stored(dy, tile.elem) },
       overrides: { LX: tile.lanesX, LY: tile.lanesY },
     },
     problem,
@@ -151,7 +152,7 @@ function lowerTiled({ g, problem, source, xs }: Way, tile: WorkgroupTile, { x, d
   const [gx, gy] = grid(colTiles * Math.ceil(rows / (tile.lanesY * tile.tm)));
   const perImage = g.outHeight * g.outWidth;
   to.dispatch({
-    kernel: tiledKernel(problem, tile, {}),
+    kernel: tiledKernel(problem, tile, { X: stored(x, tiledElements(problem).AELEM), DY: stored(dy, elem) }),
     problem,
     bindings: { x, b: dy, dw: partial },
     params: {
@@ -213,7 +214,7 @@ function lowerHeld(
 ): void {
   const { inner: pixels, taps } = problem;
   const inner = turned ? g.channels : problem.rows;
-  const byFilter = to.scratch("dy", [g.filters, pixels]);
+  const byFilter = to.scratch("dy", [g.filters, pixels], dy.dtype);
   dispatchTranspose(to, dy, byFilter, pixels, g.filters);
 
   const t = (floats: number) => floats / tile.elem;
@@ -228,7 +229,10 @@ function lowerHeld(
   const partial = splits > 1 ? to.scratch("partial", [splits, padded]) : transposed;
   const [gx, gy] = grid(taps * colTiles);
   to.dispatch({
-    kernel: { shader: "conv_weight_grad_stationary", defines: stationaryDefines(tile) },
+    kernel: {
+      shader: "conv_weight_grad_stationary",
+      defines: { ...stationaryDefines(tile), X: stored(x, tile.elem), DY: stored(byFilter, tile.aElem) },
+    },
     problem,
     bindings: { x, dy: byFilter, dw: partial },
     params: {

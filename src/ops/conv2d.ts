@@ -1,6 +1,7 @@
 /** Convolution and its two gradients: one implicit GEMM with three ways to gather (shaders/conv*.wgsl). */
 import type { DeviceProfile } from "../gpu/device.js";
 import type { KernelSpec } from "../gpu/kernel.js";
+import type { Defines } from "../gpu/shader.js";
 import { grid, type Lowering } from "../graph/lowering.js";
 import { apply, type Op, type Tensor } from "../graph/tensor.js";
 import { expectShape } from "./check.js";
@@ -19,7 +20,7 @@ import {
 import { matrixKernel } from "./conv-matrix.js";
 import { tiledElements, tiledKernel } from "./conv-tiles.js";
 import { lowerConvWeightGrad } from "./conv-weight-grad.js";
-import { flat } from "./lanes.js";
+import { flat, stored } from "./lanes.js";
 import { dispatchTranspose } from "./layout.js";
 import { sum } from "./reduce.js";
 import { dispatchWinograd, epilogueOperands, preparedWinograd, transformed, usesWinograd } from "./winograd.js";
@@ -41,6 +42,7 @@ const PLAIN: Epilogue = { bias: false, affine: false, residual: false, relu: fal
 /** Inputs: x, w, then bias | scale, shift | residual as the epilogue says. */
 export const conv2dOp: Op<Conv2dAttrs> = {
   name: "conv2d",
+  halves: { inputs: [0, 4], outputs: [0] }, // x and the residual behind scale and shift
   outputs([x, w, ...rest], attrs) {
     const g = convGeometry(x.shape, w.shape, attrs);
     const shape = [g.images, g.outHeight, g.outWidth, g.filters];
@@ -114,6 +116,7 @@ export const conv2dOp: Op<Conv2dAttrs> = {
 /** Inputs: dy, w, and what is added to dx, if anything. */
 const convInputGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
   name: "conv2dInputGrad",
+  halves: { inputs: [0, 2], outputs: [0] },
   outputs: (_, { shape }) => [{ shape }],
   lower({ inputs: [dy, w, residual], outputs: [dx], attrs }, to) {
     const g = convGeometry(dx.shape, w.shape, attrs);
@@ -182,6 +185,7 @@ export function addInEpilogue(a: Tensor, b: Tensor): Tensor | null {
 
 const convWeightGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
   name: "conv2dWeightGrad",
+  halves: { inputs: [0, 1], outputs: [] },
   outputs: (_, { shape }) => [{ shape }],
   lower({ inputs: [x, dy], outputs: [dw], attrs }, to) {
     const g = convGeometry(x.shape, dw.shape, attrs);
@@ -204,9 +208,9 @@ function padded(x: Tensor, g: ConvGeometry, to: Lowering): { map: Tensor; height
   const [top, left] = g.padding;
   const height = g.height + 2 * top;
   const width = g.width + 2 * left;
-  const map = to.scratch("padded", [g.images, height, width, g.channels]);
+  const map = to.scratch("padded", [g.images, height, width, g.channels], x.dtype);
   to.dispatch({
-    kernel: { shader: "pad" },
+    kernel: { shader: "pad", defines: { X: stored(x, 1) } },
     bindings: { x, y: map },
     params: {
       pixels: map.size / g.channels,
@@ -292,11 +296,22 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
   const held = choice.kernel === "stationary";
   const rowsPer = held ? stationaryRows(rows, colTiles * l.groups) : choice.tile.lanesY * choice.tile.tm;
   const [gx, gy] = grid(colTiles * Math.ceil(rows / rowsPer));
-  const epilogue = { BIAS: l.bias !== undefined, AFFINE: l.scale !== undefined, RESIDUAL: l.residual !== undefined };
+  // Sums that a stationary kernel adds to over and over do not belong in halves.
+  const passes = choice.kernel === "stationary" ? problem.taps * Math.ceil(l.inner / choice.tile.chunk) : 1;
+  const sums = l.c.dtype === "f16" && passes > 1 ? to.scratch("sums", l.c.shape) : undefined;
+  const defines = {
+    BIAS: l.bias !== undefined,
+    AFFINE: l.scale !== undefined,
+    RESIDUAL: l.residual !== undefined,
+    A: stored(l.a, aElem),
+    C: stored(l.c, elem),
+    ...(l.residual && { R: stored(l.residual, elem) }),
+    ...(choice.kernel === "stationary" && { SUMS: sums !== undefined }),
+  };
   to.dispatch({
-    kernel: kernelOf(to.profile, choice, problem, epilogue, l.inside),
+    kernel: kernelOf(to.profile, choice, problem, defines, l.inside),
     problem,
-    bindings: { a: l.a, b: l.b, c: l.c, bias: l.bias, scale: l.scale, shift: l.shift, residual: l.residual },
+    bindings: { a: l.a, b: l.b, c: l.c, bias: l.bias, scale: l.scale, shift: l.shift, residual: l.residual, sums },
     params: {
       rows,
       ...(held && { rowsPer }),
@@ -334,7 +349,7 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
 }
 
 /** Floats in the types of columns and of the gathered operand, and columns of a tile in that type. */
-function elements(choice: ConvChoice, problem: ConvProblem): { elem: number; aElem: number; colsPer: number } {
+function elements(choice: ConvChoice, problem: ConvProblem): { elem: 1 | 2 | 4; aElem: 1 | 4; colsPer: number } {
   if (choice.kernel === "stationary") {
     const { elem, aElem, lanes, tv } = choice.tile;
     return { elem, aElem, colsPer: lanes * tv };
@@ -349,17 +364,17 @@ function kernelOf(
   profile: DeviceProfile,
   choice: ConvChoice,
   problem: ConvProblem,
-  epilogue: Record<string, boolean>,
+  defines: Defines,
   inside: boolean,
 ): KernelSpec {
   if (choice.kernel === "stationary")
-    return { shader: "conv_stationary", defines: { ...stationaryDefines(choice.tile), ...epilogue } };
-  if (choice.kernel === "tiled") return tiledKernel(problem, choice.tile, epilogue);
-  if (choice.kernel === "matrix") return matrixKernel(profile, problem, choice.tile, epilogue);
+    return { shader: "conv_stationary", defines: { ...stationaryDefines(choice.tile), ...defines } };
+  if (choice.kernel === "tiled") return tiledKernel(problem, choice.tile, defines);
+  if (choice.kernel === "matrix") return matrixKernel(profile, problem, choice.tile, defines);
   const { tile } = choice;
   return {
     shader: "conv",
-    defines: tileDefines(tile, { PADDED: !inside, ...epilogue }),
+    defines: { ...tileDefines(tile, { PADDED: !inside }), ...defines },
     overrides: { LX: tile.lanesX, LY: tile.lanesY },
   };
 }

@@ -1,7 +1,7 @@
 /** Bilinear crop-resize (shaders/crop_*.wgsl). */
 import { apply, type Op, type Shape, type Tensor } from "../graph/tensor.js";
 import { expectRank, expectShape } from "./check.js";
-import { elemOf, flat } from "./lanes.js";
+import { elemOf, flat, stored } from "./lanes.js";
 
 export interface MapSize {
   readonly height: number;
@@ -16,6 +16,7 @@ function geometry(map: Shape, resized: Shape, elem: number) {
 
 const cropResizeOp: Op<MapSize> = {
   name: "cropResize",
+  halves: { inputs: [0], outputs: [0] },
   outputs([x, boxes], { height, width }) {
     expectRank(x, 4, "an NHWC map");
     expectShape(boxes, [x.shape[0], 4], "boxes (top, left, bottom, right of each image)");
@@ -28,7 +29,7 @@ const cropResizeOp: Op<MapSize> = {
     const elem = elemOf(x.shape[3]);
     const total = y.size / elem;
     to.dispatch({
-      kernel: { shader: "crop_resize", defines: { ELEM: elem } },
+      kernel: { shader: "crop_resize", defines: { ELEM: elem, X: stored(x, elem), Y: stored(y, elem) } },
       bindings: { x, boxes, y },
       params: { total, ...geometry(x.shape, y.shape, elem) },
       workgroups: flat(total),
@@ -40,12 +41,13 @@ const cropResizeOp: Op<MapSize> = {
 
 const cropResizeGradOp: Op<Shape> = {
   name: "cropResizeGrad",
+  halves: { inputs: [0], outputs: [0] },
   outputs: (_, shape) => [{ shape }],
   lower({ inputs: [dy, boxes], outputs: [dx] }, to) {
     const elem = elemOf(dx.shape[3]);
     const total = dx.size / elem;
     to.dispatch({
-      kernel: { shader: "crop_resize_grad", defines: { ELEM: elem } },
+      kernel: { shader: "crop_resize_grad", defines: { ELEM: elem, DY: stored(dy, elem), DX: stored(dx, elem) } },
       bindings: { dy, boxes, dx },
       params: { total, ...geometry(dx.shape, dy.shape, elem) },
       workgroups: flat(total),

@@ -1,9 +1,10 @@
 import { apply, type Op, type Tensor } from "../graph/tensor.js";
 import { expectRank } from "./check.js";
-import { elemOf, flat } from "./lanes.js";
+import { elemOf, flat, stored } from "./lanes.js";
 
 const globalMaxPoolOp: Op<null> = {
   name: "globalMaxPool",
+  halves: { inputs: [0], outputs: [] },
   outputs([x]) {
     expectRank(x, 4, "an NHWC map");
     const shape = [x.shape[0], x.shape[3]];
@@ -16,7 +17,7 @@ const globalMaxPoolOp: Op<null> = {
   lower({ inputs: [x], outputs: [y, argmax] }, to) {
     const [images, h, w, channels] = x.shape;
     to.dispatch({
-      kernel: { shader: "global_max_pool" },
+      kernel: { shader: "global_max_pool", defines: { X: stored(x, 1) } },
       bindings: { x, y, argmax },
       params: { images, positions: h * w, channels },
       workgroups: flat(y.size),
@@ -27,13 +28,14 @@ const globalMaxPoolOp: Op<null> = {
 
 const globalMaxPoolGradOp: Op<readonly number[]> = {
   name: "globalMaxPoolGrad",
+  halves: { inputs: [], outputs: [0] },
   outputs: (_, shape) => [{ shape }],
   lower({ inputs: [dy, argmax], outputs: [dx] }, to) {
     const [, h, w, channels] = dx.shape;
     const elem = elemOf(channels);
     const size = dx.size / elem;
     to.dispatch({
-      kernel: { shader: "global_max_pool_grad", defines: { ELEM: elem } },
+      kernel: { shader: "global_max_pool_grad", defines: { ELEM: elem, DX: stored(dx, elem) } },
       bindings: { dy, argmax, dx },
       params: { size, positions: h * w, channels: channels / elem },
       workgroups: flat(size),

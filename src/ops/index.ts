@@ -12,6 +12,7 @@ export { euclideanDistanceMatrix } from "./euclidean.js";
 export { globalMaxPool } from "./global-max-pool.js";
 export { gradients } from "./gradients.js";
 export { concat, reshape, slice, split, transpose } from "./layout.js";
+export { type LossScaling, lossScale } from "./loss-scale.js";
 export { type MatmulOptions, matmul } from "./matmul.js";
 export { type MaxPoolOptions, maxPool } from "./max-pool.js";
 export {

@@ -10,6 +10,12 @@ export function elemOf(...counts: readonly number[]): 1 | 4 {
   return counts.every((n) => n % 4 === 0) ? 4 : 1;
 }
 
+/** The WGSL type of `elem` floats as a tensor stores them; kernels convert it to and from float32. */
+export function stored(t: Tensor, elem: 1 | 2 | 4): string {
+  const scalar = t.dtype === "f16" ? "f16" : "f32";
+  return elem === 1 ? scalar : `vec${elem}<${scalar}>`;
+}
+
 /** The grid of a flat kernel with this many invocations. */
 export function flat(invocations: number): [number, number] {
   return grid(Math.ceil(invocations / WORKGROUP));

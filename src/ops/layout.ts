@@ -1,7 +1,7 @@
 /** Ops that move elements: reshape, slice, split, concat, transpose (shaders/copy.wgsl, slice_grad.wgsl, transpose.wgsl). */
 import type { Lowering } from "../graph/lowering.js";
 import { apply, constant, type Op, type Shape, type Tensor } from "../graph/tensor.js";
-import { aroundAxes, axisOf, elemOf, flat } from "./lanes.js";
+import { aroundAxes, axisOf, elemOf, flat, stored } from "./lanes.js";
 
 /** What WebGPU guarantees any adapter to accept as the offset of a binding. */
 const BINDING_ALIGNMENT = 256;
@@ -46,7 +46,8 @@ const sliceOp: Op<SliceAttrs> = {
 /** A slice that is one run of memory at an offset that can be bound. */
 const sliceViewOp: Op<SliceAttrs> = {
   ...sliceOp,
-  viewOffset: ({ inputs: [x], attrs }) => 4 * attrs.start * aroundAxes(x.shape, attrs.axis).inner,
+  viewOffset: ({ inputs: [x], attrs }) =>
+    (x.dtype === "f16" ? 2 : 4) * attrs.start * aroundAxes(x.shape, attrs.axis).inner,
   lower() {},
 };
 
@@ -146,7 +147,7 @@ export function dispatchTranspose(to: Lowering, x: Tensor, y: Tensor, rows: numb
   const elem = elemOf(rows, cols);
   const squares = x.size / elem ** 2;
   to.dispatch({
-    kernel: { shader: "transpose", defines: { ELEM: elem } },
+    kernel: { shader: "transpose", defines: { ELEM: elem, X: stored(x, elem) } },
     bindings: { x, y },
     params: { size: squares, rows: rows / elem, cols: cols / elem },
     workgroups: flat(squares),

@@ -1,7 +1,7 @@
 /** Max pooling over windows (shaders/max_pool*.wgsl). */
 import { apply, type Op, type Shape, type Tensor } from "../graph/tensor.js";
 import { expectRank } from "./check.js";
-import { elemOf, flat } from "./lanes.js";
+import { elemOf, flat, stored } from "./lanes.js";
 
 export interface MaxPoolAttrs {
   readonly kernel: number;
@@ -26,6 +26,7 @@ function geometry(map: Shape, pooled: Shape, { kernel, stride, padding }: MaxPoo
 
 const maxPoolOp: Op<MaxPoolAttrs> = {
   name: "maxPool",
+  halves: { inputs: [0], outputs: [0] },
   outputs([x], { kernel, stride, padding }) {
     expectRank(x, 4, "an NHWC map");
     if (
@@ -53,27 +54,28 @@ const maxPoolOp: Op<MaxPoolAttrs> = {
     const elem = elemOf(x.shape[3]);
     const total = y.size / elem;
     to.dispatch({
-      kernel: { shader: "max_pool", defines: { ELEM: elem } },
+      kernel: { shader: "max_pool", defines: { ELEM: elem, X: stored(x, elem), Y: stored(y, elem) } },
       bindings: { x, y, argmax },
       params: { total, ...geometry(x.shape, y.shape, attrs, elem) },
       workgroups: flat(total),
-      bytes: x.bytes + 2 * y.bytes,
+      bytes: x.bytes + y.bytes + argmax.bytes,
     });
   },
 };
 
 const maxPoolGradOp: Op<MaxPoolAttrs & { readonly shape: Shape }> = {
   name: "maxPoolGrad",
+  halves: { inputs: [0], outputs: [0] },
   outputs: (_, { shape }) => [{ shape }],
   lower({ inputs: [dy, argmax], outputs: [dx], attrs }, to) {
     const elem = elemOf(dx.shape[3]);
     const total = dx.size / elem;
     to.dispatch({
-      kernel: { shader: "max_pool_grad", defines: { ELEM: elem } },
+      kernel: { shader: "max_pool_grad", defines: { ELEM: elem, DY: stored(dy, elem), DX: stored(dx, elem) } },
       bindings: { dy, argmax, dx },
       params: { total, ...geometry(dx.shape, dy.shape, attrs, elem) },
       workgroups: flat(total),
-      bytes: dx.bytes + 2 * dy.bytes,
+      bytes: dx.bytes + dy.bytes + argmax.bytes,
     });
   },
 };

@@ -1,13 +1,14 @@
 /** Pooling of all runs of adjacent stripes (shaders/pyramid_*.wgsl). */
 import { apply, type Op, type Shape, type Tensor } from "../graph/tensor.js";
 import { expectRank } from "./check.js";
-import { elemOf, flat } from "./lanes.js";
+import { elemOf, flat, stored } from "./lanes.js";
 
 const runsOf = (stripes: number) => (stripes * (stripes + 1)) / 2;
 
 /** Outputs: y, and what the gradient needs: the stripes' maxima and where they were found. */
 const pyramidPoolOp: Op<number> = {
   name: "pyramidPool",
+  halves: { inputs: [0], outputs: [] },
   outputs([x], stripes) {
     expectRank(x, 4, "an NHWC map");
     const [n, rows, , channels] = x.shape;
@@ -24,7 +25,7 @@ const pyramidPoolOp: Op<number> = {
     const elem = elemOf(channels);
     const average = to.scratch("average", highest.shape);
     to.dispatch({
-      kernel: { shader: "pyramid_stripes", defines: { ELEM: elem } },
+      kernel: { shader: "pyramid_stripes", defines: { ELEM: elem, X: stored(x, elem) } },
       bindings: { x, average, highest, argmax },
       params: { total: highest.size / elem, positions: x.size / highest.size, channels: channels / elem },
       workgroups: flat(highest.size / elem),
@@ -44,6 +45,7 @@ const pyramidPoolOp: Op<number> = {
 
 const pyramidPoolGradOp: Op<Shape> = {
   name: "pyramidPoolGrad",
+  halves: { inputs: [], outputs: [0] },
   outputs: (_, shape) => [{ shape }],
   lower({ inputs: [dy, highest, argmax], outputs: [dx] }, to) {
     const [, stripes, channels] = highest.shape;
@@ -57,7 +59,7 @@ const pyramidPoolGradOp: Op<Shape> = {
       bytes: dy.bytes + 3 * highest.bytes,
     });
     to.dispatch({
-      kernel: { shader: "pyramid_stripes_grad", defines: { ELEM: elem } },
+      kernel: { shader: "pyramid_stripes_grad", defines: { ELEM: elem, DX: stored(dx, elem) } },
       bindings: { daverage, dhighest, argmax, dx },
       params: { total: dx.size / elem, positions: dx.size / highest.size, channels: channels / elem },
       workgroups: flat(dx.size / elem),

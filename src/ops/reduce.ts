@@ -1,7 +1,7 @@
 /** Sums, means and maxima over axes, and the expansion that undoes a sum (shaders/reduce_*.wgsl, expand.wgsl). */
 import type { Lowering } from "../graph/lowering.js";
 import { apply, type Op, type Shape, ShapeError, scopeName, type Tensor } from "../graph/tensor.js";
-import { aroundAxes, axisOf, elemOf, flat } from "./lanes.js";
+import { aroundAxes, axisOf, elemOf, flat, stored } from "./lanes.js";
 import { reshape } from "./layout.js";
 
 /** Longest run that one invocation reduces by itself; longer ones are reduced in about equal stages. */
@@ -26,6 +26,7 @@ const splitsOf = (count: number) => (count <= LONGEST_RUN ? 1 : Math.ceil(Math.s
 
 const sumOp: Op<SumAttrs> = {
   name: "sum",
+  halves: { inputs: [0], outputs: [] },
   outputs: ([x], attrs) => [{ shape: withOnes(x.shape, attrs) }],
   gradient({ inputs: [x], attrs }, [dy]) {
     return dy ? apply(expandOp, [dy], { ...attrs, shape: x.shape }) : [null];
@@ -38,7 +39,7 @@ const sumOp: Op<SumAttrs> = {
       const total = (outer * splits * inner) / elem;
       const into = splits === 1 ? y : to.scratch(`partial${length}`, [outer, splits, inner]);
       to.dispatch({
-        kernel: { shader: "reduce_sum", defines: { ELEM: elem } },
+        kernel: { shader: "reduce_sum", defines: { ELEM: elem, X: stored(from, elem) } },
         bindings: { x: from, y: into },
         params: { total, count: length, inner: inner / elem, splits, k: splits === 1 ? attrs.k : 1 },
         workgroups: flat(total),
@@ -113,7 +114,7 @@ const maxGradOp: Op<AxesAttrs & { readonly shape: Shape }> = {
     const elem = elemOf(inner);
     const size = dx.size / elem;
     to.dispatch({
-      kernel: { shader: "global_max_pool_grad", defines: { ELEM: elem } },
+      kernel: { shader: "global_max_pool_grad", defines: { ELEM: elem, DX: stored(dx, elem) } },
       bindings: { dy, argmax, dx },
       params: { size, positions: count, channels: inner / elem },
       workgroups: flat(size),

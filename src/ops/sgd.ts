@@ -27,7 +27,7 @@ const packOp: Op<{ readonly byteOffsets: readonly number[]; readonly size: numbe
   },
 };
 
-/** Inputs: weights, momenta, gradients (all flat, laid out alike), hyper; overwrites the first two. */
+/** Inputs: weights, momenta, gradients (all flat, laid out alike), hyper, gate?; overwrites the first two. */
 const sgdOp: Op<readonly RateRange[]> = {
   name: "sgd",
   outputs([weights, momenta, grads], ranges) {
@@ -41,7 +41,7 @@ const sgdOp: Op<readonly RateRange[]> = {
       [0, 0],
       [1, 1],
     ]),
-  lower({ inputs: [, , grads, hyper], outputs: [weights, momenta], attrs: ranges }, to) {
+  lower({ inputs: [, , grads, hyper, gate], outputs: [weights, momenta], attrs: ranges }, to) {
     // A dispatch for each range, or as many as it takes where the adapter cannot bind so much at once.
     const most = Math.floor(to.profile.maxBindingBytes / BINDING_ALIGNMENT) * (BINDING_ALIGNMENT / 4);
     const pieces = ranges.flatMap(({ end, factor }, i) => {
@@ -60,12 +60,13 @@ const sgdOp: Op<readonly RateRange[]> = {
       };
       const size = Math.ceil(count / 4);
       to.dispatch({
-        kernel: { shader: "sgd" },
+        kernel: { shader: "sgd", defines: { GATED: gate !== undefined } },
         bindings: {
           weights: range(weights, "weights"),
           momenta: range(momenta, "momenta"),
           grads: range(grads, "grads"),
           hyper,
+          gate,
         },
         params: { size, factor },
         workgroups: grid(Math.ceil(size / 64)),
@@ -96,6 +97,7 @@ export interface RateRange {
  * One step of SGD with momentum, weight decay and Nesterov, as torch's, over whole flat buffers.
  * @param hyper [4]: learning rate, momentum, weight decay, Nesterov (0 or 1)
  * @param ranges parameter groups in order, the last one ending with the buffers; one of factor 1 by default
+ * @param gate [1], what gradients are multiplied by, 0 to leave everything as it is; see `lossScale`
  * @returns the updates to hand to `Program.compile`
  */
 export function sgd(
@@ -104,6 +106,7 @@ export function sgd(
   grads: Tensor,
   hyper: Tensor,
   ranges: readonly RateRange[] = [{ end: weights.size, factor: 1 }],
+  gate?: Tensor,
 ): Tensor[] {
-  return apply(sgdOp, [weights, momenta, grads, hyper], ranges);
+  return apply(sgdOp, [weights, momenta, grads, hyper, ...(gate ? [gate] : [])], ranges);
 }

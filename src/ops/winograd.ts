@@ -7,7 +7,7 @@ import type { Lowering } from "../graph/lowering.js";
 import { apply, type Op, type Tensor } from "../graph/tensor.js";
 import { type ConvGeometry, convFlops, convGeometry } from "./conv-geometry.js";
 import { type Conv2dAttrs, dispatchConv, type EpilogueOperands } from "./conv2d.js";
-import { flat } from "./lanes.js";
+import { flat, stored } from "./lanes.js";
 
 /**
  * Channels from which the fewer products were measured to be worth the transforms, on llvmpipe: 1.3 to 1.9 times as fast from
@@ -36,6 +36,7 @@ const winogradWeightsOp: Op<null> = {
 /** Inputs: x, the transformed weights, then as conv2d's epilogue says. */
 const winogradOp: Op<Conv2dAttrs> = {
   name: "winograd",
+  halves: { inputs: [0, 4], outputs: [0] }, // as of conv2d
   outputs: ([x, u]) => [{ shape: [...x.shape.slice(0, 3), u.shape[2]] }],
   lower({ inputs: [x, u, ...rest], outputs: [y], attrs }, to) {
     const g = convGeometry(x.shape, [3, 3, ...u.shape.slice(1)], attrs);
@@ -96,7 +97,7 @@ export function dispatchWinograd(
   const m = to.scratch("winogradOutput", [16, tiles, g.filters]);
   const total = (tiles * g.channels) / 4;
   to.dispatch({
-    kernel: { shader: "winograd_input", defines: { ELEM: 4 } },
+    kernel: { shader: "winograd_input", defines: { ELEM: 4, X: stored(x, 4) } },
     bindings: { x, v },
     params: { total, channels: g.channels / 4, ...sizes },
     workgroups: flat(total),
@@ -138,6 +139,8 @@ export function dispatchWinograd(
         BIAS: bias !== undefined,
         AFFINE: scale !== undefined,
         RESIDUAL: residual !== undefined,
+        Y: stored(y, 4),
+        ...(residual && { R: stored(residual, 4) }),
       },
     },
     bindings: { m, y, ...operands },

@@ -6,6 +6,7 @@ import type { Decoder, OnUnreadable } from "../data/loader.js";
 import type { Device, DeviceProfile } from "../gpu/device.js";
 import { fuse } from "../graph/passes.js";
 import { Program } from "../graph/program.js";
+import type { Precision } from "../graph/storage.js";
 import { input } from "../graph/tensor.js";
 import type { ModelConfig } from "../models/config.js";
 import { modelOf } from "../models/index.js";
@@ -21,6 +22,8 @@ export interface ExtractorOptions {
   readonly interpolation?: PrepareImagesOptions["interpolation"];
   /** Images of a batch. */
   readonly batch: number;
+  /** How feature maps are stored; "float32" by default. */
+  readonly precision?: Precision;
 }
 
 /** The largest batch up to 32 whose widest feature map the adapter can bind. */
@@ -51,7 +54,7 @@ export class Extractor implements Network {
     options: ExtractorOptions,
   ): Promise<Extractor> {
     const [height, width] = config.imageSize;
-    const { flip, batch, interpolation } = options;
+    const { flip, batch, interpolation, precision } = options;
     const slots = flip ? 2 * batch : batch;
     const bytes = input("bytes", [Math.ceil((batch * maxPicturePixels(config.imageSize) * 3) / 4)], "u32");
     const table = input("table", [slots, IMAGE_TABLE_COLUMNS], "i32");
@@ -59,7 +62,7 @@ export class Extractor implements Network {
     const rows = modelOf(config).represent(new Build(store, false), config, images);
     const averaged = flip ? addScaled(slice(rows, 0, 0, batch), slice(rows, 0, batch, slots), 0.5, 0.5) : rows;
     const [features] = fuse([averaged]);
-    const program = await Program.compile(device, { outputs: { features }, hoist: true, batch });
+    const program = await Program.compile(device, { outputs: { features }, hoist: true, precision, batch });
     return new Extractor(program, features.shape[1], options);
   }
 

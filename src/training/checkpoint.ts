@@ -10,6 +10,7 @@ import type { Device } from "../gpu/device.js";
 import type { NamedArray, ParameterStore } from "../nn/parameters.js";
 import { configDigest, digestDifferences, parseTrainConfig, type TrainConfig } from "./config.js";
 import { type ForeignWeights, readForeign } from "./foreign.js";
+import type { LossScaleState } from "./loss-scale.js";
 
 const FORMAT = "mpn-webgpu checkpoint 1";
 const MOMENTUM = "momentum.";
@@ -22,6 +23,8 @@ export interface CheckpointState {
   readonly step: number;
   /** Where the sampler goes on; absent in weights published without it. */
   readonly sampler: PkSamplerState | null;
+  /** State of the loss scale of a run in float16. */
+  readonly lossScale?: LossScaleState;
 }
 
 export interface Checkpoint extends CheckpointState {
@@ -62,6 +65,7 @@ export async function writeCheckpoint(
     pids: JSON.stringify(state.pids),
     step: String(state.step),
     ...(state.sampler && { sampler: JSON.stringify(state.sampler) }),
+    ...(state.lossScale && { lossScale: JSON.stringify(state.lossScale) }),
   });
 }
 
@@ -118,6 +122,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
     pids: field("pids") as number[],
     step: field("step") as number,
     sampler: metadata.sampler === undefined ? null : (field("sampler") as PkSamplerState),
+    ...(metadata.lossScale !== undefined && { lossScale: field("lossScale") as LossScaleState }),
     weights,
     momenta,
   };

@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { DetectorErrors } from "../data/perturb.js";
 import { LABEL_SETS, type LabelSet } from "../data/prior.js";
 import { UserError } from "../errors.js";
+import { PRECISIONS } from "../graph/storage.js";
 import {
   checkModelSettings,
   fieldsOf,
@@ -85,6 +86,24 @@ const trainConfigSchema = z.strictObject({
 
   /** Whether normalised maps are made again in the backward pass instead of kept: less memory for the same weights. */
   recompute: z.boolean().default(true),
+  /**
+   * How feature maps and their gradients are stored. float16 halves their memory and is a little less exact; everything is
+   * computed, and parameters are kept, in float32 either way. It wants an adapter with shader-f16.
+   */
+  precision: z.enum(PRECISIONS).default("float32"),
+  /**
+   * What the loss is multiplied by in float16, so that small gradients do not become 0: a power of two, or "dynamic": halved
+   * by a step whose gradients are not finite, which is skipped, and doubled after 2000 good ones.
+   */
+  lossScale: z
+    .union([
+      z.literal("dynamic"),
+      z
+        .number()
+        .gt(0)
+        .refine((v) => Number.isInteger(Math.log2(v)), "a power of two"),
+    ])
+    .default("dynamic"),
   /** Batches decoded ahead of the GPU. */
   batchesAhead: count.default(2),
   /** Threads that decode images; null: one for each core but one, at least one. */

@@ -6,11 +6,14 @@ import { modelOf } from "../models/index.js";
 import type { TrainingOutputs } from "../models/model.js";
 import { Build } from "../nn/layers.js";
 import type { ParameterStore } from "../nn/parameters.js";
-import { gradients, pack, sgd } from "../ops/index.js";
+import { gradients, type LossScaling, lossScale, mul, pack, sgd } from "../ops/index.js";
+import { LossScale } from "./loss-scale.js";
 
 export interface TrainingStep extends TrainingOutputs {
-  /** Gradient of every parameter, in the store's order, without weight decay. */
+  /** Gradient of every parameter, in the store's order, without weight decay; times the loss scale, if there is one. */
   readonly gradients: readonly Tensor[];
+  /** To be allocated like the store, where the loss is scaled, and its state after the step. */
+  readonly lossScale?: { readonly memory: LossScale; readonly state: Tensor };
   /** Running statistics and parameters after the step. */
   readonly updates: readonly Tensor[];
 }
@@ -20,6 +23,11 @@ export interface StepOptions {
   readonly lrBackbone?: number;
   /** Make normalised maps again in the backward pass instead of keeping them: less memory, the same numbers. */
   readonly recompute?: boolean;
+  /**
+   * Gradients are made of the loss times a scale, and a step where one of them is not finite is skipped: for gradients that
+   * are stored in float16. They are then kept until all of them are there.
+   */
+  readonly lossScaling?: LossScaling;
 }
 
 /**
@@ -56,28 +64,38 @@ export function trainingStep(
 export function minimise(
   { store, updates }: Build,
   loss: Tensor,
-  { lrBackbone = 1, recompute = true }: StepOptions = {},
-): Pick<TrainingStep, "gradients" | "updates"> {
+  { lrBackbone = 1, recompute = true, lossScaling }: StepOptions = {},
+): Pick<TrainingStep, "gradients" | "updates" | "lossScale"> {
   const trained = store.trained;
+  const memory = lossScaling && new LossScale(lossScaling);
   const grads = gradients(
-    loss,
+    memory ? mul(loss, memory.scale) : loss,
     trained.map((p) => p.tensor),
   ).map((g, i) => {
     if (!g) throw new Error(`the loss does not depend on ${trained[i].names[0]}`);
     return g;
   });
   const hyper = input("hyper", [4]);
-  const steps = updateGroups(store, lrBackbone).flatMap(({ first, end, factor }) => {
+  const groups = updateGroups(store, lrBackbone).map(({ first, end, factor }) => {
     const members = trained.slice(first, end);
     const start = members[0].byteOffset;
-    const { weights, momenta } = store.flat(start, trained[end]?.byteOffset ?? store.trainedBytes);
+    const variables = store.flat(start, trained[end]?.byteOffset ?? store.trainedBytes);
     const offsets = members.map((p) => p.byteOffset - start);
-    const packed = pack(grads.slice(first, end), offsets, weights.size);
-    return sgd(weights, momenta, packed, hyper, [{ end: weights.size, factor }]);
+    const packed = pack(grads.slice(first, end), offsets, variables.weights.size);
+    const parts = members.map(({ tensor }, i) => ({ start: offsets[i] / 4, size: tensor.size }));
+    return { ...variables, factor, flat: packed, parts };
   });
-  const backward = [...grads, ...updates, ...steps];
+  const judged = memory && lossScale(memory.state, groups, memory.scaling);
+  const steps = groups.flatMap(({ weights, momenta, flat, factor }) =>
+    sgd(weights, momenta, flat, hyper, [{ end: weights.size, factor }], judged?.gate),
+  );
+  const backward = [...grads, ...updates, ...steps, ...(judged ? [judged.state] : [])];
   const lean = recompute ? rematerialise(backward, loss) : backward;
-  return { gradients: lean.slice(0, grads.length), updates: lean.slice(grads.length) };
+  return {
+    gradients: lean.slice(0, grads.length),
+    updates: lean.slice(grads.length),
+    ...(memory && { lossScale: { memory, state: lean[lean.length - 1] } }),
+  };
 }
 
 /** Bytes of neighbouring parameters whose gradients are collected before SGD takes them: enough for one long dispatch. */

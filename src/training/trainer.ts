@@ -25,11 +25,15 @@ import { IMAGE_TABLE_COLUMNS, prepareImages } from "../ops/index.js";
 import { integer, Stream, seededRng } from "../random.js";
 import { type Checkpoint, type Initialised, initialise, restore, writeCheckpoint } from "./checkpoint.js";
 import { detectorErrorsOf, epochLength, modelConfigOf, type TrainConfig } from "./config.js";
+import { type LossScale, type LossScaleState, lossScalingOf } from "./loss-scale.js";
 import { MetricsLog } from "./metrics-log.js";
 import { partLabels, trainingStep } from "./step.js";
 
 export const CHECKPOINT_FILE = "checkpoint.safetensors";
 const METRICS_FILE = "metrics.jsonl";
+
+/** Name of the output that is read beside the losses in float16. */
+const SCALE = "loss scale";
 
 /** Steps whose losses may still be on their way: enough that the GPU never waits, few enough to notice trouble soon. */
 const IN_FLIGHT = 2;
@@ -57,7 +61,13 @@ export interface StepReport {
   readonly lr: number;
   readonly loss: Readonly<Record<string, number>>;
   readonly imagesPerSecond: number;
+  /** In float16: the loss scale after the step, and steps that were skipped so far as their gradients were not finite. */
+  readonly lossScale?: number;
+  readonly skipped?: number;
 }
+
+/** Steps skipped in a row after which no scale will help: from its start, the scale has then come down to 2^-4. */
+const MOST_SKIPPED = 20;
 
 type Pending = { step: number; lr: number; losses: Promise<Record<string, ArrayLike<number>>> };
 
@@ -69,6 +79,7 @@ export class Trainer {
   /** Steps done. */
   step = 0;
   private samplerState: PkSamplerState;
+  private lossScaleState: LossScaleState | undefined;
   private readonly pending: Pending[] = [];
   private lastReport = performance.now();
   private readonly data = new BusyClock();
@@ -80,6 +91,7 @@ export class Trainer {
     readonly program: Program,
     private readonly lossNames: readonly string[],
     private readonly sampler: PkSampler,
+    private readonly lossScale: LossScale | undefined,
     /** What was taken over from another network's weights, if the run started from such. */
     readonly initialised: Initialised | null,
   ) {
@@ -111,18 +123,22 @@ export class Trainer {
       store,
       modelConfigOf(config, options.pids.length),
       prepareImages(bytes, table, height, width, { erasure: config.erasingFill }),
-      config,
+      { ...config, lossScaling: lossScalingOf(config) },
     );
     store.allocate(device, from?.resume ? null : config.seed);
+    const scale = step.lossScale;
+    scale?.memory.allocate(device, from?.resume ? from.checkpoint.lossScale : undefined);
     if (from?.resume) restore(device, store, from.checkpoint, { momenta: true });
     const initialised =
       from && !from.resume
         ? initialise(device, store, from.checkpoint, options.pids, modelOf(config).initialName)
         : null;
-    const outputs = step.losses;
-    const program = await Program.compile(device, { outputs, updates: step.updates, batch: n });
-    const trainer = new Trainer(options, store, program, Object.keys(outputs), sampler, initialised);
+    const outputs = { ...step.losses, ...(scale && { [SCALE]: scale.state }) };
+    const { precision } = config;
+    const program = await Program.compile(device, { outputs, updates: step.updates, precision, batch: n });
+    const trainer = new Trainer(options, store, program, Object.keys(step.losses), sampler, scale?.memory, initialised);
     if (from?.resume) trainer.step = from.checkpoint.step;
+    if (from?.resume) trainer.lossScaleState = from.checkpoint.lossScale;
     trainer.metrics.rewind(trainer.step);
     return trainer;
   }
@@ -200,7 +216,8 @@ export class Trainer {
     const wanted = Object.fromEntries(Object.entries(feeds).filter(([name]) => this.program.takes(name)));
     this.step++;
     this.samplerState = batch.next;
-    this.pending.push({ step: this.step, lr, losses: this.program.run(wanted, this.lossNames) });
+    const read = this.lossScale ? [...this.lossNames, SCALE] : this.lossNames;
+    this.pending.push({ step: this.step, lr, losses: this.program.run(wanted, read) });
   }
 
   private priorFeeds(
@@ -229,21 +246,40 @@ export class Trainer {
     const loss = Object.fromEntries(this.lossNames.map((name) => [name, values[name][0]]));
     const bad = this.lossNames.filter((name) => !Number.isFinite(loss[name]));
     if (bad.length > 0) {
-      // What is still on its way must arrive before its memory goes.
-      await Promise.allSettled(this.pending.splice(0).map((p) => p.losses));
+      await this.drop();
       throw new NotFiniteError(
         `Step ${oldest.step}: the loss ${bad.join(", ")} is not finite (${bad.map((n) => loss[n]).join(", ")}). Training stopped; ` +
           `${this.checkpointPath} is as it was before. Train with a smaller lr.`,
       );
     }
+    const scale = this.lossScale ? await this.settleScale(oldest.step, values[SCALE]) : {};
     const now = performance.now();
     const { subjects, imagesPerSubject } = this.options.config;
     const imagesPerSecond = (1000 * subjects * imagesPerSubject) / (now - this.lastReport);
     this.lastReport = now;
     const epoch = Math.floor((oldest.step - 1) / this.stepsPerEpoch);
-    const report = { step: oldest.step, epoch, lr: oldest.lr, loss, imagesPerSecond };
+    const report = { step: oldest.step, epoch, lr: oldest.lr, loss, imagesPerSecond, ...scale };
     this.metrics.append(report);
     return report;
+  }
+
+  private async settleScale(step: number, values: ArrayLike<number>) {
+    const [lossScale, good, skipped, inARow] = Array.from(values);
+    this.lossScaleState = [lossScale, good, skipped, inARow];
+    if (inARow >= MOST_SKIPPED) {
+      await this.drop();
+      throw new NotFiniteError(
+        `Step ${step}: the gradients of ${inARow} steps in a row are not finite in float16, the last ones at a loss scale of ` +
+          `${lossScale}. Training stopped; ${this.checkpointPath} is as it was before. Train with a smaller lr, ` +
+          "with another lossScale if it was set, or with precision=float32.",
+      );
+    }
+    return { lossScale, skipped };
+  }
+
+  /** What is still on its way must arrive before its memory goes. */
+  private async drop(): Promise<void> {
+    await Promise.allSettled(this.pending.splice(0).map((p) => p.losses));
   }
 
   /** Waits for every step in flight; after it the losses of all steps done are known to be finite. */
@@ -260,6 +296,7 @@ export class Trainer {
       pids,
       step: this.step,
       sampler: this.samplerState,
+      lossScale: this.lossScaleState,
     });
     this.lastReport = performance.now();
   }
@@ -268,6 +305,7 @@ export class Trainer {
     await this.source?.batches.return();
     await this.source?.pool.close();
     this.program.destroy();
+    this.lossScale?.destroy(this.options.device);
     this.store.destroy(this.options.device);
   }
 }

@@ -5,7 +5,8 @@
 import * as assert from "uvu/assert";
 import { Device } from "#src/gpu/device.js";
 import { Program, type Values } from "#src/graph/program.js";
-import { type DType, input, type Shape, type Tensor } from "#src/graph/tensor.js";
+import { castOp, type Precision } from "#src/graph/storage.js";
+import { apply, type DType, input, type Shape, type Tensor } from "#src/graph/tensor.js";
 import { add, gradients, mul, scale, sum } from "#src/ops/index.js";
 import { seededRng, uniform } from "#src/random.js";
 
@@ -39,6 +40,8 @@ export interface InputSpec {
   readonly draw?: Draw;
   /** Given instead of drawn. */
   readonly values?: readonly number[];
+  /** A map that the op reads from halves, where the case is one of storage in halves. */
+  readonly map?: boolean;
   /** Not differentiated: masks, boxes and whatever is no f32. */
   readonly fixed?: boolean;
 }
@@ -57,6 +60,8 @@ export interface OpCase {
   /** Elements of each input whose gradient is compared; 24 by default, none for 0. */
   readonly samples?: number;
   readonly seed?: number;
+  /** "float32" by default. In float16, inputs are drawn from the numbers that it holds. */
+  readonly precision?: Precision;
 }
 
 /** Scales the op's inputs before it; a power of two, so that nothing is rounded. */
@@ -84,6 +89,15 @@ export function draw(count: number, how: Draw, seed: number): Float64Array {
   return values.map(Math.fround);
 }
 
+/** The nearest float16; of two as near, the even one. */
+export function half(v: number): number {
+  if (v === 0) return v;
+  const step = 2 ** (Math.max(Math.floor(Math.log2(Math.abs(v))), -14) - 10);
+  const below = Math.floor(v / step);
+  const rest = v / step - below;
+  return step * (below + Number(rest > 0.5 || (rest === 0.5 && below % 2 !== 0)));
+}
+
 /** |actual - expected| / |expected| in the L2 norm; the absolute error where nothing is expected. */
 export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   assert.is(actual.length, expected.length, "numbers of elements");
@@ -104,8 +118,9 @@ export function sameBits(a: Values, b: Values): boolean {
 export async function evaluate(
   outputs: Readonly<Record<string, Tensor>>,
   feeds: Readonly<Record<string, Values>>,
+  precision: Precision = "float32",
 ): Promise<Record<string, Values>> {
-  const program = await Program.compile(await sharedDevice(), { outputs });
+  const program = await Program.compile(await sharedDevice(), { outputs, precision });
   try {
     const names = Object.keys(outputs);
     const first = await program.run(feeds, names);
@@ -127,7 +142,8 @@ export function typed(values: ArrayLike<number>, dtype: DType = "f32"): Values {
  * another one on the way; runs it, and compares everything with the reference.
  */
 export async function checkOp(check: OpCase): Promise<void> {
-  const { seed = 1, samples = 24 } = check;
+  const { seed = 1, samples = 24, precision = "float32" } = check;
+  const exact = (drawn: Float64Array) => (precision === "float16" ? drawn.map(half) : drawn);
   const names = Object.keys(check.inputs);
   const values: Record<string, Float64Array> = {};
   const feeds: Record<string, Values> = {};
@@ -137,10 +153,11 @@ export async function checkOp(check: OpCase): Promise<void> {
     const spec = check.inputs[name];
     values[name] = spec.values
       ? Float64Array.from(spec.values)
-      : draw(size(spec.shape), spec.draw ?? "uniform", seed + 97 * i);
+      : exact(draw(size(spec.shape), spec.draw ?? "uniform", seed + 97 * i));
     feeds[name] = typed(values[name], spec.dtype);
     leaves[name] = input(name, spec.shape, spec.dtype);
     fed[name] = varies(spec) ? scale(leaves[name], COEFFICIENT) : leaves[name];
+    if (precision === "float16" && spec.map) fed[name] = apply(castOp, [fed[name]], "f16")[0];
   });
   const y = check.build(fed);
   const reference = (at: Arrays) => {
@@ -155,9 +172,9 @@ export async function checkOp(check: OpCase): Promise<void> {
 
   const outputs: Record<string, Tensor> = { y };
   const differentiated = samples > 0 ? names.filter((name) => varies(check.inputs[name])) : [];
-  const weights = draw(y.size, "uniform", seed + 1001);
+  const weights = exact(draw(y.size, "uniform", seed + 1001));
   const others = Object.fromEntries(
-    differentiated.map((name, i) => [name, draw(values[name].length, "uniform", seed + 2003 + i)]),
+    differentiated.map((name, i) => [name, exact(draw(values[name].length, "uniform", seed + 2003 + i))]),
   );
   if (differentiated.length > 0) {
     let loss = sum(mul(input("weights", y.shape), y));
@@ -175,7 +192,7 @@ export async function checkOp(check: OpCase): Promise<void> {
     });
   }
 
-  const actual = await evaluate(outputs, feeds);
+  const actual = await evaluate(outputs, feeds, precision);
   const error = relativeError(actual.y, expected);
   assert.ok(error <= (check.bound ?? 1e-5), `${check.name}: values are off by ${error}`);
   for (const name of differentiated) {

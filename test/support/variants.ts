@@ -4,6 +4,7 @@ import type { DeviceProfile } from "#src/gpu/device.js";
 import { KernelCache, type KernelSpec } from "#src/gpu/kernel.js";
 import { Lowering } from "#src/graph/lowering.js";
 import { fuse } from "#src/graph/passes.js";
+import { storeHalves } from "#src/graph/storage.js";
 import { input, reachable, type Shape, type Tensor } from "#src/graph/tensor.js";
 import { RUNGS } from "#src/ops/conv-tiles.js";
 import * as ops from "#src/ops/index.js";
@@ -142,6 +143,9 @@ function trainingGraphs(): Tensor[][] {
   }
   const packed = ops.pack([tensor([8]), tensor([8])], [0, 256], 128);
   lists.push(ops.sgd(tensor([128]), tensor([128]), packed, tensor([4])));
+  const parts = [0, 64].map((start) => ({ start, size: 8 }));
+  const { state, gate } = ops.lossScale(tensor([4]), [{ flat: packed, parts }], { initial: 1, dynamic: true });
+  lists.push([state, ...ops.sgd(tensor([128]), tensor([128]), packed, tensor([4]), undefined, gate)]);
   for (const interpolation of ["bilinear", "bicubic"] as const) {
     const table = tensor([2, ops.IMAGE_TABLE_COLUMNS], "i32");
     lists.push([ops.prepareImages(tensor([30], "u32"), table, 4, 4, { interpolation })]);
@@ -211,12 +215,15 @@ function tiledProfiles(): DeviceProfile[] {
   );
 }
 
-/** Distinct kernel specs of all ops, on software adapters and on others. */
+/** Distinct kernel specs of all ops, on software adapters and on others, with maps in either width. */
 export function kernelSpecs(): KernelSpec[] {
   const specs = new Map<string, KernelSpec>();
   const collect = (on: DeviceProfile, graphs: readonly (readonly Tensor[])[]) => {
     const lowering = new Lowering(on);
-    for (const outputs of graphs) lowering.lower(reachable(outputs));
+    for (const outputs of graphs) {
+      lowering.lower(reachable(outputs));
+      lowering.lower(reachable(storeHalves(outputs)));
+    }
     for (const { kernel } of lowering.launches) specs.set(KernelCache.key(kernel), kernel);
   };
   const graphs = [...trainingGraphs(), ...inferenceGraphs()];

@@ -3,12 +3,14 @@ import { Device } from "../../gpu/device.js";
 import { fuse } from "../../graph/passes.js";
 import type { ProfileRow } from "../../graph/profile.js";
 import { Program, type Values } from "../../graph/program.js";
+import type { Precision } from "../../graph/storage.js";
 import { input } from "../../graph/tensor.js";
 import { featureSize, type ModelConfig } from "../../models/config.js";
 import { modelOf } from "../../models/index.js";
 import { Build } from "../../nn/layers.js";
 import { ParameterStore } from "../../nn/parameters.js";
 import { seededRng, uniform } from "../../random.js";
+import { lossScalingOf } from "../../training/loss-scale.js";
 import { partLabels, trainingStep } from "../../training/step.js";
 import { summarize, type Times } from "./timing.js";
 
@@ -18,6 +20,8 @@ export interface ModelCase {
   readonly config: ModelConfig;
   readonly mode: Mode;
   readonly batch: number;
+  /** How feature maps are stored; "float32" by default. */
+  readonly precision?: Precision;
 }
 
 export interface ModelFigures extends Times {
@@ -40,15 +44,17 @@ export interface ModelFigures extends Times {
 }
 
 /** Runs a case on a device of its own, so that nothing compiled or allocated for another one counts. */
-export async function benchModel({ config, mode, batch }: ModelCase, runs: number, profile: boolean) {
+export async function benchModel(given: ModelCase, runs: number, profile: boolean) {
+  const { batch, precision } = given;
   const device = await Device.open();
   const store = new ParameterStore();
+  const { graph, values, lossScale } = workload(store, given);
   try {
-    const { graph, values } = workload(store, { config, mode, batch });
     store.allocate(device, 0);
+    lossScale?.allocate(device);
     await device.idle();
     const started = performance.now();
-    const program = await Program.compile(device, { ...graph, batch });
+    const program = await Program.compile(device, { ...graph, precision, batch });
     const feeds = taken(program, values);
     await runOnce(program, feeds, graph.outputs);
     const firstMs = performance.now() - started;
@@ -76,6 +82,7 @@ export async function benchModel({ config, mode, batch }: ModelCase, runs: numbe
     program.destroy();
     return figures;
   } finally {
+    lossScale?.destroy(device);
     store.destroy(device);
     device.close();
   }
@@ -87,8 +94,8 @@ export function taken(program: Program, values: Readonly<Record<string, Values>>
 }
 
 /** The graph of a case, its parameters declared in the store, and what it is fed. */
-export function workload(store: ParameterStore, { config, mode, batch }: ModelCase) {
-  return mode === "infer" ? inference(store, config, batch) : training(store, config, batch);
+export function workload(store: ParameterStore, { config, mode, batch, precision = "float32" }: ModelCase) {
+  return mode === "infer" ? inference(store, config, batch) : training(store, config, batch, precision);
 }
 
 /** Feeds, runs and reads the results back, as whoever uses the model does. */
@@ -107,13 +114,19 @@ export async function runOnce(
 function inference(store: ParameterStore, config: ModelConfig, batch: number) {
   const images = input("images", [batch, ...config.imageSize, 3]);
   const [features] = fuse([modelOf(config).represent(new Build(store, false), config, images)]);
-  return { graph: { outputs: { features }, hoist: true }, values: { images: noise(images.size) } };
+  return {
+    graph: { outputs: { features }, hoist: true },
+    values: { images: noise(images.size) },
+    lossScale: undefined,
+  };
 }
 
 /** The whole step: forward, losses, backward, SGD. Pairs of images show the same person. */
-function training(store: ParameterStore, config: ModelConfig, batch: number) {
+function training(store: ParameterStore, config: ModelConfig, batch: number, precision: Precision) {
   const images = input("images", [batch, ...config.imageSize, 3]);
-  const step = trainingStep(store, config, images);
+  const step = trainingStep(store, config, images, {
+    lossScaling: lossScalingOf({ precision, lossScale: "dynamic" }),
+  });
   const [rows, columns] = featureSize(config.imageSize);
   const labels = Int32Array.from({ length: batch }, (_, i) => (i >> 1) % config.identities);
   const [top, bottom] = rows > 2 ? [1, rows - 1] : [0, rows];
@@ -127,7 +140,7 @@ function training(store: ParameterStore, config: ModelConfig, batch: number) {
     dropoutSeed: Uint32Array.of(1),
     hyper: Float32Array.of(0.001, 0.9, 5e-4, 0),
   };
-  return { graph: { outputs: step.losses, updates: step.updates }, values };
+  return { graph: { outputs: step.losses, updates: step.updates }, values, lossScale: step.lossScale?.memory };
 }
 
 /** Uniform in [-1, 1), as normalised images are in size. */
