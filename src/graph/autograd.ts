@@ -28,15 +28,16 @@ export function differentiate(loss: Tensor, wrt: readonly Tensor[], ops: Gradien
     const incoming = node.outputs.map((t) => grads.get(t) ?? null);
     if (!node.op.gradient || incoming.every((g) => g === null)) continue;
     const contributions = node.op.gradient(node, incoming);
-    node.inputs.forEach((t, i) => {
-      const g = contributions[i];
-      if (!g || !wanted.has(t)) return;
+    // Weights come after the maps: their gradients' sums are made first, which need not outlive the next map's.
+    for (let i = node.inputs.length - 1; i >= 0; i--) {
+      const [t, g] = [node.inputs[i], contributions[i]];
+      if (!g || !wanted.has(t)) continue;
       if (g.shape.join() !== t.shape.join()) {
         throw new ShapeError(`gradient of ${node.op.name}`, `input ${i} is ${t}, its gradient ${g}`);
       }
       const before = grads.get(t);
       grads.set(t, before ? ops.add(before, g) : g);
-    });
+    }
   }
   return wrt.map((t) => grads.get(t) ?? null);
 }

@@ -71,24 +71,17 @@ export function planMemory(lowering: Lowering, keep: readonly Tensor[], profile:
     if (first.has(root)) last.set(root, lowering.launches.length);
   }
 
-  // Greedy by size: the largest tensor first, into the smallest slot that is free for its whole life.
-  const roots = [...first.keys()].sort((a, b) => bytes.get(b)! - bytes.get(a)! || first.get(a)! - first.get(b)!);
-  const slots: { bytes: number; lives: [number, number][] }[] = [];
-  const slotOf = new Map<Tensor, number>();
-  for (const root of roots) {
-    const life: [number, number] = [first.get(root)!, last.get(root)!];
-    const free = (s: { lives: [number, number][] }) => s.lives.every(([a, b]) => b < life[0] || a > life[1]);
-    let best = -1;
-    slots.forEach((s, i) => {
-      if (free(s) && (best < 0 || s.bytes < slots[best].bytes)) best = i;
-    });
-    if (best < 0) best = slots.push({ bytes: bytes.get(root)!, lives: [] }) - 1;
-    slots[best].lives.push(life);
-    slotOf.set(root, best);
-  }
+  const { slots, slotOf } = fewestBytes(
+    [...first.keys()].map((root) => ({
+      root,
+      bytes: bytes.get(root)!,
+      first: first.get(root)!,
+      last: last.get(root)!,
+    })),
+  );
 
   const delta = new Float64Array(lowering.launches.length + 2);
-  for (const root of roots) {
+  for (const root of first.keys()) {
     delta[first.get(root)!] += bytes.get(root)!;
     delta[last.get(root)! + 1] -= bytes.get(root)!;
   }
@@ -96,6 +89,45 @@ export function planMemory(lowering: Lowering, keep: readonly Tensor[], profile:
   let liveBytes = 0;
   for (const d of delta) liveBytes = Math.max(liveBytes, (live += d));
   return { placement, slotOf, slotBytes: slots.map((s) => s.bytes), liveBytes };
+}
+
+interface Life {
+  readonly root: Tensor;
+  readonly bytes: number;
+  readonly first: number;
+  readonly last: number;
+}
+
+interface Slots {
+  readonly slots: readonly { readonly bytes: number }[];
+  readonly slotOf: Map<Tensor, number>;
+}
+
+/** Greedy by size, the largest tensor first; of some ways to do that, the one that happens to need the least. */
+function fewestBytes(lives: readonly Life[]): Slots {
+  const earliest = lives.toSorted((a, b) => b.bytes - a.bytes || a.first - b.first);
+  const longest = lives.toSorted((a, b) => b.bytes - a.bytes || b.last - b.first - (a.last - a.first));
+  const total = ({ slots }: Slots) => slots.reduce((sum, s) => sum + s.bytes, 0);
+  return [earliest, longest]
+    .flatMap((order) => [pack(order, true), pack(order, false)])
+    .reduce((best, way) => (total(way) < total(best) ? way : best));
+}
+
+/** Each into a slot that is free for its whole life: the smallest such slot, or the first one that was made. */
+function pack(order: readonly Life[], smallest: boolean): Slots {
+  const slots: { bytes: number; lives: Life[] }[] = [];
+  const slotOf = new Map<Tensor, number>();
+  for (const life of order) {
+    const free = (s: { lives: Life[] }) => s.lives.every((l) => l.last < life.first || l.first > life.last);
+    let best = -1;
+    slots.forEach((s, i) => {
+      if (free(s) && (best < 0 || (smallest && s.bytes < slots[best].bytes))) best = i;
+    });
+    if (best < 0) best = slots.push({ bytes: life.bytes, lives: [] }) - 1;
+    slots[best].lives.push(life);
+    slotOf.set(life.root, best);
+  }
+  return { slots, slotOf };
 }
 
 function checkLimit(t: Tensor, profile: DeviceProfile, batch?: number): void {

@@ -30,6 +30,11 @@ export const modelFields = {
   shareConv1: z.boolean().default(true),
   /** C2-S: MT and AT of a part share the projecting convolution and its batch norm (Sec. 3.3). */
   shareConv2: z.boolean().default(true),
+  /**
+   * Whether batch norms that MT and AT share move their running statistics by both (as published), or by MT alone, which is
+   * what evaluation runs. Weights do not depend on it.
+   */
+  sharedStatistics: z.boolean().default(true),
   /** CA: a channel attention module per part, always shared by its MT and AT (Fig. 6). */
   channelAttention: z.boolean().default(true),
   /** CA squeezes partDim channels to partDim / attentionReduction, rounded down. */

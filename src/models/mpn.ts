@@ -103,23 +103,25 @@ function partFeatures(b: Build, c: ModelConfig, map: Tensor, task: Task): Tensor
   const own = (shared: boolean) => (task === "aux" && c.tasks === "main+aux" && !shared ? "aux_" : "");
   const first = own(c.shareConv1);
   let x = b.partsConv(partNames(c, `${first}conv1`), map, c.partDim, task === "aux" ? "rows" : "all");
-  x = b.batchNorm(partNames(c, `${first}bn1`), x, { relu: true });
+  // Layers of AT's own have statistics of their own.
+  const moves = (prefix: string) => task === "main" || c.tasks !== "main+aux" || c.sharedStatistics || prefix !== "";
+  x = b.batchNorm(partNames(c, `${first}bn1`), x, { relu: true, moves: moves(first) });
   const pooled = scope(`parts.${task}`, () => globalMaxPool(x));
   let v = reshape(pooled, [pooled.shape[0], 1, 1, pooled.shape[1]]);
-  if (c.channelAttention) v = channelAttention(b, c, v);
+  if (c.channelAttention) v = channelAttention(b, c, v, moves(""));
   const second = own(c.shareConv2);
   v = b.partsConv(partNames(c, `${second}conv2`), v, c.partDim, "channels");
-  v = b.batchNorm(partNames(c, `${second}bn2`), v, { relu: true });
+  v = b.batchNorm(partNames(c, `${second}bn2`), v, { relu: true, moves: moves(second) });
   return reshape(v, pooled.shape);
 }
 
 /** Channel attention (Fig. 6): v * sigmoid(BN(conv(ReLU(BN(conv(v)))))), one module per part, shared by MT and AT. */
-function channelAttention(b: Build, c: ModelConfig, v: Tensor): Tensor {
+function channelAttention(b: Build, c: ModelConfig, v: Tensor, moves: boolean): Tensor {
   const squeezed = Math.floor(c.partDim / c.attentionReduction);
   let gate = b.partsConv(partNames(c, "attention.conv1"), v, squeezed, "channels");
-  gate = b.batchNorm(partNames(c, "attention.bn1"), gate, { relu: true });
+  gate = b.batchNorm(partNames(c, "attention.bn1"), gate, { relu: true, moves });
   gate = b.partsConv(partNames(c, "attention.conv2"), gate, c.partDim, "channels");
-  gate = b.batchNorm(partNames(c, "attention.bn2"), gate);
+  gate = b.batchNorm(partNames(c, "attention.bn2"), gate, { moves });
   return mul(v, sigmoid(gate));
 }
 

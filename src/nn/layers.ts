@@ -10,6 +10,11 @@ export interface BatchNormActivation {
   readonly residual?: Tensor;
 }
 
+export interface BatchNormLayer extends BatchNormActivation {
+  /** Whether this walk's batch moves the running statistics, in training; true by default. */
+  readonly moves?: boolean;
+}
+
 export interface PartsInit {
   /** torch's default where absent. */
   readonly weight?: Initializer;
@@ -34,7 +39,11 @@ export class Build {
   }
 
   /** Batch norm named `name`, or one over the columns of several parts side by side. */
-  batchNorm(names: string | readonly string[], x: Tensor, activation: BatchNormActivation = {}): Tensor {
+  batchNorm(
+    names: string | readonly string[],
+    x: Tensor,
+    { moves = true, ...activation }: BatchNormLayer = {},
+  ): Tensor {
     const list = typeof names === "string" ? [names] : names;
     const channels = x.shape[x.shape.length - 1];
     const vector = (suffix: string, value: number) => ({
@@ -49,8 +58,9 @@ export class Build {
     const variance = this.store.statistic(vector("running_var", 1));
     const now = (t: Tensor) => this.moved.get(t) ?? t;
     const v = { gamma, beta, runningMean: now(mean), runningVar: now(variance) };
-    const out = scope(list[0], () => batchNorm(x, v, { training: this.training, ...activation }));
-    if (this.training) {
+    const options = { training: this.training, ...activation, ...(!moves && { momentum: 0 }) };
+    const out = scope(list[0], () => batchNorm(x, v, options));
+    if (this.training && moves) {
       this.moved.set(mean, out.runningMean);
       this.moved.set(variance, out.runningVar);
     }

@@ -196,5 +196,44 @@ test("evaluation does not depend on the other images of the batch", async () => 
   store.destroy(device);
 });
 
+test("shared batch norms move by both tasks, or by MT alone without another weight", async () => {
+  const device = await sharedDevice();
+  const labels = Int32Array.of(0, 0, 1, 1);
+  const run = async (settings: object) => {
+    const { config, store, step } = built({ ...SMALL, alignment: "none", ...settings }, 4);
+    store.allocate(device, 3);
+    const feeds = {
+      images: typed(draw(4 * 96 * 32 * 3, "uniform", 5)),
+      mask: typed(draw(4 * 12, "uniform", 6).map((v) => (v > 0 ? 1 : 0))),
+      roi: Float32Array.from([0, 1, 2, 3].flatMap((i) => [i, 0, 6, 2])),
+      labels,
+      partLabels: partLabels(labels, config),
+      hyper: Float32Array.of(0.1, 0.9, 5e-4, 0),
+    };
+    const program = await Program.compile(device, { outputs: { total: step.losses.total }, updates: step.updates });
+    const taken = Object.fromEntries(Object.entries(feeds).filter(([name]) => program.takes(name)));
+    await program.run(taken, ["total"]);
+    const values = await store.read(device);
+    program.destroy();
+    store.destroy(device);
+    return values;
+  };
+  const [both, own, main] = await Promise.all([
+    run({}),
+    run({ sharedStatistics: false }),
+    run({ sharedStatistics: false, tasks: "main" }),
+  ]);
+  const differs = new Set<string>();
+  for (const [name, { data }] of both) {
+    if (!sameBits(data, own.get(name)!.data)) differs.add(name.replace(/\d+/g, "K"));
+    if (name.includes("running_")) assert.ok(sameBits(own.get(name)!.data, main.get(name)!.data), name);
+  }
+  const layers = ["bn1", "bn2", "attention.bn1", "attention.bn2"];
+  const moved = layers.flatMap((layer) =>
+    ["mean", "var"].map((of) => `parts.K.${layer}.running_${of}`.replace(/bn\d/, "bnK")),
+  );
+  assert.equal([...differs].sort(), [...new Set(moved)].sort());
+});
+
 test.after(closeDevice);
 test.run();
