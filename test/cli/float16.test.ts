@@ -57,7 +57,7 @@ test("verify and bench take the precision, and say it", async () => {
   const wrong = await mpn(["verify", fixture, "--precision", "float8"]);
   assert.is(wrong.code, 2);
   assert.match(wrong.stderr, /float32, float16/);
-  const size = ["--preset", "small", "--size", "48x16", "--batch", "2", "--runs", "1"];
+  const size = ["--preset", "small", "--size", "96x32", "--batch", "2", "--runs", "1"];
   const bench = await mpn(["bench", "model", ...size, "--mode", "train", "--precision", "float16", "--json"]);
   assert.is(bench.code, 0, bench.stderr);
   assert.is(JSON.parse(bench.stdout).cases[0].precision, "float16");
