@@ -6,7 +6,8 @@ import type { DeviceProfile } from "../gpu/device.js";
 import type { Lowering } from "../graph/lowering.js";
 import { apply, type Op, type Tensor } from "../graph/tensor.js";
 import { type ConvGeometry, convFlops, convGeometry } from "./conv-geometry.js";
-import { type Conv2dAttrs, dispatchConv, type EpilogueOperands } from "./conv2d.js";
+import { dispatchConv, type EpilogueOperands } from "./conv-launch.js";
+import type { Conv2dAttrs } from "./conv2d.js";
 import { flat, stored } from "./lanes.js";
 
 /**

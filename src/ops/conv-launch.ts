@@ -1,0 +1,178 @@
+/** One product of a convolution as a dispatch: forward or input gradient, whichever kernel makes it (conv-choice.ts). */
+import type { DeviceProfile } from "../gpu/device.js";
+import type { KernelSpec } from "../gpu/kernel.js";
+import type { Defines } from "../gpu/shader.js";
+import { grid, type Lowering } from "../graph/lowering.js";
+import type { Tensor } from "../graph/tensor.js";
+import { alignment, type ConvChoice, type ConvProblem, chooseConv } from "./conv-choice.js";
+import { stationaryDefines, stationaryRows, tileDefines } from "./conv-geometry.js";
+import { matrixKernel } from "./conv-matrix.js";
+import { tiledElements, tiledKernel } from "./conv-tiles.js";
+import { stored } from "./lanes.js";
+
+interface Strides {
+  readonly image: number;
+  readonly row: number;
+  readonly pixel: number;
+  readonly group: number;
+}
+
+/** Tensors that an epilogue reads. */
+export interface EpilogueOperands {
+  readonly bias?: Tensor;
+  readonly scale?: Tensor;
+  readonly shift?: Tensor;
+  readonly residual?: Tensor;
+}
+
+interface ConvLaunch extends EpilogueOperands {
+  /** "forward" by default. */
+  readonly gather?: "forward" | "inputGrad";
+  /** Of the convolution, 1 by default; `mul` is that of this gather. */
+  readonly stride?: readonly [number, number];
+  readonly a: Tensor;
+  readonly b: Tensor;
+  readonly c: Tensor;
+  readonly rows: readonly [number, number, number];
+  readonly cols: number;
+  readonly inner: number;
+  readonly taps: readonly [number, number];
+  readonly source: readonly [number, number];
+  readonly mul: readonly [number, number];
+  readonly add: readonly [number, number];
+  readonly step: readonly [number, number];
+  /** No tap of any row falls outside the source. */
+  readonly inside: boolean;
+  readonly aStrides: Strides;
+  readonly bTap: readonly [number, number];
+  readonly bStart: number;
+  readonly bStride: number;
+  readonly bGroup: number;
+  readonly cStrides: Strides;
+  readonly cStart: number;
+  readonly groups: number;
+  readonly flops: number;
+  readonly relu: boolean;
+}
+
+export function dispatchConv(to: Lowering, l: ConvLaunch): void {
+  const rows = l.rows[0] * l.rows[1] * l.rows[2];
+  const inT = [l.bTap[0], l.bTap[1], l.bStart, l.bStride, l.bGroup, ...Object.values(l.cStrides), l.cStart];
+  const problem: ConvProblem = {
+    gather: l.gather ?? "forward",
+    rows,
+    cols: l.cols,
+    inner: l.inner,
+    taps: l.taps[0] * l.taps[1],
+    stride: l.stride ?? [1, 1],
+    groups: l.groups,
+    multiple: alignment(inT),
+    aMultiple: alignment(Object.values(l.aStrides)),
+    pointwise: isPointwise(l),
+  };
+  const choice = chooseConv(to.profile, problem);
+  const { elem, aElem, colsPer } = elements(choice, problem);
+  const t = (floats: number) => floats / elem;
+  const ta = (floats: number) => floats / aElem;
+  const colTiles = Math.ceil(t(l.cols) / colsPer);
+  const held = choice.kernel === "stationary";
+  const rowsPer = held ? stationaryRows(rows, colTiles * l.groups) : choice.tile.lanesY * choice.tile.tm;
+  const [gx, gy] = grid(colTiles * Math.ceil(rows / rowsPer));
+  // Sums that a stationary kernel adds to over and over do not belong in halves.
+  const passes = choice.kernel === "stationary" ? problem.taps * Math.ceil(l.inner / choice.tile.chunk) : 1;
+  const sums = l.c.dtype === "f16" && passes > 1 ? to.scratch("sums", l.c.shape) : undefined;
+  const defines = {
+    BIAS: l.bias !== undefined,
+    AFFINE: l.scale !== undefined,
+    RESIDUAL: l.residual !== undefined,
+    A: stored(l.a, aElem),
+    C: stored(l.c, elem),
+    ...(l.residual && { R: stored(l.residual, elem) }),
+    ...(choice.kernel === "stationary" && { SUMS: sums !== undefined }),
+  };
+  to.dispatch({
+    kernel: kernelOf(to.profile, choice, problem, defines, l.inside),
+    problem,
+    bindings: { a: l.a, b: l.b, c: l.c, bias: l.bias, scale: l.scale, shift: l.shift, residual: l.residual, sums },
+    params: {
+      rows,
+      ...(held && { rowsPer }),
+      cols: t(l.cols),
+      colTiles,
+      inner: ta(l.inner),
+      tapsY: l.taps[0],
+      tapsX: l.taps[1],
+      outH: l.rows[1],
+      outW: l.rows[2],
+      inH: l.source[0],
+      inW: l.source[1],
+      mul: l.mul,
+      add: l.add,
+      step: l.step,
+      aImage: ta(l.aStrides.image),
+      aRow: ta(l.aStrides.row),
+      aPixel: ta(l.aStrides.pixel),
+      aGroup: ta(l.aStrides.group),
+      bTap: l.bTap.map(t),
+      bStart: t(l.bStart),
+      bStride: t(l.bStride),
+      bGroup: t(l.bGroup),
+      cImage: t(l.cStrides.image),
+      cRow: t(l.cStrides.row),
+      cPixel: t(l.cStrides.pixel),
+      cGroup: t(l.cStrides.group),
+      cStart: t(l.cStart),
+      relu: Number(l.relu),
+    },
+    workgroups: [gx, gy, l.groups],
+    flops: l.flops,
+    bytes: l.a.bytes + l.b.bytes + l.c.bytes,
+  });
+}
+
+/** Floats in the types of columns and of the gathered operand, and columns of a tile in that type. */
+function elements(choice: ConvChoice, problem: ConvProblem): { elem: 1 | 2 | 4; aElem: 1 | 4; colsPer: number } {
+  if (choice.kernel === "stationary") {
+    const { elem, aElem, lanes, tv } = choice.tile;
+    return { elem, aElem, colsPer: lanes * tv };
+  }
+  const { lanesX, tv } = choice.tile;
+  if (choice.kernel === "registers") return { elem: choice.tile.elem, aElem: 1, colsPer: lanesX * tv };
+  const { ELEM, AELEM } = tiledElements(problem);
+  return { elem: ELEM, aElem: AELEM, colsPer: (lanesX * tv * 4) / ELEM };
+}
+
+function kernelOf(
+  profile: DeviceProfile,
+  choice: ConvChoice,
+  problem: ConvProblem,
+  defines: Defines,
+  inside: boolean,
+): KernelSpec {
+  if (choice.kernel === "stationary")
+    return { shader: "conv_stationary", defines: { ...stationaryDefines(choice.tile), ...defines } };
+  if (choice.kernel === "tiled") return tiledKernel(problem, choice.tile, defines);
+  if (choice.kernel === "matrix") return matrixKernel(profile, problem, choice.tile, defines);
+  const { tile } = choice;
+  return {
+    shader: "conv",
+    defines: { ...tileDefines(tile, { PADDED: !inside }), ...defines },
+    overrides: { LX: tile.lanesX, LY: tile.lanesY },
+  };
+}
+
+/** Whether output pixel n is made of source pixel n, and both maps are whole in memory: a plain product of matrices. */
+function isPointwise({ taps, mul, add, rows, source, aStrides, cStrides }: ConvLaunch): boolean {
+  const [images, height, width] = rows;
+  const whole = (s: Strides) =>
+    (height === 1 || s.row === width * s.pixel) && (images === 1 || s.image === height * width * s.pixel);
+  return (
+    taps.every((n) => n === 1) &&
+    mul.every((n) => n === 1) &&
+    add.every((n) => n === 0) &&
+    source[0] === height &&
+    source[1] === width &&
+    whole(aStrides) &&
+    whole(cStrides)
+  );
+}
