@@ -58,15 +58,16 @@ test("a uniform of another name, or with a member that cannot be packed, is refu
 test("a define that a shader uses and its launcher does not give is named, with the file", () => {
   assert.throws(() => preprocess("conv", {}), /elem\.wgsl asks for ELEM, which its launcher does not define/);
   const flags = { PADDED: false, BIAS: false, AFFINE: false, RESIDUAL: false };
+  const types = { A: "f32", C: "vec4<f32>" };
   assert.throws(
-    () => preprocess("conv", { ELEM: 4, TV: 1, ...flags }),
+    () => preprocess("conv", { ELEM: 4, TV: 1, ...types, ...flags }),
     /conv\.wgsl uses \$TM, which its launcher does not define/,
   );
-  assert.throws(() => preprocess("conv", { ELEM: 4, TM: 2, TV: 1 }), /conv_epilogue\.wgsl asks for BIAS/);
+  assert.throws(() => preprocess("conv", { ELEM: 4, TM: 2, TV: 1, ...types }), /conv_epilogue\.wgsl asks for BIAS/);
 });
 
 test("loops, conditions and includes are expanded, and nothing is left of them", () => {
-  const flags = { PADDED: true, BIAS: true, AFFINE: false, RESIDUAL: false };
+  const flags = { PADDED: true, BIAS: true, AFFINE: false, RESIDUAL: false, A: "f32", C: "vec2<f32>" };
   const text = preprocess("conv", { ELEM: 2, TM: 3, TV: 2, ...flags });
   assert.not.match(text, /^\s*#/m);
   assert.not.match(text, /\$/);
