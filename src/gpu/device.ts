@@ -229,11 +229,10 @@ async function entryPoint(options: OpenOptions): Promise<GPU> {
   if (browser && options.backend === undefined) return browser;
   const { create, globals } = await import("webgpu");
   Object.assign(globalThis, globals);
-  // The second: shader-f16 where Dawn holds it back for tests of conformance that NVIDIA's driver fails.
+  // The second: shader-f16, and with it matrices of f16, where Dawn holds it back for tests that NVIDIA's driver fails.
   const enable = ["disable_workgroup_init", "vulkan_enable_f16_on_nvidia"];
   if (!options.robust) enable.push("disable_robustness");
-  // The second one: without it Dawn hides f16 on NVIDIA, and with it all matrices of f16.
-  if (options.matrixUnits) enable.push("allow_unsafe_apis", "vulkan_enable_f16_on_nvidia");
+  if (options.matrixUnits) enable.push("allow_unsafe_apis");
   const flags = [`enable-dawn-features=${enable.join(",")}`, "disable-dawn-features=timestamp_quantization"];
   if (options.backend) flags.push(`backend=${options.backend}`);
   const gpu = create(flags);

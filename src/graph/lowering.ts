@@ -26,6 +26,8 @@ export interface PlacedLaunch extends Launch {
 }
 
 const MAX_GRID = 65535;
+/** What WebGPU guarantees any adapter to accept as the offset of a binding. */
+export const BINDING_ALIGNMENT = 256;
 
 /** Folds a count of workgroups into two dimensions, as one dimension holds 65535; shaders undo it by `grid.wgsl`. */
 export function grid(count: number): [number, number] {

@@ -3,15 +3,12 @@
  * kept and moved, while every kernel goes on computing, and adding up, in float32. Parameters, momenta, statistics, pooled
  * features and losses stay float32.
  */
-import { grid } from "./lowering.js";
+import { BINDING_ALIGNMENT, grid } from "./lowering.js";
 import { apply, type DType, type Op, reachable, type Shape, scope, type Tensor } from "./tensor.js";
 
 /** How feature maps and their gradients are stored; everything is computed in float32. */
 export const PRECISIONS = ["float32", "float16"] as const;
 export type Precision = (typeof PRECISIONS)[number];
-
-/** What WebGPU guarantees any adapter to accept as the offset of a binding. */
-const BINDING_ALIGNMENT = 256;
 
 /** Stores the same numbers in the other width; to f16, rounded to the nearest. */
 export const castOp: Op<Extract<DType, "f16" | "f32">> = {

@@ -1,10 +1,7 @@
 /** Ops that move elements: reshape, slice, split, concat, transpose (shaders/copy.wgsl, slice_grad.wgsl, transpose.wgsl). */
-import type { Lowering } from "../graph/lowering.js";
+import { BINDING_ALIGNMENT, type Lowering } from "../graph/lowering.js";
 import { apply, constant, type Op, type Shape, type Tensor } from "../graph/tensor.js";
 import { aroundAxes, axisOf, elemOf, flat, stored } from "./lanes.js";
-
-/** What WebGPU guarantees any adapter to accept as the offset of a binding. */
-const BINDING_ALIGNMENT = 256;
 
 const reshapeOp: Op<Shape> = {
   name: "reshape",

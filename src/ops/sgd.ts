@@ -1,9 +1,6 @@
-import { grid } from "../graph/lowering.js";
+import { BINDING_ALIGNMENT, grid } from "../graph/lowering.js";
 import { resolve } from "../graph/plan.js";
 import { apply, type Op, type Tensor } from "../graph/tensor.js";
-
-/** What WebGPU guarantees any adapter to accept as the offset of a binding. */
-const BINDING_ALIGNMENT = 256;
 
 /** Lays tensors side by side in one; those that can be are made in place, the others copied. */
 const packOp: Op<{ readonly byteOffsets: readonly number[]; readonly size: number }> = {

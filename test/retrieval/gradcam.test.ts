@@ -158,9 +158,8 @@ for (const { name, settings, sees } of [
       const all = total.reduce((a, b) => a + b);
       const share = (of: Cell) => total.reduce((sum, v, at) => sum + (near(at, of) ? v : 0), 0) / all;
       assert.ok(near(total.indexOf(Math.max(...total)), place), `the peak is elsewhere than at [${place}]`);
-      // Of a map that knows nothing: 0.17 in the corners, 0.38 elsewhere.
-      const chance = total.reduce((sum, _, at) => sum + Number(near(at, place)), 0) / total.length;
-      assert.ok(share(place) > 2 * chance, `${share(place)} of the mass at [${place}]`);
+      // A map that knows nothing has 0.17 of its mass there, in the corners, and 0.38 elsewhere.
+      assert.ok(share(place) > 0.5, `${share(place)} of the mass at [${place}]`);
       for (const other of PLACES) {
         const apart = Math.abs(other[0] - place[0]) > 2 || Math.abs(other[1] - place[1]) > 2;
         if (apart) assert.ok(share(other) < 0.25, `${share(other)} at [${other}], the patch is at [${place}]`);
