@@ -8,37 +8,13 @@
 // b as T, lanes side by side. Tile: LY * TM rows by LX * TV columns of T. FLOPs: 2 * rows * cols * taps * inner.
 // A, C: how a and c are stored, f32 or f16. Bytes at least: 4 (|a| + |b| + |c|), half of it for what is f16.
 #include elem
-
-struct Params {
-  rows: u32,          // output pixels of one group: images * outH * outW
-  cols: u32,          // output channels of one group, in T
-  colTiles: u32,
-  inner: u32,         // contiguous floats under one tap
-  tapsY: u32, tapsX: u32,
-  outH: u32, outW: u32,
-  inH: u32, inW: u32,
-  mul: vec2<i32>,     // source (y, x) = out * mul + add + tap * step
-  add: vec2<i32>,
-  step: vec2<i32>,
-  aImage: u32, aRow: u32, aPixel: u32, aGroup: u32,               // strides of a, in floats
-  bTap: vec2<u32>, bStart: u32, bStride: u32, bGroup: u32,        // b, in T: tap strides, start, row, group
-  cImage: u32, cRow: u32, cPixel: u32, cGroup: u32, cStart: u32,  // strides of c, in T
-  relu: u32,
-}
+#include conv_product
 
 // Products added up before they join the sum: rounding errors grow with the square root of the additions that a value goes
 // through, and what they decide (on which side of a ReLU a value falls) is visible in gradients.
 const BLOCK = 12u;
 override LX: u32 = 8;
 override LY: u32 = 2;
-
-@group(0) @binding(0) var<storage, read> a: array<$A>;
-@group(0) @binding(1) var<storage, read> b: array<T>;
-@group(0) @binding(2) var<storage, read_write> c: array<$C>;
-@group(0) @binding(3) var<uniform> params: Params;
-#include grid
-#include conv_pixel
-#include conv_epilogue
 
 @compute @workgroup_size(LX, LY)
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_id) lane: vec3u) {

@@ -6,32 +6,8 @@
 // Tile: rowsPer rows by SG * TV columns of T. FLOPs: 2 * rows * cols * taps * inner. Bytes at least: 4 (|a| + |b| + |c|).
 enable subgroups;
 #include stationary_operands
+#include conv_product
 
-struct Params {
-  rows: u32,          // output pixels of one group: images * outH * outW
-  rowsPer: u32,       // of one workgroup
-  cols: u32,          // output channels of one group, in T
-  colTiles: u32,
-  inner: u32,         // contiguous elements of a under one tap, in A
-  tapsY: u32, tapsX: u32,   // none: c becomes what 0 does
-  outH: u32, outW: u32,
-  inH: u32, inW: u32,
-  mul: vec2<i32>,     // source (y, x) = out * mul + add + tap * step
-  add: vec2<i32>,
-  step: vec2<i32>,
-  aImage: u32, aRow: u32, aPixel: u32, aGroup: u32,               // strides of a, in A
-  bTap: vec2<u32>, bStart: u32, bStride: u32, bGroup: u32,        // b, in T: tap strides, start, row, group
-  cImage: u32, cRow: u32, cPixel: u32, cGroup: u32, cStart: u32,  // strides of c, in T
-  relu: u32,
-}
-
-@group(0) @binding(0) var<storage, read> a: array<$A>;
-@group(0) @binding(1) var<storage, read> b: array<T>;
-@group(0) @binding(2) var<storage, read_write> c: array<$C>;
-@group(0) @binding(3) var<uniform> params: Params;
-#include grid
-#include conv_pixel
-#include conv_epilogue
 #if SUMS
 // Where c is stored in halves and one pass is not enough: sums stay float32 until they are finished, laid out as c.
 @group(0) @binding(7) var<storage, read_write> sums: array<T>;

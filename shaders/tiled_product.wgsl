@@ -1,30 +1,7 @@
 // What conv_tiled.wgsl and conv_matrix.wgsl share: parameters as those of conv.wgsl, bindings, and how operands are read.
 #include tiled_operands
+#include conv_product
 
-struct Params {
-  rows: u32,          // output pixels of one group: images * outH * outW
-  cols: u32,          // output channels of one group, in T
-  colTiles: u32,
-  inner: u32,         // contiguous elements of a under one tap, in A
-  tapsY: u32, tapsX: u32,   // none: c becomes 0
-  outH: u32, outW: u32,
-  inH: u32, inW: u32,
-  mul: vec2<i32>,     // source (y, x) = out * mul + add + tap * step
-  add: vec2<i32>,
-  step: vec2<i32>,
-  aImage: u32, aRow: u32, aPixel: u32, aGroup: u32,               // strides of a, in A
-  bTap: vec2<u32>, bStart: u32, bStride: u32, bGroup: u32,        // b, in T: tap strides, start, row, group
-  cImage: u32, cRow: u32, cPixel: u32, cGroup: u32, cStart: u32,  // strides of c, in T
-  relu: u32,
-}
-
-@group(0) @binding(0) var<storage, read> a: array<$A>;
-@group(0) @binding(1) var<storage, read> b: array<T>;
-@group(0) @binding(2) var<storage, read_write> c: array<$C>;
-@group(0) @binding(3) var<uniform> params: Params;
-#include grid
-#include conv_pixel
-#include conv_epilogue
 #include tiled_columns
 
 /** Four terms of a row of a from its term `4 * k` on under a tap whose first element is a[start]; zeros past the last. */

@@ -9,24 +9,21 @@ struct Params { total: u32, channels: u32, height: u32, width: u32, tilesY: u32,
 @group(0) @binding(1) var<storage, read_write> v: array<T>;
 @group(0) @binding(2) var<uniform> params: Params;
 #include grid
+#include winograd_square
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = workgroup_number(id, count) * 64u + lane;
   if (i >= params.total) { return; }
   let channel = i % params.channels;
-  let tile = i / params.channels;
-  let left = 2u * (tile % params.tilesX);
-  let line = tile / params.tilesX;
-  let top = 2u * (line % params.tilesY);
-  let image = (line / params.tilesY) * params.height;
+  let at = square_of(i / params.channels);
   // Row and column one up and to the left; what wraps around below 0 is outside as well.
   #for J in 4
-  let column$J = left + ${J}u - 1u;
+  let column$J = at.left + ${J}u - 1u;
   #endfor
   #for I in 4
-  let row$I = top + ${I}u - 1u;
-  let start$I = (image + row$I) * params.width;
+  let row$I = at.top + ${I}u - 1u;
+  let start$I = (at.image + row$I) * params.width;
   #for J in 4
   let in${I}_$J = row$I < params.height && column$J < params.width;
   let d${I}_$J = select(T(0.0), T(x[select(0u, (start$I + column$J) * params.channels + channel, in${I}_$J)]), in${I}_$J);

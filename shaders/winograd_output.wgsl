@@ -9,6 +9,7 @@ struct Params { total: u32, filters: u32, height: u32, width: u32, tilesY: u32, 
 @group(0) @binding(1) var<storage, read_write> y: array<$Y>;
 @group(0) @binding(3) var<uniform> params: Params;
 #include grid
+#include winograd_square
 #include conv_epilogue
 
 @compute @workgroup_size(64)
@@ -16,11 +17,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let i = workgroup_number(id, count) * 64u + lane;
   if (i >= params.total) { return; }
   let filter_ = i % params.filters;
-  let tile = i / params.filters;
-  let left = 2u * (tile % params.tilesX);
-  let line = tile / params.tilesX;
-  let top = 2u * (line % params.tilesY);
-  let image = (line / params.tilesY) * params.height;
+  let at = square_of(i / params.filters);
   #for J in 4
   #for I in 4
   let m${I}_$J = m[(4u * ${I}u + ${J}u) * params.total + i];
@@ -29,10 +26,10 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let s1_$J = (m1_$J - m2_$J) - m3_$J;
   #endfor
   #for I in 2
-  if (top + ${I}u < params.height) {
-    let start$I = ((image + top + ${I}u) * params.width + left) * params.filters + filter_;
+  if (at.top + ${I}u < params.height) {
+    let start$I = ((at.image + at.top + ${I}u) * params.width + at.left) * params.filters + filter_;
     y[start$I] = $Y(finished((s${I}_0 + s${I}_1) + s${I}_2, filter_, start$I));
-    if (left + 1u < params.width) {
+    if (at.left + 1u < params.width) {
       let next$I = start$I + params.filters;
       y[next$I] = $Y(finished((s${I}_1 - s${I}_2) - s${I}_3, filter_, next$I));
     }

@@ -96,7 +96,7 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
     bindings: { a: l.a, b: l.b, c: l.c, bias: l.bias, scale: l.scale, shift: l.shift, residual: l.residual, sums },
     params: {
       rows,
-      ...(held && { rowsPer }),
+      rowsPer,
       cols: t(l.cols),
       colTiles,
       inner: ta(l.inner),
