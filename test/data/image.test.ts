@@ -83,7 +83,8 @@ test("files that are no pictures give an ImageError with the path", () =>
       .toBuffer();
     const bad: [string, string | Uint8Array, RegExp][] = [
       ["half.jpg", jpeg.subarray(0, jpeg.length / 2), /premature end/],
-      ["cut.jpg", jpeg.subarray(0, jpeg.length - 2), /premature end/],
+      // The end marker and a byte of the picture. Without the marker alone nothing is missing, and one in ten decodes.
+      ["cut.jpg", jpeg.subarray(0, jpeg.length - 3), /premature end/],
       ["empty.jpg", "", /empty/],
       ["text.jpg", "not a picture", /unsupported/],
       ["vector.jpg", '<svg xmlns="http://www.w3.org/2000/svg" width="4" height="4"/>', /its content is svg/],
