@@ -2,7 +2,7 @@
 // nothing, and a private array at a constant index is plain memory: same product, same rows, columns and parameters.
 // A workgroup is one subgroup. It holds KC rows of b for its columns, walks over its rows of c with them and adds to c; then
 // come the next KC. Of a, a lane loads AELEM neighbours under one tap, which all lanes get by broadcasts. Every number loaded
-// serves SG * TV * ELEM (of a), rowsPer (of b) or KC (of c) multiply-adds.
+// serves SG * TV * ELEM (of a), rowsPer (of b) or KC (of c) multiply-adds. Forward and input gradient both read weights as they are.
 // Tile: rowsPer rows by SG * TV columns of T. FLOPs: 2 * rows * cols * taps * inner. Bytes at least: 4 (|a| + |b| + |c|).
 enable subgroups;
 #include stationary_operands
@@ -50,12 +50,31 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
       let shift_x = params.add.y + i32(tx) * params.step.y;
       for (var k0 = 0u; k0 < params.inner; k0 += KC / ${AELEM}u) {
         // Rows past the last one repeat it; they meet zeros of a.
+        #if ELEM == 4
+        if (params.bTurned != 0u) {
+          // The other way round in memory: four terms of each of four columns at once.
+          for (var k = 0u; k < KC; k += 4u) {
+            let at = b0 + min(k0 * ${AELEM}u + k, params.inner * ${AELEM}u - 1u) / 4u;
+            #for J in TV
+            #for C in 4
+            let b${J}_$C = b[at + (4u * col$J + ${C}u) * params.bStride];
+            #endfor
+            #for C in 4
+            held[${J}u * KC + k + ${C}u] = T(b${J}_0[$C], b${J}_1[$C], b${J}_2[$C], b${J}_3[$C]);
+            #endfor
+            #endfor
+          }
+        } else {
+        #endif
         for (var k = 0u; k < KC; k++) {
           let at = b0 + min(k0 * ${AELEM}u + k, params.inner * ${AELEM}u - 1u) * params.bStride;
           #for J in TV
           held[${J}u * KC + k] = b[at + col$J];
           #endfor
         }
+        #if ELEM == 4
+        }
+        #endif
         let is_first = ty + tx + k0 == 0u;
         let is_last = ty + 1u == params.tapsY && tx + 1u == params.tapsX && k0 + KC / ${AELEM}u >= params.inner;
         var pixel = pixel0;

@@ -31,7 +31,10 @@ interface ConvLaunch extends EpilogueOperands {
   /** Of the convolution, 1 by default; `mul` is that of this gather. */
   readonly stride?: readonly [number, number];
   readonly a: Tensor;
-  readonly b: Tensor;
+  /** [taps, inner, cols] by the strides below; what makes it is asked where a kernel needs it. */
+  readonly b: () => Tensor;
+  /** The same as [taps, cols, inner], how far its columns and its groups are apart. */
+  readonly turned?: { readonly b: Tensor; readonly column: number; readonly group: number };
   readonly c: Tensor;
   readonly rows: readonly [number, number, number];
   readonly cols: number;
@@ -76,6 +79,7 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
   const ta = (floats: number) => floats / aElem;
   const colTiles = Math.ceil(t(l.cols) / colsPer);
   const held = choice.kernel === "stationary";
+  const { b, ...placesOfB } = operandB(l, choice, elem);
   const rowsPer = held ? stationaryRows(rows, colTiles * l.groups) : choice.tile.lanesY * choice.tile.tm;
   const [gx, gy] = grid(colTiles * Math.ceil(rows / rowsPer));
   // Sums that a stationary kernel adds to over and over do not belong in halves.
@@ -93,7 +97,7 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
   to.dispatch({
     kernel: kernelOf(to.profile, choice, problem, defines, l.inside),
     problem,
-    bindings: { a: l.a, b: l.b, c: l.c, bias: l.bias, scale: l.scale, shift: l.shift, residual: l.residual, sums },
+    bindings: { a: l.a, b, c: l.c, bias: l.bias, scale: l.scale, shift: l.shift, residual: l.residual, sums },
     params: {
       rows,
       rowsPer,
@@ -113,10 +117,7 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
       aRow: ta(l.aStrides.row),
       aPixel: ta(l.aStrides.pixel),
       aGroup: ta(l.aStrides.group),
-      bTap: l.bTap.map(t),
-      bStart: t(l.bStart),
-      bStride: t(l.bStride),
-      bGroup: t(l.bGroup),
+      ...placesOfB,
       cImage: t(l.cStrides.image),
       cRow: t(l.cStrides.row),
       cPixel: t(l.cStrides.pixel),
@@ -126,8 +127,17 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
     },
     workgroups: [gx, gy, l.groups],
     flops: l.flops,
-    bytes: l.a.bytes + l.b.bytes + l.c.bytes,
+    bytes: l.a.bytes + b.bytes + l.c.bytes,
   });
+}
+
+/** What is read as [taps, inner, cols]; by a stationary kernel as it is, where whole vectors of four lie along either side. */
+function operandB({ b, turned, inner, ...l }: ConvLaunch, { kernel }: ConvChoice, elem: number) {
+  const t = (floats: number) => floats / elem;
+  const [bTap, bStart] = [l.bTap.map(t), t(l.bStart)];
+  if (kernel === "stationary" && elem === 4 && turned && alignment([inner, turned.column, turned.group]) === 4)
+    return { b: turned.b, bTap, bStart, bStride: t(turned.column), bGroup: t(turned.group), bTurned: 1 };
+  return { b: b(), bTap, bStart, bStride: t(l.bStride), bGroup: t(l.bGroup), bTurned: 0 };
 }
 
 /** Floats in the types of columns and of the gathered operand, and columns of a tile in that type. */

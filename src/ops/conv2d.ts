@@ -6,7 +6,7 @@ import { type ConvAttrs, type ConvGeometry, convFlops, convGeometry, foldsTaps, 
 import { dispatchConv } from "./conv-launch.js";
 import { lowerConvWeightGrad } from "./conv-weight-grad.js";
 import { flat, stored } from "./lanes.js";
-import { dispatchTranspose } from "./layout.js";
+import { transposedOnce } from "./layout.js";
 import { sum } from "./reduce.js";
 import { dispatchWinograd, epilogueOperands, preparedWinograd, transformed, usesWinograd } from "./winograd.js";
 
@@ -65,7 +65,7 @@ export const conv2dOp: Op<Conv2dAttrs> = {
       gather: "forward",
       stride: g.stride,
       a: source?.map ?? x,
-      b: w,
+      b: () => w,
       c: y,
       rows: [g.images, g.outHeight, g.outWidth],
       cols: g.groupFilters,
@@ -106,13 +106,12 @@ const convInputGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
   lower({ inputs: [dy, w, residual], outputs: [dx], attrs }, to) {
     const g = convGeometry(dx.shape, w.shape, attrs);
     const [kh, kw] = g.kernel;
-    const transposed = to.scratch("weights", [kh * kw, g.filters, g.groupChannels]);
-    dispatchTranspose(to, w, transposed, g.groupChannels, g.filters);
     if (usesWinograd(to.profile, g)) {
-      const turned = { ...g, channels: g.filters, filters: g.channels };
-      dispatchWinograd(to, turned, { x: dy, u: transformed(to, transposed, true), y: dx }, false, { residual });
+      const reversed = { ...g, channels: g.filters, filters: g.channels };
+      dispatchWinograd(to, reversed, { x: dy, u: transformed(to, w, true), y: dx, turned: true }, false, { residual });
       return;
     }
+    const transposed = transposedOnce(to, w);
     const tap = g.filters * g.groupChannels;
     const out = mapStrides(g, "input");
     // Input pixels of one parity of the stride see the same taps, so each parity is a dense convolution of its own.
@@ -125,6 +124,7 @@ const convInputGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
           stride: g.stride,
           a: dy,
           b: transposed,
+          turned: { b: w, column: g.filters, group: g.groupFilters },
           c: dx,
           rows: [g.images, y.count, x.count],
           cols: g.groupChannels,

@@ -152,6 +152,19 @@ export function dispatchTranspose(to: Lowering, x: Tensor, y: Tensor, rows: numb
   });
 }
 
+/** The transposed matrices [..., cols, rows] of x [..., rows, cols], made when they are first asked for. */
+export function transposedOnce(to: Lowering, x: Tensor): () => Tensor {
+  const [rows, cols] = x.shape.slice(-2);
+  let y: Tensor | undefined;
+  return () => {
+    if (!y) {
+      y = to.scratch("transposed", [...x.shape.slice(0, -2), cols, rows], x.dtype);
+      dispatchTranspose(to, x, y, rows, cols);
+    }
+    return y;
+  };
+}
+
 interface Runs {
   readonly outer: number;
   readonly run: number;

@@ -9,6 +9,7 @@ import { type ConvGeometry, convFlops, convGeometry } from "./conv-geometry.js";
 import { dispatchConv, type EpilogueOperands } from "./conv-launch.js";
 import type { Conv2dAttrs } from "./conv2d.js";
 import { flat, stored } from "./lanes.js";
+import { transposedOnce } from "./layout.js";
 
 /**
  * Channels from which the fewer products were measured to be worth the transforms, on llvmpipe: 1.3 to 1.9 times as fast from
@@ -62,7 +63,7 @@ export function epilogueOperands({ epilogue }: Conv2dAttrs, rest: readonly Tenso
   };
 }
 
-/** @param w [3, 3, C, F], or [3, 3, F, C] for the input gradient, whose taps are turned around (`flip`) */
+/** @param flip for the input gradient, whose taps are turned around */
 export function transformed(to: Lowering, w: Tensor, flip: boolean): Tensor {
   const u = to.scratch("winogradWeights", [16, ...w.shape.slice(-2)]);
   dispatchWeights(to, w, u, flip);
@@ -81,13 +82,13 @@ function dispatchWeights(to: Lowering, w: Tensor, u: Tensor, flip: boolean): voi
 }
 
 /**
- * y = x * w for transformed weights u [16, C, F].
+ * y = x * w for transformed weights u [16, C, F], or [16, F, C] where they are `turned`.
  * @param g of the convolution that is done: the input gradient is one from filters to channels
  */
 export function dispatchWinograd(
   to: Lowering,
   g: ConvGeometry,
-  { x, u, y }: { x: Tensor; u: Tensor; y: Tensor },
+  { x, u, y, turned = false }: { x: Tensor; u: Tensor; y: Tensor; turned?: boolean },
   relu = false,
   operands: EpilogueOperands = {},
 ): void {
@@ -107,7 +108,8 @@ export function dispatchWinograd(
   const pixelsOf = (channels: number) => ({ image: 0, row: 0, pixel: channels, group: tiles * channels });
   dispatchConv(to, {
     a: v,
-    b: u,
+    b: turned ? transposedOnce(to, u) : () => u,
+    turned: turned ? { b: u, column: g.channels, group: g.channels * g.filters } : undefined,
     c: m,
     rows: [1, 1, tiles],
     cols: g.filters,
