@@ -216,52 +216,99 @@ function lowerHeld(
   const inner = turned ? g.channels : problem.rows;
   const byFilter = to.scratch("dy", [g.filters, pixels], dy.dtype);
   dispatchTranspose(to, dy, byFilter, pixels, g.filters);
-
-  const t = (floats: number) => floats / tile.elem;
-  const ta = (floats: number) => floats / tile.aElem;
-  const colTiles = Math.ceil(t(inner) / (tile.lanes * tile.tv));
-  const chunks = Math.ceil(pixels / tile.chunk);
-  const wanted = Math.ceil(wantedWorkgroups(true) / (taps * colTiles * g.groups));
-  const chunksPerSplit = Math.ceil(chunks / Math.max(1, Math.min(wanted, Math.floor(chunks / 4))));
-  const splits = Math.ceil(chunks / chunksPerSplit);
-  const padded = Math.ceil(dw.size / 4) * 4;
-  const transposed = turned ? dw : to.scratch("transposed", [taps, g.filters, inner]);
-  const partial = splits > 1 ? to.scratch("partial", [splits, padded]) : transposed;
-  const [gx, gy] = grid(taps * colTiles);
-  to.dispatch({
-    kernel: {
-      shader: "conv_weight_grad_stationary",
-      defines: { ...stationaryDefines(tile), X: stored(x, tile.elem), DY: stored(byFilter, tile.aElem) },
-    },
+  const product = turned ? dw : to.scratch("transposed", [taps, g.filters, inner]);
+  dispatchHeld(to, {
     problem,
-    bindings: { x, dy: byFilter, dw: partial },
-    params: {
-      filters: g.groupFilters,
-      cols: t(inner),
-      colTiles,
-      tapsX: source ? 1 : g.kernel[1],
-      pixels: ta(pixels),
-      pixelsPerSplit: ta(chunksPerSplit * tile.chunk),
-      splits,
+    tile,
+    x,
+    byFilter,
+    product,
+    filters: g.groupFilters,
+    inner,
+    groups: g.groups,
+    taps: [taps, source ? 1 : g.kernel[1]],
+    pixels,
+    map: {
       outH: g.outHeight,
       outW: g.outWidth,
       inH: source?.height ?? g.height,
       inW: source?.width ?? g.width,
       stride: g.stride,
       pad: source ? [0, 0] : g.padding,
+    },
+    xs,
+    flops: convFlops(g),
+  });
+  if (!turned) dispatchTranspose(to, product, dw, g.filters, inner);
+}
+
+interface HeldProduct {
+  /** Where it is one that can be tuned. */
+  readonly problem?: ConvProblem;
+  readonly tile: StationaryTile;
+  readonly x: Tensor;
+  /** [filters of all groups, pixels]. */
+  readonly byFilter: Tensor;
+  /** [taps, filters of all groups, inner]. */
+  readonly product: Tensor;
+  /** Of one group. */
+  readonly filters: number;
+  readonly inner: number;
+  readonly groups: number;
+  /** All, and along a row. */
+  readonly taps: readonly [number, number];
+  readonly pixels: number;
+  readonly map: Readonly<Record<"outH" | "outW" | "inH" | "inW", number>> &
+    Pick<ConvGeometry, "stride"> & {
+      readonly pad: readonly [number, number];
+    };
+  /** Strides of x in floats. */
+  readonly xs: ReturnType<typeof mapStrides>;
+  readonly flops: number;
+}
+
+/** shaders/conv_weight_grad_stationary.wgsl, its sum over pixels split where there are few tiles. */
+export function dispatchHeld(to: Lowering, p: HeldProduct): void {
+  const { tile, x, byFilter, product, groups, inner, pixels, xs } = p;
+  const t = (floats: number) => floats / tile.elem;
+  const ta = (floats: number) => floats / tile.aElem;
+  const [taps, tapsX] = p.taps;
+  const colTiles = Math.ceil(t(inner) / (tile.lanes * tile.tv));
+  const chunks = Math.ceil(pixels / tile.chunk);
+  const wanted = Math.ceil(wantedWorkgroups(true) / (taps * colTiles * groups));
+  const chunksPerSplit = Math.ceil(chunks / Math.max(1, Math.min(wanted, Math.floor(chunks / 4))));
+  const splits = Math.ceil(chunks / chunksPerSplit);
+  const padded = Math.ceil(product.size / 4) * 4;
+  const partial = splits > 1 ? to.scratch("partial", [splits, padded]) : product;
+  const [gx, gy] = grid(taps * colTiles);
+  to.dispatch({
+    kernel: {
+      shader: "conv_weight_grad_stationary",
+      defines: { ...stationaryDefines(tile), X: stored(x, tile.elem), DY: stored(byFilter, tile.aElem) },
+    },
+    problem: p.problem,
+    bindings: { x, dy: byFilter, dw: partial },
+    params: {
+      ...p.map,
+      filters: p.filters,
+      cols: t(inner),
+      colTiles,
+      tapsX,
+      pixels: ta(pixels),
+      pixelsPerSplit: ta(chunksPerSplit * tile.chunk),
+      splits,
       xImage: t(xs.image),
       xRow: t(xs.row),
       xPixel: t(xs.pixel),
       xGroup: t(xs.group),
-      wTap: t(g.filters * inner),
+      wTap: t(groups * p.filters * inner),
       wSplit: t(padded),
     },
-    workgroups: [gx, gy, g.groups * splits],
-    flops: convFlops(g),
-    bytes: x.bytes + dy.bytes + partial.bytes,
+    workgroups: [gx, gy, groups * splits],
+    flops: p.flops,
+    bytes: x.bytes + byFilter.bytes + partial.bytes,
   });
-  if (splits > 1) sumPartials(to, partial, transposed);
-  if (!turned) dispatchTranspose(to, transposed, dw, g.filters, inner);
+  if (splits > 1) sumPartials(to, partial, product);
 }
 
 function sumPartials(to: Lowering, partial: Tensor, y: Tensor): void {

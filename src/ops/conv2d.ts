@@ -8,7 +8,15 @@ import { lowerConvWeightGrad } from "./conv-weight-grad.js";
 import { flat, stored } from "./lanes.js";
 import { transposedOnce } from "./layout.js";
 import { sum } from "./reduce.js";
-import { dispatchWinograd, epilogueOperands, preparedWinograd, transformed, usesWinograd } from "./winograd.js";
+import {
+  dispatchWinograd,
+  epilogueOperands,
+  lowerWinogradWeightGrad,
+  preparedWinograd,
+  transformed,
+  usesWinograd,
+  usesWinogradWeightGrad,
+} from "./winograd.js";
 
 /** What is done to a sum before it is stored; everything but the bias is for inference, and not differentiated. */
 export interface Epilogue {
@@ -174,6 +182,10 @@ const convWeightGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
   outputs: (_, { shape }) => [{ shape }],
   lower({ inputs: [x, dy], outputs: [dw], attrs }, to) {
     const g = convGeometry(x.shape, dw.shape, attrs);
+    if (usesWinogradWeightGrad(to.profile, g)) {
+      lowerWinogradWeightGrad(to, g, { x, dy, dw });
+      return;
+    }
     const source = foldsTaps(g) ? padded(x, g, to) : null;
     lowerConvWeightGrad(g, source, { x: source?.map ?? x, dy, dw }, to);
   },

@@ -5,8 +5,9 @@
 import type { DeviceProfile } from "../gpu/device.js";
 import type { Lowering } from "../graph/lowering.js";
 import { apply, type Op, type Tensor } from "../graph/tensor.js";
-import { type ConvGeometry, convFlops, convGeometry } from "./conv-geometry.js";
+import { type ConvGeometry, chooseStationary, convFlops, convGeometry, type StationaryTile } from "./conv-geometry.js";
 import { dispatchConv, type EpilogueOperands } from "./conv-launch.js";
+import { dispatchHeld } from "./conv-weight-grad.js";
 import type { Conv2dAttrs } from "./conv2d.js";
 import { flat, stored } from "./lanes.js";
 import { transposedOnce } from "./layout.js";
@@ -24,6 +25,17 @@ export function usesWinograd(profile: DeviceProfile, g: ConvGeometry): boolean {
   const shaped = all(g.kernel, 3) && all(g.stride, 1) && all(g.padding, 1) && g.groups === 1;
   const wide = [g.channels, g.filters].every((n) => n >= FEWEST_CHANNELS && n % 4 === 0);
   return profile.software && profile.subgroupSize > 0 && shaped && wide;
+}
+
+/** Whether a weight gradient runs by Winograd too. */
+export function usesWinogradWeightGrad(profile: DeviceProfile, g: ConvGeometry): boolean {
+  return usesWinograd(profile, g) && squares(g).tiles % 4 === 0 && weightGradTile(profile, g) !== null;
+}
+
+/** Of the product of transforms: channels are held, filters go by. */
+function weightGradTile(profile: DeviceProfile, g: ConvGeometry): StationaryTile | null {
+  const { tiles } = squares(g);
+  return chooseStationary(profile, { rows: g.filters, cols: g.channels, multiple: 4, inner: tiles, aMultiple: 4 });
 }
 
 /** [3, 3, C, F] -> [16, C, F], to be worked out once where weights stay as they are. */
@@ -92,19 +104,9 @@ export function dispatchWinograd(
   relu = false,
   operands: EpilogueOperands = {},
 ): void {
-  const [tilesY, tilesX] = [Math.ceil(g.height / 2), Math.ceil(g.width / 2)];
-  const tiles = g.images * tilesY * tilesX;
-  const sizes = { height: g.height, width: g.width, tilesY, tilesX };
-  const v = to.scratch("winogradInput", [16, tiles, g.channels]);
+  const { tiles, sizes } = squares(g);
+  const v = transformedInput(to, g, x);
   const m = to.scratch("winogradOutput", [16, tiles, g.filters]);
-  const total = (tiles * g.channels) / 4;
-  to.dispatch({
-    kernel: { shader: "winograd_input", defines: { ELEM: 4, X: stored(x, 4) } },
-    bindings: { x, v },
-    params: { total, channels: g.channels / 4, ...sizes },
-    workgroups: flat(total),
-    bytes: x.bytes + v.bytes,
-  });
   const pixelsOf = (channels: number) => ({ image: 0, row: 0, pixel: channels, group: tiles * channels });
   dispatchConv(to, {
     a: v,
@@ -151,4 +153,69 @@ export function dispatchWinograd(
     workgroups: flat(outputs),
     bytes: m.bytes + y.bytes,
   });
+}
+
+/**
+ * dw = the sum over all squares of products of their transforms, turned back: the convolution's transposed in its weights.
+ * @param g the geometry of the convolution; `usesWinogradWeightGrad` holds
+ */
+export function lowerWinogradWeightGrad(
+  to: Lowering,
+  g: ConvGeometry,
+  { x, dy, dw }: Record<"x" | "dy" | "dw", Tensor>,
+): void {
+  const { tiles, sizes } = squares(g);
+  const v = transformedInput(to, g, x);
+  const d = to.scratch("winogradOutputGrad", [16, g.filters, tiles]);
+  const fours = (tiles / 4) * g.filters;
+  to.dispatch({
+    kernel: { shader: "winograd_output_grad", defines: { DY: stored(dy, 1) } },
+    bindings: { dy, d },
+    params: { total: fours, tiles: tiles / 4, filters: g.filters, ...sizes },
+    workgroups: flat(fours),
+    bytes: dy.bytes + d.bytes,
+  });
+  const product = to.scratch("winogradWeightGrad", [16, g.filters, g.channels]);
+  dispatchHeld(to, {
+    tile: weightGradTile(to.profile, g)!,
+    x: v,
+    byFilter: d,
+    product,
+    filters: g.filters,
+    inner: g.channels,
+    groups: 16,
+    taps: [1, 1],
+    pixels: tiles,
+    map: { outH: 1, outW: tiles, inH: 1, inW: tiles, stride: [1, 1], pad: [0, 0] },
+    xs: { image: 0, row: 0, pixel: g.channels, group: tiles * g.channels },
+    flops: convFlops(g),
+  });
+  const total = (g.channels * g.filters) / 4;
+  to.dispatch({
+    kernel: { shader: "winograd_weight_grad", defines: {} },
+    bindings: { m: product, dw },
+    params: { total, channels: g.channels, filters: g.filters / 4 },
+    workgroups: flat(total),
+    bytes: product.bytes + dw.bytes,
+  });
+}
+
+/** Squares of 2 x 2 outputs, and what the transforms' parameters say of them. */
+function squares(g: ConvGeometry) {
+  const [tilesY, tilesX] = [Math.ceil(g.height / 2), Math.ceil(g.width / 2)];
+  return { tiles: g.images * tilesY * tilesX, sizes: { height: g.height, width: g.width, tilesY, tilesX } };
+}
+
+function transformedInput(to: Lowering, g: ConvGeometry, x: Tensor): Tensor {
+  const { tiles, sizes } = squares(g);
+  const v = to.scratch("winogradInput", [16, tiles, g.channels]);
+  const total = (tiles * g.channels) / 4;
+  to.dispatch({
+    kernel: { shader: "winograd_input", defines: { ELEM: 4, X: stored(x, 4) } },
+    bindings: { x, v },
+    params: { total, channels: g.channels / 4, ...sizes },
+    workgroups: flat(total),
+    bytes: x.bytes + v.bytes,
+  });
+  return v;
 }

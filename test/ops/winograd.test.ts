@@ -3,10 +3,10 @@ import * as assert from "uvu/assert";
 import { Lowering } from "#src/graph/lowering.js";
 import { fuse } from "#src/graph/passes.js";
 import { Program } from "#src/graph/program.js";
-import { Block, input, reachable, variable } from "#src/graph/tensor.js";
+import { Block, input, reachable, type Tensor, variable } from "#src/graph/tensor.js";
 import { convGeometry } from "#src/ops/conv-geometry.js";
 import { batchNorm, conv2d } from "#src/ops/index.js";
-import { usesWinograd } from "#src/ops/winograd.js";
+import { usesWinograd, usesWinogradWeightGrad } from "#src/ops/winograd.js";
 import { checkOp, closeDevice, draw, relativeError, sharedDevice, typed } from "../support/op.js";
 import { paperProfile } from "../support/profile.js";
 import * as reference from "../support/reference/conv.js";
@@ -19,19 +19,24 @@ for (const [name, x, filters] of [
   ["even sizes", [1, 4, 6, 68], 64],
   ["one pixel", [3, 1, 1, 64], 64],
   ["one row", [1, 1, 5, 64], 64],
+  ["one row of four squares", [1, 1, 7, 68], 64],
+  ["fours of squares across images", [3, 7, 2, 64], 72],
 ] as const) {
   for (const withBias of [false, true]) {
     test(`Winograd, ${name}${withBias ? ", with bias" : ""}: values and gradients`, async () => {
       const c: reference.ConvCase = { x, kernel: [3, 3], filters, padding: [1, 1] };
       const weights = reference.weightShape(c);
       const { profile } = await sharedDevice();
-      const lowering = new Lowering(profile);
-      lowering.lower([conv2d(input("x", x), input("w", weights), { padding: 1 }).node!]);
-      const expected = usesWinograd(profile, convGeometry(x, weights, attrs));
-      assert.is(
-        lowering.launches.some(({ kernel }) => kernel.shader === "winograd_output"),
-        expected,
-      );
+      const y = conv2d(input("x", x), input("w", weights), { padding: 1 });
+      const [dx, dw] = y.node!.op.gradient!(y.node!, [input("dy", y.shape)]);
+      const shadersOf = (t: Tensor) => {
+        const lowering = new Lowering(profile);
+        lowering.lower([t.node!]);
+        return lowering.launches.map(({ kernel }) => kernel.shader);
+      };
+      const g = convGeometry(x, weights, attrs);
+      for (const t of [y, dx!]) assert.is(shadersOf(t).includes("winograd_output"), usesWinograd(profile, g));
+      assert.is(shadersOf(dw!).includes("winograd_weight_grad"), usesWinogradWeightGrad(profile, g));
       await checkOp({
         name,
         inputs: { x: { shape: x }, w: { shape: weights }, ...(withBias && { bias: { shape: [filters] } }) },
@@ -61,6 +66,9 @@ test("it takes wide 3 x 3 convolutions of stride 1 on software adapters, where i
     assert.not.ok(usesWinograd(lavapipe, g), why);
   assert.not.ok(usesWinograd(paperProfile({ software: false, subgroupSize: 32 }), geometry()));
   assert.not.ok(usesWinograd(paperProfile({ software: true, subgroupSize: 0 }), geometry()));
+  assert.ok(usesWinogradWeightGrad(lavapipe, geometry()));
+  const sixSquares = convGeometry([1, 4, 6, 64], [3, 3, 64, 64], attrs);
+  assert.not.ok(usesWinogradWeightGrad(lavapipe, sixSquares), "no whole vectors of squares");
 });
 
 test("for inference the weights are transformed once, and batch norm, residual and ReLU stay in the epilogue", async () => {
