@@ -42,7 +42,10 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     }
   }
 
-  var held: array<T, KC * ${TV}u>;
+  // Mesa turns an array of up to 1 KiB with a varying index into branches, one for each element, which take LLVM seconds. So it
+  // has 128 elements always, and the compiler cannot know that fewer are used.
+  var held: array<T, max(128u, KC * ${TV}u)>;
+  let terms = select(KC, 0u, params.rows == 0u);
   for (var ty = 0u; ty < params.tapsY; ty++) {
     for (var tx = 0u; tx < params.tapsX; tx++) {
       let b0 = group * params.bGroup + params.bStart + ty * params.bTap.x + tx * params.bTap.y;
@@ -53,7 +56,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
         #if ELEM == 4
         if (params.bTurned != 0u) {
           // The other way round in memory: four terms of each of four columns at once.
-          for (var k = 0u; k < KC; k += 4u) {
+          for (var k = 0u; k < terms; k += 4u) {
             let at = b0 + min(k0 * ${AELEM}u + k, params.inner * ${AELEM}u - 1u) / 4u;
             #for J in TV
             #for C in 4
@@ -66,7 +69,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
           }
         } else {
         #endif
-        for (var k = 0u; k < KC; k++) {
+        for (var k = 0u; k < terms; k++) {
           let at = b0 + min(k0 * ${AELEM}u + k, params.inner * ${AELEM}u - 1u) * params.bStride;
           #for J in TV
           held[${J}u * KC + k] = b[at + col$J];

@@ -1,6 +1,6 @@
 /** Which kernel makes a convolution's product: a pure function of shapes and device profile, or what was tuned. */
 import type { DeviceProfile } from "../gpu/device.js";
-import { chooseStationary, chooseTile, type StationaryTile, type Tile } from "./conv-geometry.js";
+import { CHUNKS, chooseStationary, chooseTile, type StationaryTile, type Tile } from "./conv-geometry.js";
 import { type MatrixTile, matrixFits, matrixTile } from "./conv-matrix.js";
 import { chooseRung, tileFits, type WorkgroupTile } from "./conv-tiles.js";
 
@@ -95,7 +95,7 @@ export function choiceFits(profile: DeviceProfile, problem: ConvProblem, { kerne
     [1, 2, 3, 4].includes(tv) &&
     [1, 4].includes(aElem) &&
     known.aElem % aElem === 0 &&
-    [32, 64, 128].includes(chunk) &&
+    CHUNKS.includes(chunk) &&
     chunk % (lanes * aElem) === 0
   );
 }

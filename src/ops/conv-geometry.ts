@@ -126,6 +126,9 @@ export interface StationaryTile {
   readonly lanes: number;
 }
 
+/** Terms that may be held: the most, then those of which a sum of 64 and below, or of 192, wastes fewer. */
+export const CHUNKS: readonly number[] = [128, 96, 64, 32, 24];
+
 /**
  * The tile where one operand stays in memory that is private to a subgroup, for adapters on which that pays: software with
  * subgroups of a known size. Null elsewhere, and for products of so few rows that holding columns is not worth it.
@@ -145,7 +148,7 @@ export function chooseStationary(
   const aElem = inner % 4 === 0 && aMultiple % 4 === 0 ? 4 : 1;
   // 128 terms of 4 x 8 columns are half of a core's first cache. A chunk costs as its terms and, for c, some 40 of them.
   const cost = (chunk: number) => Math.ceil(inner / chunk) * (chunk + 40);
-  const chunk = [128, 64, 32].filter((n) => n % (lanes * aElem) === 0).reduce((a, b) => (cost(b) < cost(a) ? b : a));
+  const chunk = CHUNKS.filter((n) => n % (lanes * aElem) === 0).reduce((a, b) => (cost(b) < cost(a) ? b : a));
   return { elem, tv, aElem, chunk, lanes };
 }
 
