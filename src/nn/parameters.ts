@@ -276,16 +276,28 @@ function offsetOf(t: Tensor): number {
   return t.leaf?.kind === "variable" ? t.leaf.byteOffset : 0;
 }
 
-/** Visits every value: (index on disk, column block, index in the engine). */
-function eachValue(entry: Entry, visit: (disk: number, block: number, engine: number) => void): void {
+/** Values side by side in the engine that one visit moves: a line of a cache. */
+const RUN = 16;
+
+/**
+ * Visits all values in runs that are whole in the engine and `step` apart on disk, such that both sides are walked line by line:
+ * (column block, first on disk, step, first in the engine, count).
+ */
+function eachRun(
+  entry: Entry,
+  visit: (block: number, disk: number, step: number, engine: number, count: number) => void,
+): void {
   const blocks = entry.names.length;
   const [out, inner = 1, kh = 1, kw = 1] = entry.diskShape;
-  const columns = out * blocks;
+  const taps = kh * kw;
+  const step = inner * taps;
   for (let k = 0; k < blocks; k++) {
-    let disk = 0;
-    for (let o = 0; o < out; o++) {
+    for (let o = 0; o < out; o += RUN) {
+      const count = Math.min(RUN, out - o);
       for (let i = 0; i < inner; i++) {
-        for (let tap = 0; tap < kh * kw; tap++) visit(disk++, k, (tap * inner + i) * columns + k * out + o);
+        for (let tap = 0; tap < taps; tap++) {
+          visit(k, o * step + i * taps + tap, step, (tap * inner + i) * out * blocks + k * out + o, count);
+        }
       }
     }
   }
@@ -293,16 +305,18 @@ function eachValue(entry: Entry, visit: (disk: number, block: number, engine: nu
 
 function toEngine(entry: Entry, values: readonly Float32Array[]): Float32Array<ArrayBuffer> {
   const engine = new Float32Array(entry.tensor.size);
-  eachValue(entry, (disk, block, at) => {
-    engine[at] = values[block][disk];
+  eachRun(entry, (block, disk, step, at, count) => {
+    const from = values[block];
+    for (let n = 0; n < count; n++) engine[at + n] = from[disk + n * step];
   });
   return engine;
 }
 
 function fromEngine(entry: Entry, engine: Float32Array): Map<string, Float32Array> {
   const values = entry.names.map(() => new Float32Array(entry.tensor.size / entry.names.length));
-  eachValue(entry, (disk, block, at) => {
-    values[block][disk] = engine[at];
+  eachRun(entry, (block, disk, step, at, count) => {
+    const to = values[block];
+    for (let n = 0; n < count; n++) to[disk + n * step] = engine[at + n];
   });
   return new Map(entry.names.map((name, k) => [name, values[k]]));
 }
