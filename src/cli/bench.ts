@@ -9,6 +9,7 @@ import type { Mode, ModelFigures } from "./bench/model.js";
 import type { Peak } from "./bench/peak.js";
 import { registerRerank } from "./bench/rerank.js";
 import { mebibytes, milliseconds } from "./bench/timing.js";
+import { matrixUnitsOption } from "./network-options.js";
 import { heightByWidth, run, type Shell, wholeNumber } from "./shell.js";
 
 /** The models, MPN without channel attention among them. */
@@ -19,6 +20,7 @@ interface ModelChoice {
   preset: PresetName;
   size?: [number, number];
   runs?: number;
+  matrixUnits?: boolean;
 }
 
 interface ModelOptions extends ModelChoice {
@@ -35,6 +37,7 @@ interface Table8CommandOptions {
   width: number;
   layers: ModelConfig["layers"];
   runs?: number;
+  matrixUnits?: boolean;
   markdown?: boolean;
 }
 
@@ -75,6 +78,7 @@ export function register(program: Command): void {
     )
     .option("--layers <n,n,n,n>", "blocks of the backbone's stages", fourNumbers, [3, 4, 6, 3])
     .option("--runs <n>", "turns of every model (default: 3 on a software adapter, 10 on others)", wholeNumber(1))
+    .addOption(matrixUnitsOption())
     .option("--markdown", "print the tables in Markdown")
     .action(run(benchTable8));
   registerRerank(bench);
@@ -93,7 +97,8 @@ function withModel(command: Command): Command {
         .default("paper"),
     )
     .option("--size <HxW>", "height and width of the images (default: the preset's)", heightByWidth)
-    .option("--runs <n>", "runs after the first (default: 3 on a software adapter, 20 on others)", wholeNumber(1));
+    .option("--runs <n>", "runs after the first (default: 3 on a software adapter, 20 on others)", wholeNumber(1))
+    .addOption(matrixUnitsOption());
 }
 
 async function configOf({ model, preset, size }: ModelChoice): Promise<ModelConfig> {
@@ -103,14 +108,20 @@ async function configOf({ model, preset, size }: ModelChoice): Promise<ModelConf
 }
 
 async function benchModels(shell: Shell, options: ModelOptions) {
-  const [{ Device }, { benchModel }, { better, measurePeak }] = await Promise.all([
+  const [{ openTuned }, { Device }, { benchModel }, { better, measurePeak }] = await Promise.all([
+    import("./common.js"),
     import("../gpu/device.js"),
     import("./bench/model.js"),
     import("./bench/peak.js"),
   ]);
   const config = await configOf(options);
-  const device = await Device.open();
-  const { name, software } = device.profile;
+  const device = await openTuned(shell, options);
+  const { name, software, tuned, matrixUnits } = device.profile;
+  const another = async () => {
+    const next = await Device.open(options);
+    next.useTuned(tuned);
+    return next;
+  };
   try {
     const runs = options.runs ?? defaultRuns(software);
     let peak = await measurePeak(device);
@@ -124,6 +135,7 @@ async function benchModels(shell: Shell, options: ModelOptions) {
       for (const batch of options.batch ? [options.batch] : BATCHES[mode]) {
         shell.note(`${mode}, batch ${batch}: ${runs} runs and a first one`);
         const figures = await benchModel(
+          await another(),
           { config, mode, batch, precision: options.precision },
           runs,
           options.profile ?? false,
@@ -173,7 +185,8 @@ async function benchModels(shell: Shell, options: ModelOptions) {
     const memoryHead = ["", "GPU memory", "planned", "slots", "live at worst", "dispatches", "pipelines"];
     for (const line of table([memoryHead, ...memory])) shell.print(line);
     for (const c of cases) if (c.profile) printProfile(shell, `${c.mode} batch ${c.batch}`, c.profile, peak);
-    return { adapter: name, software, peakGflops: peak.gflops, copyGbps: peak.copyGbps, cases };
+    const { gflops: peakGflops, copyGbps } = peak;
+    return { adapter: name, software, matrixUnits: matrixUnits ?? null, peakGflops, copyGbps, cases };
   } finally {
     device.close();
   }
@@ -206,14 +219,14 @@ function rates({ flops, bytes }: { flops: number; bytes: number }, ms: number, p
 }
 
 async function benchKernels(shell: Shell, options: KernelOptions) {
-  const [{ Device }, { benchKernel, kernelCases }, { measurePeak }, { hasTimestamps }] = await Promise.all([
-    import("../gpu/device.js"),
+  const [{ openTuned }, { benchKernel, kernelCases }, { measurePeak }, { hasTimestamps }] = await Promise.all([
+    import("./common.js"),
     import("./bench/kernels.js"),
     import("./bench/peak.js"),
     import("./bench/timing.js"),
   ]);
   const config = await configOf(options);
-  const device = await Device.open();
+  const device = await openTuned(shell, options);
   const { name, software } = device.profile;
   try {
     const runs = options.runs ?? defaultRuns(software);
@@ -259,8 +272,8 @@ async function benchKernels(shell: Shell, options: KernelOptions) {
 }
 
 async function benchTable8(shell: Shell, options: Table8CommandOptions) {
-  const [{ Device }, { measureTable8, TABLE8, turnsOf }, { table8Rows, table8Text }] = await Promise.all([
-    import("../gpu/device.js"),
+  const [{ openTuned }, { measureTable8, TABLE8, turnsOf }, { table8Rows, table8Text }] = await Promise.all([
+    import("./common.js"),
     import("./bench/table8.js"),
     import("./bench/table8-rows.js"),
   ]);
@@ -271,7 +284,7 @@ async function benchTable8(shell: Shell, options: Table8CommandOptions) {
   }
   const entries = TABLE8.filter(({ model }) => options.models.length === 0 || options.models.includes(model));
   const { size, width, layers } = options;
-  const device = await Device.open();
+  const device = await openTuned(shell, options);
   const { name, software } = device.profile;
   try {
     const { batch = software ? 4 : 16, runs: rounds = software ? 3 : 10 } = options;

@@ -7,7 +7,7 @@ import { maxPicturePixels } from "../data/image-batch.js";
 import type { OnUnreadable } from "../data/loader.js";
 import type { DetectorErrors } from "../data/perturb.js";
 import { UserError } from "../errors.js";
-import { Device } from "../gpu/device.js";
+import { Device, type OpenOptions } from "../gpu/device.js";
 import type { Precision } from "../graph/storage.js";
 import type { ModelConfig } from "../models/config.js";
 import { ParameterStore } from "../nn/parameters.js";
@@ -23,9 +23,11 @@ import type { Shell } from "./shell.js";
 /** The network that ships: trained on synthetic people (weights/README.md). */
 const SHIPPED_WEIGHTS = fileURLToPath(new URL("../../weights/small.safetensors", import.meta.url));
 
-/** The adapter, with what `mpn tune` found on it. */
-export async function openTuned(shell: Shell): Promise<Device> {
-  const device = await Device.open();
+/** The adapter, with what `mpn tune` found on it; says so where it lacks what is asked of it. */
+export async function openTuned(shell: Shell, options: OpenOptions = {}): Promise<Device> {
+  const device = await Device.open(options);
+  if (options.matrixUnits && !device.profile.matrixUnits)
+    shell.warn(`--matrix-units: ${device.profile.name} has none that the kernels can use; nothing changes`);
   const tuned = await readTuned(device.profile, shell.warn);
   const count = Object.keys(tuned).length;
   if (count > 0) shell.note(`${count} kernels are chosen as they were tuned on this adapter`);
@@ -33,8 +35,8 @@ export async function openTuned(shell: Shell): Promise<Device> {
   return device;
 }
 
-export async function openDevice(shell: Shell): Promise<Device> {
-  const device = await openTuned(shell);
+export async function openDevice(shell: Shell, options: OpenOptions = {}): Promise<Device> {
+  const device = await openTuned(shell, options);
   const { name, description, software } = device.profile;
   shell.note(`adapter: ${name}${description && description !== name ? ` (${description})` : ""}`);
   if (software) shell.note("This is a SOFTWARE adapter: the processor plays the GPU, and everything is slow.");

@@ -3,8 +3,8 @@ import { UserError } from "../errors.js";
 import type { Precision } from "../graph/storage.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
 import { addEvaluationOptions, type EvaluationOptions } from "./evaluation-options.js";
+import { matrixUnitsOption, precisionOption } from "./network-options.js";
 import { PERTURB_OPTION, perturbAmount } from "./perturb-option.js";
-import { precisionOption } from "./precision-option.js";
 import { run, type Shell } from "./shell.js";
 
 interface EvaluateOptions extends DatasetOptions, EvaluationOptions {
@@ -14,6 +14,7 @@ interface EvaluateOptions extends DatasetOptions, EvaluationOptions {
   report?: string;
   strict?: boolean;
   precision?: Precision;
+  matrixUnits?: boolean;
 }
 
 /** `mpn evaluate`: CMC and mAP of a network on one dataset or several. */
@@ -26,6 +27,7 @@ export function register(program: Command): void {
     .option("--no-flip", "use the image alone, without averaging in its mirror image")
     .option(...PERTURB_OPTION)
     .addOption(precisionOption())
+    .addOption(matrixUnitsOption())
     .option("--report <file>", "also write a page with CMC curve and ranked lists (one dataset)")
     .option("--strict", "fail on an image that cannot be read instead of leaving it out")
     .action(
@@ -45,7 +47,7 @@ export function register(program: Command): void {
           datasets.push(await openDataset(shell, folder, ["query", "gallery"], { layout, distractors, multiQuery }));
         }
         const { loadNetwork, openDevice } = await import("./common.js");
-        const device = await openDevice(shell);
+        const device = await openDevice(shell, options);
         try {
           const perturb = perturbAmount(options.perturb) ?? 0;
           const network = await loadNetwork(device, options.weights, options.flip, perturb, options.precision);

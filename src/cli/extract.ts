@@ -4,7 +4,7 @@ import { UserError } from "../errors.js";
 import type { Precision } from "../graph/storage.js";
 import { rowLengths } from "../retrieval/similarity.js";
 import { findImages } from "./find-images.js";
-import { precisionOption } from "./precision-option.js";
+import { matrixUnitsOption, precisionOption } from "./network-options.js";
 import { run } from "./shell.js";
 
 interface ExtractOptions {
@@ -13,6 +13,7 @@ interface ExtractOptions {
   flip: boolean;
   normalize: boolean;
   precision?: Precision;
+  matrixUnits?: boolean;
 }
 
 /** `mpn extract`: images to representations. */
@@ -30,12 +31,13 @@ export function register(program: Command): void {
     .option("--no-flip", "use the image alone, without averaging in its mirror image")
     .option("--no-normalize", "leave the vectors as they are instead of scaling them to unit length")
     .addOption(precisionOption())
+    .addOption(matrixUnitsOption())
     .action(
       run(async (shell, places: string[], options: ExtractOptions) => {
         const samples = (await findImages(places)).map((path) => ({ path, name: basename(path), pid: 0, camid: 0 }));
         const { countUnreadable, loadNetwork, openDevice, paceFields, paceText } = await import("./common.js");
         const { writeSafetensors } = await import("../formats/safetensors.js");
-        const device = await openDevice(shell);
+        const device = await openDevice(shell, options);
         try {
           const network = await loadNetwork(device, options.weights, options.flip, 0, options.precision);
           const unreadable = countUnreadable(shell);

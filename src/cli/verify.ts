@@ -3,7 +3,13 @@ import { UserError } from "../errors.js";
 import type { SafetensorsFile } from "../formats/safetensors.js";
 import type { Device } from "../gpu/device.js";
 import { PRECISIONS, type Precision } from "../graph/storage.js";
+import { matrixUnitsOption } from "./network-options.js";
 import { run, type Shell } from "./shell.js";
+
+interface VerifyOptions {
+  precision: Precision;
+  matrixUnits?: boolean;
+}
 
 interface FixtureResult {
   file: string;
@@ -48,13 +54,14 @@ export function register(program: Command): void {
         .choices(PRECISIONS)
         .default("float32"),
     )
+    .addOption(matrixUnitsOption())
     .action(
-      run(async (shell, files: string[], { precision }: { precision: Precision }) => {
+      run(async (shell, files: string[], { precision, matrixUnits }: VerifyOptions) => {
         const { readSafetensors } = await import("../formats/safetensors.js");
-        const { Device: Gpu } = await import("../gpu/device.js");
+        const { openTuned } = await import("./common.js");
         const read = await Promise.all(files.map(async (file) => ({ file, content: await readSafetensors(file) })));
         // Fixtures decide whether a kernel is right, so they run with the driver's index clamps.
-        const device = await Gpu.open({ robust: true });
+        const device = await openTuned(shell, { robust: true, matrixUnits });
         try {
           const fixtures: FixtureResult[] = [];
           for (const { file, content } of read) {
@@ -102,7 +109,8 @@ async function check(
 async function errorsOf(device: Device, file: string, kind: string, content: SafetensorsFile, precision: Precision) {
   if (kind === "mpn") {
     const { HALF_BOUNDS, MODEL_BOUNDS, verifyModel } = await import("../training/verify-model.js");
-    const bounds = precision === "float16" ? HALF_BOUNDS : MODEL_BOUNDS;
+    const halves = precision === "float16" || device.profile.matrixUnits?.components === "f16";
+    const bounds = halves ? HALF_BOUNDS : MODEL_BOUNDS;
     return { errors: await verifyModel(device, content, file, precision), bounds: (group: string) => bounds[group] };
   }
   const { verifyMetrics, verifyPrior } = await import("./verify-exact.js");

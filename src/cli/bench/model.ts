@@ -1,5 +1,5 @@
 /** One model, one batch: time of an inference or of a whole training step, work done, memory against the plan. */
-import { Device } from "../../gpu/device.js";
+import type { Device } from "../../gpu/device.js";
 import { fuse } from "../../graph/passes.js";
 import type { ProfileRow } from "../../graph/profile.js";
 import { Program, type Values } from "../../graph/program.js";
@@ -43,10 +43,9 @@ export interface ModelFigures extends Times {
   readonly profile?: readonly (ProfileRow & { readonly count: number })[];
 }
 
-/** Runs a case on a device of its own, so that nothing compiled or allocated for another one counts. */
-export async function benchModel(given: ModelCase, runs: number, profile: boolean) {
+/** Runs a case on a device of its own, closed after it, so that nothing compiled or allocated for another one counts. */
+export async function benchModel(device: Device, given: ModelCase, runs: number, profile: boolean) {
   const { batch, precision } = given;
-  const device = await Device.open();
   const store = new ParameterStore();
   const { graph, values, lossScale } = workload(store, given);
   try {
