@@ -20,8 +20,9 @@ const small = ["--preset", "small", "--runs", "2", "--json"];
 test("bench model gives the fields that scripts rely on, and memory is what the plan said", () => {
   const { stdout, status, stderr } = bench("model", ...small, "--model", "mpn", "--batch", "4", "--profile");
   assert.is(status, 0, stderr);
-  const { adapter, peakGflops, copyGbps, cases } = JSON.parse(stdout);
+  const { adapter, peakGflops, copyGbps, cases, matrixUnits } = JSON.parse(stdout);
   assert.type(adapter, "string");
+  assert.is(matrixUnits, null, "nobody asked for them");
   assert.ok(peakGflops > 0 && copyGbps > 0);
   assert.equal(
     cases.map((c: { mode: string }) => c.mode),
@@ -40,6 +41,14 @@ test("bench model gives the fields that scripts rely on, and memory is what the 
     assert.ok(c.gpuBytes - c.plannedBytes < 2 ** 20, `${c.gpuBytes} bytes, planned ${c.plannedBytes}`);
     assert.ok(c.profile.some((row: { shader: string }) => row.shader === "conv"));
   }
+});
+
+test("matrix units that the adapter lacks are warned of, and nothing changes", () => {
+  const { stdout, status, stderr } = bench("model", ...small, "--mode", "infer", "--batch", "1", "--matrix-units");
+  assert.is(status, 0, stderr);
+  const { matrixUnits } = JSON.parse(stdout);
+  if (matrixUnits === null) assert.match(stderr, /warning: --matrix-units: .* has none that the kernels can use/);
+  else assert.ok(matrixUnits.size >= 8);
 });
 
 test("bench kernels times every kind of operation of a step", () => {
