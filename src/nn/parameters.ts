@@ -42,6 +42,7 @@ const BUFFER_USAGE = 0x80 | 0x4 | 0x8;
 
 export class ParameterStore {
   private readonly entries = new Map<string, Entry>();
+  private scratch = new Float32Array(0);
   private readonly weights = new Block("parameters");
   private readonly momenta = new Block("momenta");
   private readonly statistics = new Block("running statistics");
@@ -163,7 +164,13 @@ export class ParameterStore {
       throw new UserError(`${source} lacks ${missing.slice(0, 3).join(", ")}${more}, which this model has.`);
     }
     const arrays = ({ names }: Entry) => names.map((name) => values.get(name)!.data);
-    return new Map(complete.map((entry) => [entry.tensor, toEngine(entry, arrays(entry))]));
+    return new Map(
+      complete.map((entry) => {
+        const engine = new Float32Array(entry.tensor.size);
+        toEngine(entry, arrays(entry), engine);
+        return [entry.tensor, engine];
+      }),
+    );
   }
 
   /** Names that `values` lacks, and the tensors whose values are all there. */
@@ -213,7 +220,10 @@ export class ParameterStore {
   }
 
   private upload(device: Device, entry: Entry, valuesOf: (name: string) => Float32Array, block?: Block): void {
-    const engine = toEngine(entry, entry.names.map(valuesOf));
+    // One array for all: new pages for each would cost as much as the turning.
+    if (this.scratch.length < entry.tensor.size) this.scratch = new Float32Array(entry.tensor.size);
+    const engine = this.scratch.subarray(0, entry.tensor.size);
+    toEngine(entry, entry.names.map(valuesOf), engine);
     const leaf = entry.tensor.leaf;
     if (leaf?.kind !== "variable") throw new Error(`${entry.tensor} is no variable`);
     const buffer = (block ?? leaf.block).buffer;
@@ -276,8 +286,8 @@ function offsetOf(t: Tensor): number {
   return t.leaf?.kind === "variable" ? t.leaf.byteOffset : 0;
 }
 
-/** Values side by side in the engine that one visit moves: a line of a cache. */
-const RUN = 16;
+/** Values side by side in the engine that one visit moves: as many lines of a cache as one of its sets holds. */
+const RUN = 8;
 
 /**
  * Visits all values in runs that are whole in the engine and `step` apart on disk, such that both sides are walked line by line:
@@ -303,13 +313,11 @@ function eachRun(
   }
 }
 
-function toEngine(entry: Entry, values: readonly Float32Array[]): Float32Array<ArrayBuffer> {
-  const engine = new Float32Array(entry.tensor.size);
+function toEngine(entry: Entry, values: readonly Float32Array[], engine: Float32Array): void {
   eachRun(entry, (block, disk, step, at, count) => {
     const from = values[block];
     for (let n = 0; n < count; n++) engine[at + n] = from[disk + n * step];
   });
-  return engine;
 }
 
 function fromEngine(entry: Entry, engine: Float32Array): Map<string, Float32Array> {
