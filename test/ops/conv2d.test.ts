@@ -93,6 +93,10 @@ check("2 groups of odd channels, 3 x 3", {
   padding: [1, 1],
   groups: 2,
 });
+check("2 groups of wide channels", { x: [2, 5, 4, 48], kernel: [1, 1], filters: 40, groups: 2 });
+check("2 wide stripes of rows", { x: [2, 8, 4, 20], kernel: [1, 1], filters: 48, groups: 2, split: "rows" });
+check("3 x 3, wide, stride 2", { x: [2, 14, 12, 24], kernel: [3, 3], filters: 20, stride: [2, 2], padding: [1, 1] });
+check("1 x 1, wide, filters in no vectors", { x: [1, 6, 5, 32], kernel: [1, 1], filters: 30 });
 check("a group for every channel", { x: [2, 5, 4, 6], kernel: [3, 3], filters: 6, padding: [1, 1], groups: 6 });
 check("3 stripes of rows", { x: [2, 6, 4, 8], kernel: [1, 1], filters: 12, groups: 3, split: "rows" });
 check("6 stripes of 1 row, odd channels", { x: [2, 6, 3, 5], kernel: [1, 1], filters: 30, groups: 6, split: "rows" });
@@ -255,7 +259,9 @@ test("one operand is held where subgroups of a known size are software", () => {
   assert.is(chooseStationary(paperProfile({ software: false, subgroupSize: 8 }), product), null);
   assert.is(chooseStationary(software, { ...product, rows: 4 }), null);
   assert.is(chooseStationary(software, { ...product, inner: 64 })?.chunk, 64);
-  assert.is(chooseStationary(software, { ...product, inner: 21 })?.aElem, 1);
+  assert.is(chooseStationary(software, { ...product, inner: 192 })?.chunk, 96);
+  const stem = chooseStationary(software, { ...product, inner: 21 });
+  assert.equal([stem?.aElem, stem?.chunk], [1, 24]);
   assert.is(chooseStationary(software, { ...product, aMultiple: 2 })?.aElem, 1);
   assert.equal(chooseStationary(software, { ...product, cols: 21 }), {
     elem: 1,
@@ -269,6 +275,31 @@ test("one operand is held where subgroups of a known size are software", () => {
       const tile = chooseStationary(paperProfile({ software: true, subgroupSize }), { ...product, inner })!;
       assert.is(tile.chunk % (tile.lanes * tile.aElem), 0, "lanes load whole vectors of a chunk");
     }
+});
+
+test("the input gradient reads weights as they are where a subgroup holds them, and transposes them elsewhere", () => {
+  const shadersOf = (x: readonly number[], w: readonly number[], software = true, padding = 0) => {
+    const lowering = new Lowering(paperProfile({ software, subgroupSize: 8 }));
+    const y = conv2d(input("x", x), input("w", w), { padding });
+    const [dx] = y.node!.op.gradient!(y.node!, [input("dy", y.shape)]);
+    lowering.lower([dx!.node!]);
+    return lowering.launches.map(({ kernel }) => kernel.shader);
+  };
+  assert.equal(shadersOf([4, 6, 5, 64], [1, 1, 64, 256]), ["conv_stationary"]);
+  assert.equal(shadersOf([4, 6, 5, 64], [5, 5, 64, 96], true, 2), ["conv_stationary"]);
+  assert.equal(shadersOf([4, 6, 6, 64], [3, 3, 64, 64], true, 1), [
+    "winograd_weights",
+    "winograd_input",
+    "conv_stationary",
+    "winograd_output",
+  ]);
+  for (const [why, x, w] of [
+    ["filters in no vectors", [4, 6, 5, 64], [1, 1, 64, 254]],
+    ["few channels", [4, 6, 5, 12], [1, 1, 12, 256]],
+    ["few rows", [1, 2, 2, 64], [1, 1, 64, 256]],
+  ] as const)
+    assert.is(shadersOf(x, w)[0], "transpose", why);
+  assert.is(shadersOf([4, 6, 5, 64], [1, 1, 64, 256], false)[0], "transpose", "a GPU");
 });
 
 test("rows are divided so that every workgroup has some", () => {
