@@ -1,10 +1,11 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { UserError } from "../errors.js";
 import { DATASET_HELP, type DatasetOptions, layoutOption } from "./dataset-options.js";
+import type { MapOptions } from "./map-options.js";
 import { PERTURB_OPTION, perturbAmount } from "./perturb-option.js";
 import { collect, run } from "./shell.js";
 
-interface ExplainOptions extends Pick<DatasetOptions, "layout"> {
+interface ExplainOptions extends Pick<DatasetOptions, "layout">, MapOptions {
   weights: readonly string[];
   label: readonly string[];
   class: ClassChoice;
@@ -36,6 +37,11 @@ export function register(program: Command): void {
     .option("--data <dataset>", `who the images show, where their names do not tell: ${DATASET_HELP}`)
     .addOption(layoutOption())
     .option(...PERTURB_OPTION)
+    .option(
+      "--parsing <folder>",
+      "human parsing maps of the images: also measure how much of each classifier's map lies on its own part of the person",
+    )
+    .option("--segmentation <folder>", "their segmentation maps, instead of segmentation/ beside that folder")
     .option("--out <folder>", "folder for explain.html and a PNG for each picture", "explain")
     .action(
       run(async (shell, places: string[], options: ExplainOptions) => {
@@ -48,6 +54,11 @@ export function register(program: Command): void {
         }
         if (label.length > 0 && label.length !== weights.length) {
           throw new UserError(`${weights.length} --weights and ${label.length} --label: give one for each, or none.`, {
+            exitCode: 2,
+          });
+        }
+        if (options.segmentation !== undefined && options.parsing === undefined) {
+          throw new UserError("--segmentation completes --parsing: parts of a person need parsing maps. Name both.", {
             exitCode: 2,
           });
         }

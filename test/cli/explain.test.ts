@@ -91,6 +91,46 @@ test("--class: a person of the training set, or the one of the name", async () =
   assert.is((await mpn(["explain", picture, ...weights, "--class", "anyone"])).code, 2);
 });
 
+test("--parsing: how much of each map lies on its own part", async () => {
+  const parsing = join(folder, "parsing");
+  mkdirSync(parsing);
+  // Head, torso and legs in thirds; labels of LIP.
+  const labels = Uint8Array.from({ length: 96 * 32 }, (_, i) => [2, 5, 9][Math.floor(i / (32 * 32))]);
+  const map = await sharp(labels, { raw: { width: 32, height: 96, channels: 1 } })
+    .toColourspace("b-w")
+    .png()
+    .toBuffer();
+  writeFileSync(join(parsing, "0002_c1s1_000000_00.png"), map);
+  const weights = ["--weights", checkpoint("main+aux")];
+  const result = await json(train, ...weights, "--parsing", parsing, "--out", join(folder, "focus"));
+  const { focus } = result.models[0];
+  assert.is(focus.pictures, 1, "one picture has a map");
+  assert.equal(
+    focus.shares.map((row: number[]) => row.length),
+    [3, 3, 3],
+  );
+  for (const row of focus.shares) assert.ok(Math.abs(row[0] + row[1] + row[2] - 1) < 1e-6);
+  const own = focus.shares.reduce((sum: number, row: number[], k: number) => sum + row[k] / 3, 0);
+  assert.ok(Math.abs(focus.own - own) < 1e-6);
+  assert.match(readFileSync(result.page, "utf8"), "On its own part");
+
+  const { stdout } = await mpn(["explain", picture, ...weights, "--parsing", parsing, "--out", join(folder, "focus")]);
+  assert.match(stdout, /lies on the classifier's own part \(33.3% by chance; 1 pictures\)/);
+  const none = await mpn([
+    "explain",
+    picture,
+    ...weights,
+    "--parsing",
+    join(folder, "nowhere"),
+    "--out",
+    join(folder, "no"),
+  ]);
+  assert.is(none.code, 1);
+  assert.match(none.stderr, "the parsing maps were to be found there");
+  assert.not.ok(existsSync(join(folder, "no")));
+  assert.is((await mpn(["explain", picture, ...weights, "--segmentation", parsing])).code, 2);
+});
+
 test("a picture that cannot be read is left out, two of one name both have a PNG", async () => {
   const pictures = join(folder, "pictures");
   for (const part of ["a", "b"]) {

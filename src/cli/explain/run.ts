@@ -6,17 +6,22 @@ import type { Layout, Sample } from "../../data/dataset.js";
 import { cuhk03Name, marketName } from "../../data/datasets/names.js";
 import { JUNK_PID, SUBSETS } from "../../data/datasets/types.js";
 import { decodeImage } from "../../data/image.js";
-import type { DetectorErrors } from "../../data/perturb.js";
+import { type DetectorErrors, placeOf } from "../../data/perturb.js";
+import type { LabelSet } from "../../data/prior.js";
+import { findMaps, type MapPaths, priorFromMaps } from "../../data/prior-maps.js";
 import { UserError } from "../../errors.js";
 import { modelOf } from "../../models/index.js";
 import { type AttentionFigure, attentionPicture } from "../../report/attention.js";
 import { renderAttentionPage } from "../../report/attention-page.js";
 import { writePage } from "../../report/page.js";
+import { type PartFocus, partFocus } from "../../retrieval/part-focus.js";
+import { percent, table } from "../../text.js";
 import { detectorErrorsOf } from "../../training/config.js";
 import { countUnreadable, openDevice } from "../common.js";
 import { openDataset } from "../dataset-options.js";
 import type { ClassChoice } from "../explain.js";
 import { findImages } from "../find-images.js";
+import type { MapOptions } from "../map-options.js";
 import type { Shell } from "../shell.js";
 import { type ExplainedNetwork, explainedBy, openNetwork } from "./network.js";
 
@@ -28,7 +33,7 @@ const PAGE_PICTURES = 100;
 /** Pixels of a picture that are kept for the figures. */
 const FIGURE_PIXELS = 1024 * 512;
 
-export interface ExplainRun {
+export interface ExplainRun extends MapOptions {
   readonly weights: readonly string[];
   readonly label: readonly string[];
   readonly class: ClassChoice;
@@ -45,7 +50,9 @@ export async function explain(shell: Shell, places: readonly string[], options: 
   await checkFolder(options.out, paths);
   const unreadable = countUnreadable(shell);
   let samples = await samplesOf(shell, paths, options);
+  const maps = await mapsOf(samples, options);
   const networks: ExplainedNetwork[] = [];
+  const focus: (PartFocus | null)[] = [];
   let perturb: DetectorErrors | undefined;
   const device = await openDevice(shell);
   try {
@@ -64,6 +71,7 @@ export async function explain(shell: Shell, places: readonly string[], options: 
         throw new UserError(`None of the ${samples.length} images could be read; nothing was written.`);
       }
       networks.push(explained);
+      focus.push(maps && (await focusOf(explained, maps, checkpoint.config.labels, perturb)));
       samples = samples.filter((sample) => explained.pictures.has(sample));
     }
   } finally {
@@ -88,11 +96,12 @@ export async function explain(shell: Shell, places: readonly string[], options: 
       subtitle: `${first}${pictures}; ${names}`,
       adapter: { name: device.profile.name, software: device.profile.software },
       shown: shown ?? `Maps are of person ${options.class}.`,
-      facts: ["Network", "Classifiers", "Input", "People", "Checkpoint"],
-      models: networks.map(({ label, config, classifiers, pids, path }) => ({
-        label,
-        facts: [modelOf(config).title, classifiers.length, config.imageSize.join(" x "), pids.length, path],
-      })),
+      facts: ["Network", "Classifiers", "Input", "People", ...(maps ? ["On its own part"] : []), "Checkpoint"],
+      models: networks.map(({ label, config, classifiers, pids, path }, i) => {
+        const size = config.imageSize.join(" x ");
+        const own = maps ? [focus[i] ? percent(focus[i].own) : "-"] : [];
+        return { label, facts: [modelOf(config).title, classifiers.length, size, pids.length, ...own, path] };
+      }),
       figures,
     }),
   );
@@ -106,17 +115,19 @@ export async function explain(shell: Shell, places: readonly string[], options: 
   }
   drawing.stop();
   shell.print(`${pictures}: ${page}`);
+  for (const [i, { label }] of networks.entries()) if (maps) printFocus(shell, label, focus[i]);
   return {
     adapter: device.profile.name,
     class: options.class,
     perturb: options.perturb,
     page,
     unreadable: unreadable.count,
-    models: networks.map(({ label, path, config, classifiers }) => ({
+    models: networks.map(({ label, path, config, classifiers }, i) => ({
       label,
       weights: path,
       model: config.model,
       classifiers,
+      ...(maps && { focus: focus[i] }),
     })),
     images: samples.map((sample, i) => ({
       path: sample.path,
@@ -164,6 +175,47 @@ async function samplesOf(
         "names, and are not those of a training on them.",
     );
   return samples;
+}
+
+/** The maps of the pictures, where a folder of them is named. */
+async function mapsOf(
+  samples: readonly Sample[],
+  { parsing, segmentation }: MapOptions,
+): Promise<ReadonlyMap<Sample, MapPaths> | null> {
+  if (parsing === undefined) return null;
+  const found = await findMaps(dirname(resolve(parsing)), samples, { parsing, segmentation });
+  return new Map(samples.map((sample, i) => [sample, found[i]]));
+}
+
+async function focusOf(
+  { pictures }: ExplainedNetwork,
+  maps: ReadonlyMap<Sample, MapPaths>,
+  labels: LabelSet,
+  perturb?: DetectorErrors,
+): Promise<PartFocus | null> {
+  const seen = [];
+  for (const [sample, attention] of pictures) {
+    const paths = maps.get(sample)!;
+    if (paths.parsing === null) continue;
+    const { rows, columns: cols } = attention[0];
+    const prior = await priorFromMaps(placeOf(sample), paths, { rows, cols, labels, perturb });
+    seen.push({ maps: attention, prior });
+  }
+  return partFocus(seen);
+}
+
+function printFocus(shell: Shell, label: string, focus: PartFocus | null): void {
+  if (focus === null) {
+    shell.print(`${label}: no classifiers of parts whose maps lie on a person with a reliable prior`);
+    return;
+  }
+  const { shares, own, pictures } = focus;
+  shell.print(
+    `${label}: of a map on the person, ${percent(own)} lies on the classifier's own part (${percent(1 / shares.length)} by chance; ${pictures} pictures)`,
+  );
+  const head = ["", ...shares.map((_, part) => `on part ${part + 1}`)];
+  const rows = shares.map((row, k) => [`part ${k + 1}`, ...shares.map((_, part) => (row ? percent(row[part]) : "-"))]);
+  for (const line of table([head, ...rows])) shell.print(line);
 }
 
 async function figureOf(
