@@ -31,27 +31,21 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   #endfor
   let pixel0 = pixel_at(row0);
 
-  if (params.tapsY * params.tapsX == 0u) {
-    var pixel = pixel0;
-    for (var row = row0; row < row_end; row++) {
-      let out = place(pixel, group);
-      #for J in TV
-      if (first_col + ${J}u * SG < params.cols) { c[out + col$J] = $C(finished(T(0.0), group * params.cols + col$J, out + col$J)); }
-      #endfor
-      pixel = next(pixel);
-    }
-  }
-
   // Mesa turns an array of up to 1 KiB with a varying index into branches, one for each element, which take LLVM seconds. So it
   // has 128 elements always, and the compiler cannot know that fewer are used.
   var held: array<T, max(128u, KC * ${TV}u)>;
-  let terms = select(KC, 0u, params.rows == 0u);
-  for (var ty = 0u; ty < params.tapsY; ty++) {
-    for (var tx = 0u; tx < params.tapsX; tx++) {
+  let has_taps = params.tapsY * params.tapsX != 0u;
+  let terms = select(0u, KC, has_taps);
+  // Without taps one pass stores what becomes of 0, with nothing loaded.
+  let tapsY = max(params.tapsY, 1u);
+  let tapsX = max(params.tapsX, 1u);
+  let inner = select(1u, params.inner, has_taps);
+  for (var ty = 0u; ty < tapsY; ty++) {
+    for (var tx = 0u; tx < tapsX; tx++) {
       let b0 = group * params.bGroup + params.bStart + ty * params.bTap.x + tx * params.bTap.y;
       let shift_y = params.add.x + i32(ty) * params.step.x;
       let shift_x = params.add.y + i32(tx) * params.step.y;
-      for (var k0 = 0u; k0 < params.inner; k0 += KC / ${AELEM}u) {
+      for (var k0 = 0u; k0 < inner; k0 += KC / ${AELEM}u) {
         // Rows past the last one repeat it; they meet zeros of a.
         #if ELEM == 4
         if (params.bTurned != 0u) {
@@ -79,18 +73,23 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
         }
         #endif
         let is_first = ty + tx + k0 == 0u;
-        let is_last = ty + 1u == params.tapsY && tx + 1u == params.tapsX && k0 + KC / ${AELEM}u >= params.inner;
+        let is_last = ty + 1u == tapsY && tx + 1u == tapsX && k0 + KC / ${AELEM}u >= inner;
         var pixel = pixel0;
         for (var row = row0; row < row_end; row++) {
           let y = u32(i32(pixel.y) * params.mul.x + shift_y);
           let x = u32(i32(pixel.x) * params.mul.y + shift_x);
           let inside = y < params.inH && x < params.inW;
           let start = select(0u, pixel.image * params.aImage + y * params.aRow + x * params.aPixel, inside) + group * params.aGroup;
-          #for Q in VECTORS
-          let at$Q = k0 + ${Q}u * SG + lane;
-          let a$Q = select(A(0.0), A(a[start + min(at$Q, params.inner - 1u)]), inside && at$Q < params.inner);
+          #for J in TV
+          var t$J = T(0.0);
           #endfor
-          #include stationary_products
+          if (has_taps) {
+            #for Q in VECTORS
+            let at$Q = k0 + ${Q}u * SG + lane;
+            let a$Q = select(A(0.0), A(a[start + min(at$Q, params.inner - 1u)]), inside && at$Q < params.inner);
+            #endfor
+            #include stationary_products
+          }
           let out = place(pixel, group);
           #for J in TV
           if (first_col + ${J}u * SG < params.cols) {

@@ -67,6 +67,9 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
       let at$Q = k0 + ${Q}u * SG + lane;
       let a$Q = select(A(0.0), A(dy[filter_ * params.pixels + min(at$Q, k_end - 1u)]), at$Q < k_end);
       #endfor
+      #for J in TV
+      var t$J = T(0.0);
+      #endfor
       #include stationary_products
       let out = split * params.wSplit + tap * params.wTap + filter_ * params.cols;
       #for J in TV

@@ -152,9 +152,9 @@ export function chooseStationary(
   return { elem, tv, aElem, chunk, lanes };
 }
 
-/** Rows of a workgroup: enough to be worth the columns it holds, few enough to stay in a cache and to occupy all cores. */
+/** Rows of a workgroup: enough to be worth the columns it holds, few enough to occupy all cores. */
 export function stationaryRows(rows: number, otherTiles: number): number {
-  const blocks = Math.max(Math.ceil(rows / 512), Math.min(Math.ceil(8 / otherTiles), Math.floor(rows / 128)));
+  const blocks = Math.max(Math.ceil(rows / 2048), Math.min(Math.ceil(16 / otherTiles), Math.floor(rows / 128)));
   return Math.ceil(rows / Math.max(1, blocks));
 }
 
