@@ -63,14 +63,16 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     }
     for (var row = 0u; row < params.filters; row++) {
       let filter_ = group * params.filters + row;
-      #for Q in VECTORS
-      let at$Q = k0 + ${Q}u * SG + lane;
-      let a$Q = select(A(0.0), A(dy[filter_ * params.pixels + min(at$Q, k_end - 1u)]), at$Q < k_end);
-      #endfor
       #for J in TV
       var t$J = T(0.0);
       #endfor
-      #include stationary_products
+      if (terms > 0u) {
+        #for Q in VECTORS
+        let at$Q = k0 + ${Q}u * SG + lane;
+        let a$Q = select(A(0.0), A(dy[filter_ * params.pixels + min(at$Q, k_end - 1u)]), at$Q < k_end);
+        #endfor
+        #include stationary_products
+      }
       let out = split * params.wSplit + tap * params.wTap + filter_ * params.cols;
       #for J in TV
       if (first_col + ${J}u * SG < params.cols) {
