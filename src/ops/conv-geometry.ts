@@ -144,11 +144,14 @@ export function chooseStationary(
   if (!profile.software || rows < 16 || ![4, 8, 16].includes(lanes)) return null;
   const fits = (n: number) => cols % n === 0 && multiple % n === 0;
   const elem = fits(4) && cols > 2 * lanes ? 4 : fits(2) && cols > lanes ? 2 : 1;
-  const tv = elem === 4 ? 1 : Math.min(4 / elem, Math.ceil(cols / (elem * lanes)));
+  // Two columns a lane halve the loads of the other operand, where no lane lacks one.
+  const tv = elem === 4 ? (cols % (8 * lanes) === 0 ? 2 : 1) : Math.min(4 / elem, Math.ceil(cols / (elem * lanes)));
   const aElem = inner % 4 === 0 && aMultiple % 4 === 0 ? 4 : 1;
-  // 128 terms of 4 x 8 columns are half of a core's first cache. A chunk costs as its terms and, for c, some 40 of them.
+  // 128 terms of 4 x 8 columns, or 64 of twice as many, are half of a core's first cache. A chunk costs as its terms and, for c,
+  // some 40 of them.
   const cost = (chunk: number) => Math.ceil(inner / chunk) * (chunk + 40);
-  const chunk = CHUNKS.filter((n) => n % (lanes * aElem) === 0).reduce((a, b) => (cost(b) < cost(a) ? b : a));
+  const fitting = CHUNKS.filter((n) => n % (lanes * aElem) === 0 && n * (elem === 4 ? tv : 1) <= 128);
+  const chunk = fitting.reduce((a, b) => (cost(b) < cost(a) ? b : a));
   return { elem, tv, aElem, chunk, lanes };
 }
 

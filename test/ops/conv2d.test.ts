@@ -254,12 +254,14 @@ test("wide aligned products take vec4 and tall tiles, narrow ones narrower types
 test("one operand is held where subgroups of a known size are software", () => {
   const product = { rows: 3072, cols: 256, multiple: 4, inner: 256, aMultiple: 4 };
   const software = paperProfile({ software: true, subgroupSize: 8 });
-  assert.equal(chooseStationary(software, product), { elem: 4, tv: 1, aElem: 4, chunk: 128, lanes: 8 });
+  assert.equal(chooseStationary(software, product), { elem: 4, tv: 2, aElem: 4, chunk: 64, lanes: 8 });
+  const narrow = { ...product, cols: 96 };
+  assert.equal(chooseStationary(software, narrow), { elem: 4, tv: 1, aElem: 4, chunk: 128, lanes: 8 });
   assert.is(chooseStationary(paperProfile({ software: true, subgroupSize: 0 }), product), null);
   assert.is(chooseStationary(paperProfile({ software: false, subgroupSize: 8 }), product), null);
   assert.is(chooseStationary(software, { ...product, rows: 4 }), null);
-  assert.is(chooseStationary(software, { ...product, inner: 64 })?.chunk, 64);
-  assert.is(chooseStationary(software, { ...product, inner: 192 })?.chunk, 96);
+  assert.is(chooseStationary(software, { ...narrow, inner: 64 })?.chunk, 64);
+  assert.is(chooseStationary(software, { ...narrow, inner: 192 })?.chunk, 96);
   const stem = chooseStationary(software, { ...product, inner: 21 });
   assert.equal([stem?.aElem, stem?.chunk], [1, 24]);
   assert.is(chooseStationary(software, { ...product, aMultiple: 2 })?.aElem, 1);
