@@ -83,6 +83,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
           #for J in TV
           var t$J = T(0.0);
           #endfor
+          // In a block of their own: LLVM makes slower code of products that share one with the loads and stores of lanes.
           if (has_taps) {
             #for Q in VECTORS
             let at$Q = k0 + ${Q}u * SG + lane;

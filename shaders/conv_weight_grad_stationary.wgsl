@@ -66,7 +66,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
       #for J in TV
       var t$J = T(0.0);
       #endfor
-      if (terms > 0u) {
+      if (terms > 0u) {  // as there
         #for Q in VECTORS
         let at$Q = k0 + ${Q}u * SG + lane;
         let a$Q = select(A(0.0), A(dy[filter_ * params.pixels + min(at$Q, k_end - 1u)]), at$Q < k_end);
