@@ -32,8 +32,8 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let pixel0 = pixel_at(row0);
 
   // Mesa turns an array of up to 1 KiB with a varying index into branches, one for each element, which take LLVM seconds. So it
-  // has 128 elements always, and the compiler cannot know that fewer are used.
-  var held: array<T, max(128u, KC * ${TV}u)>;
+  // has 2 KiB always, and the compiler cannot know that fewer are used.
+  var held: array<T, max(512u / ${ELEM}u, KC * ${TV}u)>;
   let has_taps = params.tapsY * params.tapsX != 0u;
   let terms = select(0u, KC, has_taps);
   // Without taps one pass stores what becomes of 0, with nothing loaded.

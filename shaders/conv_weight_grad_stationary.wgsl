@@ -47,7 +47,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let k_begin = split * params.pixelsPerSplit;
   let k_end = min(k_begin + params.pixelsPerSplit, params.pixels);
   var pixel = pixel_at(k_begin * ${AELEM}u);
-  var held: array<T, max(128u, KC * ${TV}u)>;
+  var held: array<T, max(512u / ${ELEM}u, KC * ${TV}u)>;
   let terms = select(KC, 0u, params.filters == 0u);  // as in conv_stationary.wgsl
   for (var k0 = k_begin; k0 < k_end; k0 += KC / ${AELEM}u) {
     for (var k = 0u; k < terms; k++) {

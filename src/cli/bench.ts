@@ -115,10 +115,10 @@ async function benchModels(shell: Shell, options: ModelOptions) {
     import("./bench/peak.js"),
   ]);
   const config = await configOf(options);
-  const device = await openTuned(shell, options);
+  const device = await openTuned(shell, { matrixUnits: options.matrixUnits });
   const { name, software, tuned, matrixUnits } = device.profile;
   const another = async () => {
-    const next = await Device.open(options);
+    const next = await Device.open({ matrixUnits: options.matrixUnits });
     next.useTuned(tuned);
     return next;
   };
@@ -226,7 +226,7 @@ async function benchKernels(shell: Shell, options: KernelOptions) {
     import("./bench/timing.js"),
   ]);
   const config = await configOf(options);
-  const device = await openTuned(shell, options);
+  const device = await openTuned(shell, { matrixUnits: options.matrixUnits });
   const { name, software } = device.profile;
   try {
     const runs = options.runs ?? defaultRuns(software);
@@ -284,7 +284,7 @@ async function benchTable8(shell: Shell, options: Table8CommandOptions) {
   }
   const entries = TABLE8.filter(({ model }) => options.models.length === 0 || options.models.includes(model));
   const { size, width, layers } = options;
-  const device = await openTuned(shell, options);
+  const device = await openTuned(shell, { matrixUnits: options.matrixUnits });
   const { name, software } = device.profile;
   try {
     const { batch = software ? 4 : 16, runs: rounds = software ? 3 : 10 } = options;

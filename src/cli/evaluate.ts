@@ -47,7 +47,7 @@ export function register(program: Command): void {
           datasets.push(await openDataset(shell, folder, ["query", "gallery"], { layout, distractors, multiQuery }));
         }
         const { loadNetwork, openDevice } = await import("./common.js");
-        const device = await openDevice(shell, options);
+        const device = await openDevice(shell, { matrixUnits: options.matrixUnits });
         try {
           const perturb = perturbAmount(options.perturb) ?? 0;
           const network = await loadNetwork(device, options.weights, options.flip, perturb, options.precision);

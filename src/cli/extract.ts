@@ -37,7 +37,7 @@ export function register(program: Command): void {
         const samples = (await findImages(places)).map((path) => ({ path, name: basename(path), pid: 0, camid: 0 }));
         const { countUnreadable, loadNetwork, openDevice, paceFields, paceText } = await import("./common.js");
         const { writeSafetensors } = await import("../formats/safetensors.js");
-        const device = await openDevice(shell, options);
+        const device = await openDevice(shell, { matrixUnits: options.matrixUnits });
         try {
           const network = await loadNetwork(device, options.weights, options.flip, 0, options.precision);
           const unreadable = countUnreadable(shell);

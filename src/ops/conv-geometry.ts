@@ -147,10 +147,9 @@ export function chooseStationary(
   // Two columns a lane halve the loads of the other operand, where no lane lacks one.
   const tv = elem === 4 ? (cols % (8 * lanes) === 0 ? 2 : 1) : Math.min(4 / elem, Math.ceil(cols / (elem * lanes)));
   const aElem = inner % 4 === 0 && aMultiple % 4 === 0 ? 4 : 1;
-  // 128 terms of 4 x 8 columns, or 64 of twice as many, are half of a core's first cache. A chunk costs as its terms and, for c,
-  // some 40 of them.
+  // 512 floats a lane are half of a core's first cache. A chunk costs as its terms and, for c, some 40 of them.
   const cost = (chunk: number) => Math.ceil(inner / chunk) * (chunk + 40);
-  const fitting = CHUNKS.filter((n) => n % (lanes * aElem) === 0 && n * (elem === 4 ? tv : 1) <= 128);
+  const fitting = CHUNKS.filter((n) => n % (lanes * aElem) === 0 && n * elem * tv <= 512);
   const chunk = fitting.reduce((a, b) => (cost(b) < cost(a) ? b : a));
   return { elem, tv, aElem, chunk, lanes };
 }
