@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { borderNote } from "#src/cli/verify.js";
 import { readSafetensors, writeSafetensors } from "#src/formats/safetensors.js";
 import { readTorch } from "#src/formats/torch.js";
 import { mpn } from "../support/mpn.js";
@@ -159,8 +160,24 @@ test("verify says what a failure of gradients alone may be", async () => {
   assert.is(code, 1);
   const [gradients, features] = JSON.parse(stdout).fixtures;
   assert.not(gradients.pass || features.pass);
-  assert.match(gradients.note, "other seeds");
+  assert.match(gradients.note, "a wrong gradient fails again");
+  assert.is(gradients.moved.length, 8);
+  // The images were moved, but by little.
+  const moved = gradients.moved.map((errors: { features: number }) => errors.features);
+  assert.ok(new Set(moved).size > 4 && Math.max(...moved) < 1e-5, moved.join(" "));
   assert.is(features.note, undefined);
+});
+
+test("verify tells a value next to a border from a wrong gradient", () => {
+  const run = (update: number) => ({ features: 1e-7, update });
+  const within = (_: string, error: number) => error <= 2e-3;
+  const border = borderNote([run(3.6e-2), run(6e-5), run(7e-5)], within);
+  assert.match(
+    border,
+    "Of 3 runs whose images were moved by one float32, 2 agree in every group (update 6.0e-5 to 3.6e-2)",
+  );
+  assert.match(border, "no fault shows");
+  assert.match(borderNote([run(3.6e-2), run(4e-2)], within), "a gradient is wrong, or");
 });
 
 test("demo: synthetic people, training, report, in one command", async () => {
