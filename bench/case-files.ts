@@ -11,7 +11,8 @@ import { featureSize, type ModelConfig } from "#src/models/config.js";
 import { type NamedArray, ParameterStore } from "#src/nn/parameters.js";
 import { seededRng, uniform } from "#src/random.js";
 import { readCheckpoint, writeCheckpoint } from "#src/training/checkpoint.js";
-import { loadConfig, modelConfigOf } from "#src/training/config.js";
+import { modelConfigOf } from "#src/training/config.js";
+import { loadConfig } from "#src/training/load-config.js";
 import { temporaryFolder } from "./temporary.js";
 
 /** People of Market-1501's training set. */

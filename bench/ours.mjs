@@ -7,7 +7,7 @@ import { modelOf } from "#src/models/index.js";
 import { Build } from "#src/nn/layers.js";
 import { ParameterStore } from "#src/nn/parameters.js";
 import { mean, mul } from "#src/ops/index.js";
-import { readCheckpoint, restore } from "#src/training/checkpoint.js";
+import { openCheckpoint } from "#src/training/checkpoint.js";
 import { modelConfigOf } from "#src/training/config.js";
 import { minimise } from "#src/training/step.js";
 import { channelsLast, readTensors, serve } from "./peers/child.mjs";
@@ -28,7 +28,7 @@ let latest;
 const losses = [];
 await serve({
   async prepare({ mode, batch, weights, inputs, lr, momentum, weightDecay }) {
-    const checkpoint = await readCheckpoint(weights);
+    const checkpoint = await openCheckpoint(weights);
     const config = modelConfigOf(checkpoint.config, checkpoint.pids.length);
     device = await Device.open();
     const store = new ParameterStore();
@@ -36,8 +36,11 @@ await serve({
     const own = mode === "train" ? new ParameterStore() : store;
     const compiled = mode === "train" ? squares(own, config, batch) : graph;
     own.allocate(device, null);
-    restore(device, own, checkpoint);
-    program = await Program.compile(device, { ...compiled, batch });
+    // Values are loaded while Dawn's threads compile, as by `mpn extract`.
+    [program] = await Promise.all([
+      Program.compile(device, { ...compiled, batch }),
+      checkpoint.restore(device, own).finally(checkpoint.close),
+    ]);
     outputs = mode === "infer" ? ["features"] : ["total"];
     const images = channelsLast(readTensors(inputs).get("images"));
     feeds = taken(program, { ...values, images, hyper: Float32Array.of(lr, momentum, weightDecay, 0) });

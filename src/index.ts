@@ -17,8 +17,9 @@ export {
 export { DecodePool, type DecodePoolOptions } from "./data/decode-pool.js";
 export { type DecodeOptions, decodeImage, ImageError, type RgbImage } from "./data/image.js";
 export { decodeLabelMap, type LabelMap, readLabelMap } from "./data/label-map.js";
+export { LABEL_SETS, type LabelSet } from "./data/label-sets.js";
 export type { DetectorErrors } from "./data/perturb.js";
-export { coarsePrior, LABEL_SETS, type LabelSet, type Prior, wholePrior } from "./data/prior.js";
+export { coarsePrior, type Prior, wholePrior } from "./data/prior.js";
 export { buildPriors, loadPriors, type PriorSet, type PriorSettings } from "./data/prior-cache.js";
 export { PkSampler, type PkSamplerOptions, type PkSamplerState } from "./data/sampler.js";
 export { type SynthOptions, type SynthSummary, writeSyntheticDataset } from "./data/synth/dataset.js";
@@ -78,8 +79,9 @@ export {
   restore,
   writeCheckpoint,
 } from "./training/checkpoint.js";
-export { type ConfigSources, loadConfig, modelConfigOf, presets, type TrainConfig } from "./training/config.js";
+export { modelConfigOf, type TrainConfig } from "./training/config.js";
 export { type ForeignWeights, officialName, readForeign } from "./training/foreign.js";
+export { type ConfigSources, loadConfig, presets } from "./training/load-config.js";
 export { type TrainingStep, trainingStep } from "./training/step.js";
 export { type StepReport, Trainer, type TrainerOptions } from "./training/trainer.js";
 export { PAPER_ORDER, type PaperTable, TABLES, VARIANTS, type Variant, variantOf } from "./training/variants.js";

@@ -6,7 +6,7 @@ import { Program } from "#src/graph/program.js";
 import type { ModelConfig } from "#src/models/config.js";
 import { ParameterStore } from "#src/nn/parameters.js";
 import { percent } from "#src/text.js";
-import { presetModel } from "#src/training/config.js";
+import { presetModel } from "#src/training/load-config.js";
 import type { Context } from "../options.js";
 import type { SectionReport } from "../report.js";
 

@@ -74,7 +74,7 @@ export function register(program: Command): void {
             exitCode: 2,
           });
         }
-        const { loadConfig, readSettings } = await import("../training/config.js");
+        const { loadConfig, readSettings } = await import("../training/load-config.js");
         const overruled = Object.keys(file === undefined ? {} : readSettings(file)).filter((key) =>
           (VARIANT_KEYS as string[]).includes(key),
         );

@@ -102,7 +102,7 @@ function withModel(command: Command): Command {
 }
 
 async function configOf({ model, preset, size }: ModelChoice): Promise<ModelConfig> {
-  const { presetModel } = await import("../training/config.js");
+  const { presetModel } = await import("../training/load-config.js");
   const settings = model === "mpn0" ? ({ model: "mpn", channelAttention: false } as const) : { model };
   return presetModel(preset, { ...settings, ...(size && { imageSize: size }) });
 }

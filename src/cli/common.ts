@@ -15,7 +15,7 @@ import { Extractor, extractionBatch } from "../retrieval/extractor.js";
 import type { RankingResult } from "../retrieval/metrics.js";
 import { boundBy, type Pace } from "../retrieval/pipeline.js";
 import { percent, table } from "../text.js";
-import { type Checkpoint, readCheckpoint, restore } from "../training/checkpoint.js";
+import { type OpenCheckpoint, openCheckpoint } from "../training/checkpoint.js";
 import { detectorErrorsOf, modelConfigOf } from "../training/config.js";
 import { readTuned } from "../tuning/cache.js";
 import type { Shell } from "./shell.js";
@@ -44,7 +44,7 @@ export async function openDevice(shell: Shell, options: OpenOptions = {}): Promi
 }
 
 export interface LoadedNetwork {
-  readonly checkpoint: Checkpoint;
+  readonly checkpoint: Omit<OpenCheckpoint, "restore" | "close">;
   readonly config: ModelConfig;
   readonly store: ParameterStore;
   readonly extractor: Extractor;
@@ -74,18 +74,21 @@ export async function loadNetwork(
         : `There is no checkpoint ${path}. Training writes one as checkpoint.safetensors into its --out folder.`,
     );
   }
-  const checkpoint = await readCheckpoint(path);
+  const checkpoint = await openCheckpoint(path);
   const config = modelConfigOf(checkpoint.config, checkpoint.pids.length);
   const store = new ParameterStore();
   Extractor.declare(store, config);
   store.allocate(device, null);
-  restore(device, store, checkpoint);
-  const extractor = await Extractor.create(device, store, config, {
-    flip,
-    interpolation: checkpoint.config.testInterpolation,
-    precision: precision ?? checkpoint.config.precision,
-    batch: extractionBatch(config, device.profile, flip),
-  });
+  // Values are loaded while Dawn's threads compile.
+  const [extractor] = await Promise.all([
+    Extractor.create(device, store, config, {
+      flip,
+      interpolation: checkpoint.config.testInterpolation,
+      precision: precision ?? checkpoint.config.precision,
+      batch: extractionBatch(config, device.profile, flip),
+    }),
+    checkpoint.restore(device, store).finally(checkpoint.close),
+  ]);
   const errors = detectorErrorsOf({ ...checkpoint.config, perturb });
   const pool = new DecodePool({ maxPixels: maxPicturePixels(config.imageSize), perturb: errors });
   const close = async () => {

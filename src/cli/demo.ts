@@ -21,7 +21,7 @@ export function register(program: Command): void {
     .option("--set <key=value>", "one setting over the preset small; repeatable", collect, [])
     .action(
       run(async (shell, options: DemoOptions) => {
-        const { loadConfig } = await import("../training/config.js");
+        const { loadConfig } = await import("../training/load-config.js");
         const config = loadConfig({ preset: "small", set: [...DEMO_SETTINGS, ...options.set] });
         const { modelOf } = await import("../models/index.js");
         const { openDevice } = await import("./common.js");

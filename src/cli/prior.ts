@@ -1,11 +1,9 @@
 import { type Command, Option } from "commander";
-import type { LabelSet } from "../data/prior.js";
+import { LABEL_SETS, type LabelSet } from "../data/label-sets.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
 import { type MapOptions, mapSettings, withMapFolders } from "./map-options.js";
 import { PERTURB_OPTION, perturbSettings } from "./perturb-option.js";
 import { collect, cpuOnly, run } from "./shell.js";
-
-const LABEL_SETS: LabelSet[] = ["lip", "cihp", "atr", "pascal", "sapiens"];
 
 interface Options extends DatasetOptions, MapOptions {
   preset?: string;
@@ -22,19 +20,19 @@ export function register(program: Command): void {
     .argument("<dataset>", `${DATASET_HELP}, with parsing/ or <split>_seg/ beside its images`)
     .option("--preset <name>", "preset whose image size decides the size of the priors")
     .option("--config <file>", "YAML file of settings")
-    .addOption(new Option("--labels <set>", "label set of the parsing maps").choices(LABEL_SETS))
+    .addOption(new Option("--labels <set>", "label set of the parsing maps").choices(Object.keys(LABEL_SETS)))
     .option(...PERTURB_OPTION)
     .option("--set <key=value>", "one setting as train has it, such as perturbSeed=1; repeatable", collect, [])
     .action(
       run(async (shell, folder: string, options: Options) => {
-        const [{ buildPriors }, { searchedFor }, { detectorErrorsOf, loadConfig }, { featureSize }] = await Promise.all(
-          [
+        const [{ buildPriors }, { searchedFor }, { detectorErrorsOf }, { loadConfig }, { featureSize }] =
+          await Promise.all([
             import("../data/prior-cache.js"),
             import("../data/prior-maps.js"),
             import("../training/config.js"),
+            import("../training/load-config.js"),
             import("../models/config.js"),
-          ],
-        );
+          ]);
         const set = [
           ...mapSettings(options),
           ...perturbSettings(options),

@@ -51,7 +51,7 @@ export function register(program: Command): void {
     .option("--no-evaluate", "do not evaluate before, during and after training")
     .action(
       run(async (shell, folder: string, options: TrainOptions) => {
-        const { loadConfig } = await import("../training/config.js");
+        const { loadConfig } = await import("../training/load-config.js");
         const { CONFIG_FILE, trainRun } = await import("./train-run.js");
         const { modelOf } = await import("../models/index.js");
         const multiQuery = options.multiQuery !== undefined;

@@ -39,7 +39,7 @@ async function tune(shell: Shell, options: TuneOptions) {
   const [{ openDevice }, { presetModel }, { workload }, { ParameterStore }, cache, search, { describeChoice }] =
     await Promise.all([
       import("./common.js"),
-      import("../training/config.js"),
+      import("../training/load-config.js"),
       import("./bench/model.js"),
       import("../nn/parameters.js"),
       import("../tuning/cache.js"),

@@ -1,5 +1,6 @@
 /** Fixtures that need no adapter: the coarse prior (exact) and the re-ID metrics. */
-import { coarsePrior, LABEL_SETS, type LabelSet } from "../data/prior.js";
+import { LABEL_SETS, type LabelSet } from "../data/label-sets.js";
+import { coarsePrior } from "../data/prior.js";
 import { UserError } from "../errors.js";
 import type { SafetensorsFile } from "../formats/safetensors.js";
 import { evaluateRanking } from "../retrieval/metrics.js";

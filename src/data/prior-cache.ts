@@ -7,8 +7,9 @@ import { UserError } from "../errors.js";
 import { readSafetensors, type StoredTensor, writeSafetensors } from "../formats/safetensors.js";
 import { cacheKey, userCacheFolder } from "./cache-folder.js";
 import type { Dataset } from "./dataset.js";
+import type { LabelSet } from "./label-sets.js";
 import { type DetectorErrors, placeOf } from "./perturb.js";
-import type { Grid, LabelSet, Prior } from "./prior.js";
+import type { Grid, Prior } from "./prior.js";
 import { findMaps, type MapFolders, type MapPaths, priorFromMaps } from "./prior-maps.js";
 
 export interface PriorSettings extends Grid {

@@ -1,19 +1,13 @@
 /** Finds the parsing and segmentation maps of images where their tools leave them, and makes priors of them. */
+
 import { readdir } from "node:fs/promises";
 import { isAbsolute, join, parse, relative, sep } from "node:path";
 import { UserError } from "../errors.js";
 import type { Sample } from "./dataset.js";
 import { type LabelMap, perturbLabels, readLabelMap } from "./label-map.js";
+import { LABEL_SETS, type LabelSet } from "./label-sets.js";
 import type { DetectorErrors } from "./perturb.js";
-import {
-  coarsePrior,
-  type Grid,
-  LABEL_SETS,
-  type LabelSet,
-  type Prior,
-  segmentationPrior,
-  wholePrior,
-} from "./prior.js";
+import { coarsePrior, type Grid, type Prior, segmentationPrior, wholePrior } from "./prior.js";
 
 /** The maps of one image; null for one that is not there. */
 export interface MapPaths {

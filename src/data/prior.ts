@@ -4,22 +4,7 @@
  */
 import type { Augmentation, Size } from "./augment.js";
 import { type LabelMap, personMask, resizeLabels } from "./label-map.js";
-
-/** Labels that count as head and as leg; trousers, skirts, socks and shoes are legs, bare ones being rare. */
-export const LABEL_SETS = {
-  /** Look Into Person. */
-  lip: { labels: 20, head: [1, 2, 4, 13], leg: [8, 9, 12, 16, 17, 18, 19] },
-  /** Crowd Instance-level Human Parsing: as LIP, but for the torso's skin in place of jumpsuits. */
-  cihp: { labels: 20, head: [1, 2, 4, 13], leg: [8, 9, 12, 16, 17, 18, 19] },
-  /** ATR, and what is fine-tuned on it. */
-  atr: { labels: 18, head: [1, 2, 3, 11], leg: [5, 6, 9, 10, 12, 13] },
-  /** Pascal-Person-Part. */
-  pascal: { labels: 7, head: [1], leg: [5, 6] },
-  /** Sapiens, whose face ends at the neck. */
-  sapiens: { labels: 28, head: [2, 3, 23, 24, 25, 26, 27], leg: [4, 7, 8, 9, 11, 12, 13, 16, 17, 18, 20] },
-} as const;
-
-export type LabelSet = keyof typeof LABEL_SETS;
+import { LABEL_SETS, type LabelSet } from "./label-sets.js";
 
 /** Size of the feature map; 24 x 8 for images of 384 x 128. */
 export interface Grid {

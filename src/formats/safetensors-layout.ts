@@ -59,7 +59,12 @@ export const LENGTH_BYTES = 8;
 /** The format's own bound on a header; a larger length is a file of another kind. */
 const MAX_HEADER_BYTES = 100_000_000;
 
-export const ELEMENTS: { [D in DType]: { new (buffer: ArrayBuffer): ElementArrays[D]; BYTES_PER_ELEMENT: number } } = {
+export const ELEMENTS: {
+  [D in DType]: {
+    new (buffer: ArrayBuffer, offset?: number, length?: number): ElementArrays[D];
+    BYTES_PER_ELEMENT: number;
+  };
+} = {
   F64: Float64Array,
   F32: Float32Array,
   F16: Uint16Array,
@@ -179,10 +184,15 @@ function checkCoverage(entries: readonly TensorEntry[], dataBytes: number, file:
   if (position < dataBytes) throw refuse(file, `${dataBytes - position} bytes follow the last tensor.`);
 }
 
-/** Wraps the bytes of one entry, alone in their buffer, as a tensor. */
-export function tensorFrom(entry: TensorEntry, buffer: ArrayBuffer): StoredTensor {
-  const { dtype, shape } = entry;
-  return { dtype, shape, data: new ELEMENTS[dtype](buffer) } as StoredTensor;
+/** The bytes of one entry, which begin at `offset` of the buffer, as a tensor: in place where they are aligned to its elements. */
+export function tensorFrom(
+  { dtype, shape, begin, end }: TensorEntry,
+  buffer: ArrayBuffer,
+  offset: number,
+): StoredTensor {
+  const aligned = offset % elementBytes(dtype) === 0;
+  const [bytes, at] = aligned ? [buffer, offset] : [buffer.slice(offset, offset + end - begin), 0];
+  return { dtype, shape, data: new ELEMENTS[dtype](bytes, at, elementCount(shape)) } as StoredTensor;
 }
 
 /**
@@ -198,7 +208,7 @@ export function parseSafetensors(bytes: Uint8Array, name: string): SafetensorsFi
   for (const entry of entries) {
     const copy = new Uint8Array(entry.end - entry.begin);
     copy.set(bytes.subarray(dataStart + entry.begin, dataStart + entry.end));
-    tensors.set(entry.name, tensorFrom(entry, copy.buffer));
+    tensors.set(entry.name, tensorFrom(entry, copy.buffer, 0));
   }
   return { metadata, tensors };
 }

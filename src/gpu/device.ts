@@ -55,6 +55,9 @@ const OPTIONAL_FEATURES = ["timestamp-query", "shader-f16", "subgroups"] as cons
 /** Dawn's; not yet in the types. */
 const MATRIX_FEATURE = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
 
+/** Floats written at once: in larger pieces Dawn allots memory to each. */
+const PIECE = 256 * 1024;
+
 /** Dawn crashes or hangs when the object that `create()` returns is collected while a device lives. */
 const keepAlive: unknown[] = [];
 
@@ -67,6 +70,8 @@ export class Device {
   /** GPU promises that `wait` is asked for now. */
   private awaited = 0;
   private napping = false;
+  /** Floats uploaded since the last submission. */
+  private staged = 0;
   /** Buffers and bind groups made so far: a steady state makes none. */
   objectsMade = 0;
   /** Bytes of buffers alive now, and the most there were. */
@@ -173,6 +178,29 @@ export class Device {
     this.bufferBytes += size;
     this.peakBufferBytes = Math.max(this.peakBufferBytes, this.bufferBytes);
     return this.gpu.createBuffer({ label, size, usage });
+  }
+
+  /**
+   * Has the GPU write zeros to buffers while the CPU goes on. What a software adapter calls GPU is another thread: the pages of fresh
+   * memory, which take longer to get than to fill, then cost whoever writes first nothing.
+   */
+  touch(buffers: readonly GPUBuffer[]): void {
+    const encoder = this.gpu.createCommandEncoder();
+    for (const buffer of buffers) encoder.clearBuffer(buffer);
+    this.gpu.queue.submit([encoder.finish()]);
+  }
+
+  /** Writes values that may be many, in pieces for which Dawn uses its staging memory again and again. */
+  upload(buffer: GPUBuffer, byteOffset: number, data: Float32Array<ArrayBuffer>): void {
+    for (let at = 0; at < data.length; at += PIECE) {
+      const piece = data.subarray(at, at + PIECE);
+      this.gpu.queue.writeBuffer(buffer, byteOffset + 4 * at, piece);
+      this.staged += piece.length;
+      // Only what was submitted can be done, and its staging memory free.
+      if (this.staged < PIECE) continue;
+      this.gpu.queue.submit([]);
+      this.staged = 0;
+    }
   }
 
   release(buffer: GPUBuffer): void {

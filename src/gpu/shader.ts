@@ -102,8 +102,7 @@ function holds(condition: string, defines: Defines, file: string): boolean {
 
 /** Reads bindings (group 0) and the layout of the uniform struct bound as `params`. */
 export function reflectShader(text: string, name: string): ShaderModule {
-  // Functions declare nothing that is asked for here, and may use what the reflection cannot read yet (subgroup matrices).
-  const reflection = new WgslReflect(text.replace(/^fn [^\n]*\}$|^(?:@compute[^\n]*\n)?fn [\s\S]*?^\}$/gm, ""));
+  const reflection = new WgslReflect(declarations(text));
   const bindings: Binding[] = [];
   let params: ParamsLayout | null = null;
   for (const resource of reflection.getBindGroups()[0] ?? []) {
@@ -118,6 +117,27 @@ export function reflectShader(text: string, name: string): ShaderModule {
     }
   }
   return { text, bindings, params };
+}
+
+/**
+ * A shader without comments and functions: those declare nothing that is asked for here, take most of the time to read, and may
+ * use what the reflection cannot read yet (subgroup matrices).
+ */
+function declarations(text: string): string {
+  const code = text.replace(/\/\/.*$/gm, "");
+  let kept = "";
+  let from = 0;
+  for (const { index } of code.matchAll(/^(?:@compute[^\n]*\n)?fn /gm)) {
+    if (index < from) continue;
+    kept += code.slice(from, index);
+    let depth = 0;
+    for (from = code.indexOf("{", index); from < code.length; from++) {
+      if (code[from] === "{") depth++;
+      else if (code[from] === "}" && --depth === 0) break;
+    }
+    from++;
+  }
+  return kept + code.slice(from);
 }
 
 function paramsLayout(struct: StructInfo, name: string): ParamsLayout {

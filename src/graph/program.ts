@@ -286,6 +286,8 @@ export class Program {
       return lodgers.every(([t]) => outputRoots.has(t)) ? null : own(`slot ${i}`, bytes);
     });
     for (const [t, slot] of plan.slotOf) this.buffers.set(t, outputRoots.get(t) ?? slots[slot]!);
+    // While the pipelines are made.
+    this.device.touch(slots.filter((b) => b !== null));
     const intermediates = slots.reduce((sum, b) => sum + (b?.size ?? 0), 0);
     this.memory = { intermediates, live: plan.liveBytes, inputs, constants, variables };
   }

@@ -4,12 +4,12 @@
  */
 import type { PkSamplerState } from "../data/sampler.js";
 import { NotFiniteError, UserError } from "../errors.js";
-import { readSafetensors, type StoredTensor, writeSafetensors } from "../formats/safetensors.js";
+import { SafetensorsReader, type StoredTensor, writeSafetensors } from "../formats/safetensors.js";
 import { isTorchFile } from "../formats/torch.js";
 import type { Device } from "../gpu/device.js";
 import type { NamedArray, ParameterStore } from "../nn/parameters.js";
 import { configDigest, digestDifferences, parseTrainConfig, type TrainConfig } from "./config.js";
-import { type ForeignWeights, readForeign } from "./foreign.js";
+import type { ForeignWeights } from "./foreign.js";
 import type { LossScaleState } from "./loss-scale.js";
 
 const FORMAT = "mpn-webgpu checkpoint 1";
@@ -87,26 +87,90 @@ export async function writeWeights(path: string, checkpoint: Checkpoint): Promis
   });
 }
 
+/** A checkpoint whose values are still on disk, or those of a torch file. */
+export interface OpenCheckpoint extends CheckpointState {
+  readonly path: string;
+  /** Names of weights and running statistics. */
+  readonly names: readonly string[];
+  /**
+   * Loads the values for use, not for training, each once through the same memory.
+   * @throws UserError when it is a checkpoint of another model
+   */
+  restore(device: Device, store: ParameterStore): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a checkpoint, or reads weights that torch saved. `close` it when done.
+ * @throws UserError when the file is neither, or damaged
+ */
+export async function openCheckpoint(path: string): Promise<OpenCheckpoint> {
+  if (await isTorchFile(path)) {
+    const checkpoint = await readCheckpoint(path);
+    return {
+      ...checkpoint,
+      names: [...checkpoint.weights.keys()],
+      restore: async (device, store) => restore(device, store, checkpoint),
+      close: async () => {},
+    };
+  }
+  const reader = await SafetensorsReader.open(path);
+  try {
+    const state = stateOf(reader, path);
+    const weights = new Map([...reader.entries].filter(([name]) => !name.startsWith(MOMENTUM)));
+    return {
+      ...state,
+      path,
+      names: [...weights.keys()],
+      restore: async (device, store) => {
+        const loaded = store.loadFrom(device, weights, path, (names) => namedArrays(reader.view(names)));
+        refuseOthers(path, loaded, TRAINING_ONLY);
+      },
+      close: () => reader.close(),
+    };
+  } catch (error) {
+    await reader.close();
+    throw error;
+  }
+}
+
 /**
  * Reads a checkpoint, or weights that torch saved: of those no person is known, so that classifiers are never taken over.
  * @throws UserError when the file is neither, or damaged
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
-  if (await isTorchFile(path)) return foreignCheckpoint(path, await readForeign(path));
-  const { metadata, tensors } = await readSafetensors(path);
+  if (await isTorchFile(path)) {
+    const { readForeign } = await import("./foreign.js");
+    return foreignCheckpoint(path, await readForeign(path));
+  }
+  const reader = await SafetensorsReader.open(path);
+  try {
+    const state = stateOf(reader, path);
+    const weights = new Map<string, NamedArray>();
+    const momenta = new Map<string, NamedArray>();
+    for (const name of reader.entries.keys()) {
+      const array = reader.read(name) as NamedArray;
+      if (name.startsWith(MOMENTUM)) momenta.set(name.slice(MOMENTUM.length), array);
+      else weights.set(name, array);
+    }
+    return { ...state, path, weights, momenta };
+  } finally {
+    await reader.close();
+  }
+}
+
+const namedArrays = (tensors: ReadonlyMap<string, StoredTensor>) => tensors as ReadonlyMap<string, NamedArray>;
+
+/** What the header says. */
+function stateOf({ metadata, entries }: SafetensorsReader, path: string): CheckpointState {
   if (metadata.format !== FORMAT) {
     throw new UserError(
       `${path} is a safetensors file, but no checkpoint of mpn-webgpu (its metadata says format ${JSON.stringify(metadata.format ?? null)}, ` +
         `expected "${FORMAT}").`,
     );
   }
-  const weights = new Map<string, NamedArray>();
-  const momenta = new Map<string, NamedArray>();
-  for (const [name, tensor] of tensors) {
-    if (tensor.dtype !== "F32") throw new UserError(`${path}: ${name} is ${tensor.dtype}; checkpoints hold F32.`);
-    const isMomentum = name.startsWith(MOMENTUM);
-    (isMomentum ? momenta : weights).set(isMomentum ? name.slice(MOMENTUM.length) : name, tensor);
-  }
+  for (const { name, dtype } of entries.values())
+    if (dtype !== "F32") throw new UserError(`${path}: ${name} is ${dtype}; checkpoints hold F32.`);
   const field = (key: string): unknown => {
     try {
       return JSON.parse(metadata[key]);
@@ -117,14 +181,11 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
     }
   };
   return {
-    path,
     config: parseTrainConfig(field("config"), path),
     pids: field("pids") as number[],
     step: field("step") as number,
     sampler: metadata.sampler === undefined ? null : (field("sampler") as PkSamplerState),
     ...(metadata.lossScale !== undefined && { lossScale: field("lossScale") as LossScaleState }),
-    weights,
-    momenta,
   };
 }
 
@@ -144,16 +205,24 @@ export function restore(
   checkpoint: Checkpoint,
   options: { momenta: boolean; unused?: RegExp } = { momenta: false, unused: TRAINING_ONLY },
 ): void {
-  const { missing, unknown } = store.load(device, checkpoint.weights, checkpoint.path);
-  const extra = unknown.filter((name) => !options.unused?.test(name));
-  const few = (names: string[]) =>
+  refuseOthers(checkpoint.path, store.load(device, checkpoint.weights, checkpoint.path), options.unused);
+  if (options.momenta) store.loadMomenta(device, checkpoint.momenta);
+}
+
+/** @throws UserError unless the model found all its names in the file, and the file no more than may be left out */
+function refuseOthers(
+  path: string,
+  { missing, unknown }: { missing: readonly string[]; unknown: readonly string[] },
+  unused?: RegExp,
+): void {
+  const extra = unknown.filter((name) => !unused?.test(name));
+  const few = (names: readonly string[]) =>
     `${names.slice(0, 3).join(", ")}${names.length > 3 ? ` and ${names.length - 3} more` : ""}`;
   const refuse = (problem: string) => {
-    throw new UserError(`${checkpoint.path} ${problem}; it is a checkpoint of another configuration.`);
+    throw new UserError(`${path} ${problem}; it is a checkpoint of another configuration.`);
   };
   if (missing.length > 0) refuse(`lacks ${few(missing)}`);
   if (extra.length > 0) refuse(`has ${few(extra)}, which this model does not know`);
-  if (options.momenta) store.loadMomenta(device, checkpoint.momenta);
 }
 
 /** What became of a checkpoint's and of a network's tensors, by name, when one was started from the other. */

@@ -10,7 +10,8 @@ import type { ModelConfig } from "../models/config.js";
 import { modelOf } from "../models/index.js";
 import { Build } from "../nn/layers.js";
 import { type NamedArray, ParameterStore } from "../nn/parameters.js";
-import { type ConfigSources, loadConfig, modelConfigOf, type TrainConfig } from "./config.js";
+import { modelConfigOf, type TrainConfig } from "./config.js";
+import { type ConfigSources, loadConfig } from "./load-config.js";
 
 export interface ForeignWeights {
   readonly config: TrainConfig;

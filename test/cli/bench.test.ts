@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { summarize } from "#src/cli/bench/timing.js";
-import { presets } from "#src/training/config.js";
+import { presets } from "#src/training/load-config.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 

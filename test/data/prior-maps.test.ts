@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { Sample } from "#src/data/dataset.js";
-import { LABEL_SETS, type LabelSet, movePrior, priorMove, wholePrior } from "#src/data/prior.js";
+import { LABEL_SETS, type LabelSet } from "#src/data/label-sets.js";
+import { movePrior, priorMove, wholePrior } from "#src/data/prior.js";
 import { findMaps, priorFromMaps } from "#src/data/prior-maps.js";
 import { encodePng, greyPng, picture, put, userError, withFolder } from "./helpers.js";
 

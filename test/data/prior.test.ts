@@ -1,15 +1,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { LabelMap } from "#src/data/label-map.js";
-import {
-  coarsePrior,
-  LABEL_SETS,
-  type LabelSet,
-  movePrior,
-  type Prior,
-  priorMove,
-  wholePrior,
-} from "#src/data/prior.js";
+import { LABEL_SETS, type LabelSet } from "#src/data/label-sets.js";
+import { coarsePrior, movePrior, type Prior, priorMove, wholePrior } from "#src/data/prior.js";
 import { readSafetensors } from "#src/formats/safetensors.js";
 import { integer, type RandomGenerator, seededRng } from "#src/random.js";
 

@@ -5,15 +5,8 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { UserError } from "#src/errors.js";
 import { featureSize, parseModelConfig } from "#src/models/config.js";
-import {
-  configDigest,
-  digestDifferences,
-  epochLength,
-  loadConfig,
-  modelConfigOf,
-  parseTrainConfig,
-  presetModel,
-} from "#src/training/config.js";
+import { configDigest, digestDifferences, epochLength, modelConfigOf, parseTrainConfig } from "#src/training/config.js";
+import { loadConfig, presetModel } from "#src/training/load-config.js";
 
 const folder = mkdtempSync(join(tmpdir(), "mpn-config-"));
 test.after(() => rmSync(folder, { recursive: true }));

@@ -10,8 +10,9 @@ import { input } from "#src/graph/tensor.js";
 import { ParameterStore } from "#src/nn/parameters.js";
 import { Extractor } from "#src/retrieval/extractor.js";
 import { initialise, readCheckpoint, restore } from "#src/training/checkpoint.js";
-import { loadConfig, modelConfigOf } from "#src/training/config.js";
+import { modelConfigOf } from "#src/training/config.js";
 import { checkComplete, officialName, ourName, readForeign } from "#src/training/foreign.js";
+import { loadConfig } from "#src/training/load-config.js";
 import { trainingStep } from "#src/training/step.js";
 import { temporaryFolder } from "../support/tiny.js";
 

@@ -6,7 +6,7 @@ import { parseModelConfig } from "#src/models/config.js";
 import { modelOf } from "#src/models/index.js";
 import { ParameterStore } from "#src/nn/parameters.js";
 import { type Checkpoint, initialise } from "#src/training/checkpoint.js";
-import { loadConfig } from "#src/training/config.js";
+import { loadConfig } from "#src/training/load-config.js";
 import { trainingStep } from "#src/training/step.js";
 import { closeDevice, sharedDevice } from "../support/op.js";
 

@@ -6,7 +6,8 @@ import { parseModelConfig } from "#src/models/config.js";
 import { ParameterStore } from "#src/nn/parameters.js";
 import { gradients } from "#src/ops/index.js";
 import { Extractor } from "#src/retrieval/extractor.js";
-import { configDigest, loadConfig, modelConfigOf } from "#src/training/config.js";
+import { configDigest, modelConfigOf } from "#src/training/config.js";
+import { loadConfig } from "#src/training/load-config.js";
 import { trainingStep } from "#src/training/step.js";
 import { closeDevice, draw, sharedDevice, typed } from "../support/op.js";
 

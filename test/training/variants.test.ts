@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { readSafetensors } from "#src/formats/safetensors.js";
-import { loadConfig } from "#src/training/config.js";
+import { loadConfig } from "#src/training/load-config.js";
 import { PAPER_ORDER, TABLES, VARIANT_KEYS, VARIANTS, variantOf } from "#src/training/variants.js";
 
 /** The fixture of each variant; the reference says there how it is configured. */
