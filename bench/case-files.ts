@@ -57,7 +57,7 @@ export class CaseFiles {
       config: this.config,
       mode: "train",
       batch,
-    }).values;
+    }).values();
     const { imageSize } = this.config;
     const shape = [batch, 3, ...imageSize];
     const rng = seededRng(1);

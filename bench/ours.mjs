@@ -43,7 +43,8 @@ await serve({
     ]);
     outputs = mode === "infer" ? ["features"] : ["total"];
     const images = channelsLast(readTensors(inputs).get("images"));
-    feeds = taken(program, { ...values, images, hyper: Float32Array.of(lr, momentum, weightDecay, 0) });
+    const hyper = Float32Array.of(lr, momentum, weightDecay, 0);
+    feeds = taken(program, { ...(mode === "step" && values()), images, hyper });
     const { name, software } = device.profile;
     return { adapter: name, software, flops: program.flops };
   },

@@ -53,7 +53,7 @@ export async function step(context: Context): Promise<SectionReport> {
     const { graph, values } = workload(store, { config: withoutAttention(size), mode: "train", batch });
     store.allocate(device, 0);
     const program = await Program.compile(device, { ...graph, batch });
-    const feeds = taken(program, values);
+    const feeds = taken(program, values());
     say("first step");
     await runOnce(program, feeds, graph.outputs);
     const before = device.objectsMade;

@@ -45,7 +45,7 @@ export function register(program: Command): void {
           const given = options.flip ? "--flip" : "--batch";
           throw new UserError(`${given} is for ONNX models: name a file ${ONNX} with --out.`, { exitCode: 2 });
         }
-        const { isTorchFile } = await import("../formats/torch.js");
+        const { isTorchFile } = await import("../formats/torch-file.js");
         const checkpoints = await import("../training/checkpoint.js");
         const { checkComplete, officialName, readForeign } = await import("../training/foreign.js");
         const foreign = (await isTorchFile(path)) ? await readForeign(path, options) : null;

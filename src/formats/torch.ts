@@ -3,11 +3,12 @@
  * torchvision's resnet50-19c8e357.pth and the published code of MPN use). Of the pickle only tensors, their storages and
  * plain data are made; a file that asks for anything else is refused, and nothing in it runs.
  */
-import { open, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { type Unzipped, unzipSync } from "fflate";
 import { UserError } from "../errors.js";
 import { PyGlobal, type PyValue, unpickle } from "./pickle.js";
 import { type DType, ELEMENTS, type StoredTensor } from "./safetensors-layout.js";
+import { looksLikeTorch } from "./torch-file.js";
 
 /** Classes of storages and what their elements are. */
 export const STORAGES: Readonly<Record<string, DType>> = {
@@ -44,25 +45,6 @@ class TensorReference {
     readonly shape: number[],
     readonly strides: number[],
   ) {}
-}
-
-/** Whether a file begins as torch.save begins one: "PK" of a zip archive, or a pickle of protocol 2 or later. */
-function looksLikeTorch(start: Uint8Array): boolean {
-  return (start[0] === 0x50 && start[1] === 0x4b) || (start[0] === 0x80 && start[1] >= 2 && start[1] <= 5);
-}
-
-/** Whether the file at `path` begins so; false where it cannot be read. */
-export async function isTorchFile(path: string): Promise<boolean> {
-  const file = await open(path).catch(() => null);
-  if (!file) return false;
-  try {
-    const { buffer, bytesRead } = await file.read(new Uint8Array(2), 0, 2, 0);
-    return bytesRead === 2 && looksLikeTorch(buffer);
-  } catch {
-    return false; // a folder
-  } finally {
-    await file.close();
-  }
 }
 
 /**

@@ -1,8 +1,10 @@
 import { closest } from "fastest-levenshtein";
-import { z } from "zod";
+import * as v from "valibot";
 import { UserError } from "../errors.js";
 
-const count = z.int().min(1);
+export const number = v.pipe(v.number(), v.finite());
+export const whole = v.pipe(v.number(), v.safeInteger());
+export const count = v.pipe(whole, v.minValue(1));
 
 /**
  * The fields of one model and its losses, with the paper's settings as defaults. Section, equation and figure numbers
@@ -10,59 +12,59 @@ const count = z.int().min(1);
  */
 export const modelFields = {
   /** The network; the fields below describe MPN, and others take what they have of them. */
-  model: z.enum(["mpn", "ide", "pcb", "mgn", "pyramid", "dsa"]).default("mpn"),
+  model: v.optional(v.picklist(["mpn", "ide", "pcb", "mgn", "pyramid", "dsa"]), "mpn"),
   /** Bottleneck blocks of the backbone's four stages; ResNet-50 has [3, 4, 6, 3] (Sec. 3.1). */
-  layers: z.tuple([count, count, count, count]).default([3, 4, 6, 3]),
+  layers: v.optional(v.strictTuple([count, count, count, count]), [3, 4, 6, 3]),
   /** Channels of the stem; stage i (0 to 3) outputs 4 * width * 2^i channels, the last one 32 * width. */
-  width: count.default(64),
+  width: v.optional(count, 64),
   /** Height and width in pixels that every image is resized to (Sec. 4). */
-  imageSize: z.tuple([count, count]).default([384, 128]),
+  imageSize: v.optional(v.strictTuple([count, count]), [384, 128]),
   /**
    * K, the number of body parts, hence of pairs of a main task (MT) and an auxiliary task (AT) (Sec. 3.1). Stripes of PCB,
    * basic stripes of Pyramid, branches of MGN.
    */
-  parts: count.default(6),
+  parts: v.optional(count, 6),
   /** Filters of both 1x1 convolutions of a part; the representation has parts * partDim values (eq. 2). */
-  partDim: count.default(512),
+  partDim: v.optional(count, 512),
   /** "main+aux": multi-task learning; "main": the MTs alone; "aux": the Baseline, ATs on uniform stripes (Table 1). */
-  tasks: z.enum(["main+aux", "main", "aux"]).default("main+aux"),
+  tasks: v.optional(v.picklist(["main+aux", "main", "aux"]), "main+aux"),
   /** C1-S: MT and AT of a part share the channel-selecting convolution and its batch norm (Sec. 3.3). */
-  shareConv1: z.boolean().default(true),
+  shareConv1: v.optional(v.boolean(), true),
   /** C2-S: MT and AT of a part share the projecting convolution and its batch norm (Sec. 3.3). */
-  shareConv2: z.boolean().default(true),
+  shareConv2: v.optional(v.boolean(), true),
   /**
    * Whether batch norms that MT and AT share move their running statistics by both (as published), or by MT alone, which is
    * what evaluation runs. Weights do not depend on it.
    */
-  sharedStatistics: z.boolean().default(true),
+  sharedStatistics: v.optional(v.boolean(), true),
   /** CA: a channel attention module per part, always shared by its MT and AT (Fig. 6). */
-  channelAttention: z.boolean().default(true),
+  channelAttention: v.optional(v.boolean(), true),
   /** CA squeezes partDim channels to partDim / attentionReduction, rounded down. */
-  attentionReduction: count.default(4),
+  attentionReduction: v.optional(count, 4),
   /** RGA-S after each of the four stages (MPN*); ties the parameters to `imageSize`. */
-  spatialAttention: z.boolean().default(false),
+  spatialAttention: v.optional(v.boolean(), false),
   /** Which pixels the ATs see (Sec. 3.2, Table 2): masked and cropped, cropped to the ROI, or the whole map. */
-  prior: z.enum(["mask", "roi", "uniform"]).default("mask"),
+  prior: v.optional(v.picklist(["mask", "roi", "uniform"]), "mask"),
   /** Feature space alignment of MT and AT: "class" eq. 8, "sample" eq. 9, "sample-sum" and "batch" Sec. 5.3.3. */
-  alignment: z.enum(["class", "sample", "sample-sum", "batch", "none"]).default("class"),
+  alignment: v.optional(v.picklist(["class", "sample", "sample-sum", "batch", "none"]), "class"),
   /** lambda of eq. 10. */
-  alignmentWeight: z.number().min(0).default(1),
+  alignmentWeight: v.optional(v.pipe(number, v.minValue(0)), 1),
   /** Whether the batch-hard triplet loss of eq. 3 is added. */
-  triplet: z.boolean().default(true),
+  triplet: v.optional(v.boolean(), true),
   /** alpha of eq. 3, in cosine distance; MGN's and Pyramid's is in Euclidean distance. */
-  margin: z.number().min(0).default(0.2),
+  margin: v.optional(v.pipe(number, v.minValue(0)), 0.2),
   /** Factor of the triplet loss; 2 makes it one on squared distances of unit vectors, which are twice cosine distances. */
-  tripletScale: z.number().min(0).default(1),
+  tripletScale: v.optional(v.pipe(number, v.minValue(0)), 1),
   /** Soft sharing (Sec. 5.3.2): an L2 penalty between MT's and AT's own copies of this layer. */
-  softShare: z.enum(["none", "conv1", "conv2"]).default("none"),
+  softShare: v.optional(v.picklist(["none", "conv1", "conv2"]), "none"),
   /** Weight of the soft-sharing penalty. */
-  softShareWeight: z.number().min(0).default(0),
+  softShareWeight: v.optional(v.pipe(number, v.minValue(0)), 0),
 };
 
-const modelConfigSchema = z.strictObject({
+const modelConfigSchema = v.strictObject({
   ...modelFields,
   /** Training people: the classes of every classifier. Market-1501 has 751. */
-  identities: count.default(751),
+  identities: v.optional(count, 751),
 });
 
 /**
@@ -93,7 +95,7 @@ const isPeer = (model: unknown): model is keyof typeof PEERS =>
   typeof model === "string" && Object.hasOwn(PEERS, model);
 
 /** One model and its losses; the names are those of checkpoints' and fixtures' metadata. */
-export type ModelConfig = z.infer<typeof modelConfigSchema>;
+export type ModelConfig = v.InferOutput<typeof modelConfigSchema>;
 
 /** The model's fields without `identities`, which the dataset decides. */
 export type ModelSettings = Omit<ModelConfig, "identities">;
@@ -198,7 +200,7 @@ function commonMultiple(step: number, count: number): number {
 /** What the network has no use for must keep its default, so that nobody believes it to matter. */
 function checkForeign(config: ModelSettings, refuse: (message: string) => never): void {
   const takes = fieldsOf(config.model);
-  const usual: Record<string, unknown> = { ...modelConfigSchema.parse({}), ...modelDefaults(config.model) };
+  const usual: Record<string, unknown> = { ...v.parse(modelConfigSchema, {}), ...modelDefaults(config.model) };
   for (const [key, value] of Object.entries(config)) {
     if (!Object.hasOwn(modelFields, key) || takes.includes(key) || show(value) === show(usual[key])) continue;
     refuse(`${key} is ${show(value)}, but ${config.model} has no such setting; it takes ${takes.join(", ")}`);
@@ -210,52 +212,61 @@ function checkForeign(config: ModelSettings, refuse: (message: string) => never)
  * @throws UserError listing every wrong key with its value and what is expected, and for every unknown key the nearest
  * known one.
  */
-export function parseWith<Shape extends z.ZodRawShape>(
-  schema: z.ZodObject<Shape>,
+export function parseWith<Fields extends v.ObjectEntries>(
+  schema: v.StrictObjectSchema<Fields, undefined>,
   input: unknown,
   source: string,
-): z.infer<z.ZodObject<Shape>> {
+): v.InferOutput<v.StrictObjectSchema<Fields, undefined>> {
   if (input === null || typeof input !== "object" || Array.isArray(input)) {
     throw new UserError(`${source} must be a set of keys and values, not ${show(input)}`, { exitCode: 2 });
   }
-  const result = schema.safeParse(input);
-  if (result.success) return result.data;
-  const known = Object.keys(schema.shape);
-  const lines = result.error.issues.flatMap((issue) => explain(issue, input as Record<string, unknown>, known));
+  const known = Object.keys(schema.entries);
+  // The schema itself tells the first one alone.
+  const unknown = Object.keys(input)
+    .filter((key) => !known.includes(key))
+    .map((key) => `unknown key "${key}"; the nearest known one is "${closest(key, known)}"`);
+  const given = Object.fromEntries(Object.entries(input).filter(([key]) => known.includes(key)));
+  const result = v.safeParse(schema, given, { abortPipeEarly: true });
+  if (result.success && unknown.length === 0) return result.output;
+  const wrong = (result.issues ?? []).map((issue) => explain(issue, schema.entries, given));
+  const lines = [...unknown, ...new Set(wrong)];
   throw new UserError(lines.map((line) => `${source}: ${line}`).join("\n"), { exitCode: 2 });
 }
 
-function explain(issue: z.core.$ZodIssue, input: Record<string, unknown>, known: string[]): string[] {
-  if (issue.code === "unrecognized_keys") {
-    return issue.keys.map((key) => `unknown key "${key}"; the nearest known one is "${closest(key, known)}"`);
-  }
-  const key = String(issue.path[0]);
-  const place = issue.path.length > 1 ? `, item ${Number(issue.path[1]) + 1}` : "";
-  return [`${key} is ${show(input[key])}${place}; expected ${expectation(issue)}`];
+function explain(issue: v.BaseIssue<unknown>, fields: v.ObjectEntries, input: Record<string, unknown>): string {
+  const [key, item] = (issue.path ?? []).map((step) => step.key);
+  const value = input[String(key)];
+  const items = itemsOf(fields[String(key)]);
+  if (items !== undefined && Array.isArray(value) && value.length !== items)
+    return `${key} is ${show(value)}; expected a list of ${items} items`;
+  return `${key} is ${show(value)}${item === undefined ? "" : `, item ${Number(item) + 1}`}; expected ${expectation(issue)}`;
 }
 
-function expectation(issue: z.core.$ZodIssue): string {
-  switch (issue.code) {
-    case "invalid_type":
-      return (
-        (
-          { int: "a whole number", array: "a list", tuple: "a list", boolean: "true or false" } as Record<
-            string,
-            string
-          >
-        )[issue.expected] ?? `a ${issue.expected}`
-      );
-    case "invalid_value":
-      return `one of ${issue.values.map(show).join(", ")}`;
-    case "too_small":
-      if (issue.origin === "array") return `a list of ${issue.minimum} items`;
-      return `${issue.inclusive ? "at least" : "more than"} ${issue.minimum}`;
-    case "too_big":
-      if (issue.origin === "array") return `a list of ${issue.maximum} items`;
-      return `${issue.inclusive ? "at most" : "less than"} ${issue.maximum}`;
-    default:
-      return issue.message;
-  }
+/** Length of the lists that a field takes. */
+function itemsOf(field: object): number | undefined {
+  if ("wrapped" in field) return itemsOf(field.wrapped as object);
+  return "items" in field ? (field.items as unknown[]).length : undefined;
+}
+
+const KINDS: Readonly<Record<string, string>> = {
+  number: "a number",
+  finite: "a finite number",
+  safe_integer: "a whole number",
+  string: "a text",
+  boolean: "true or false",
+  strict_tuple: "a list",
+};
+const LIMITS: Readonly<Record<string, string>> = {
+  min_value: "at least",
+  max_value: "at most",
+  gt_value: "more than",
+  lt_value: "less than",
+};
+
+function expectation({ type, expected, message, ...issue }: v.BaseIssue<unknown>): string {
+  if (type in LIMITS) return `${LIMITS[type]} ${String(issue.requirement)}`;
+  if (type === "picklist") return `one of ${expected?.replace(/^\(|\)$/g, "").replaceAll(" | ", ", ")}`;
+  return KINDS[type] ?? message;
 }
 
 function show(value: unknown): string {

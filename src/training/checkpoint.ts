@@ -5,7 +5,7 @@
 import type { PkSamplerState } from "../data/sampler.js";
 import { NotFiniteError, UserError } from "../errors.js";
 import { SafetensorsReader, type StoredTensor, writeSafetensors } from "../formats/safetensors.js";
-import { isTorchFile } from "../formats/torch.js";
+import { isTorchFile } from "../formats/torch-file.js";
 import type { Device } from "../gpu/device.js";
 import type { NamedArray, ParameterStore } from "../nn/parameters.js";
 import { configDigest, digestDifferences, parseTrainConfig, type TrainConfig } from "./config.js";

@@ -1,110 +1,123 @@
-import { z } from "zod";
+import * as v from "valibot";
 import { LABEL_SETS, type LabelSet } from "../data/label-sets.js";
 import type { DetectorErrors } from "../data/perturb.js";
 import { UserError } from "../errors.js";
 import { PRECISIONS } from "../graph/storage.js";
-import { checkModelSettings, type ModelConfig, modelFields, parseWith, withModelDefaults } from "../models/config.js";
+import {
+  checkModelSettings,
+  count,
+  type ModelConfig,
+  modelFields,
+  number,
+  parseWith,
+  whole,
+  withModelDefaults,
+} from "../models/config.js";
 import { untrainable } from "../models/dsa.js";
 
-const count = z.int().min(1);
-const fraction = z.number().min(0).max(1);
-const ordered = (range: readonly [number, number]) => range[0] <= range[1];
-const orderedMessage = "the smaller number first";
+const fraction = v.pipe(number, v.minValue(0), v.maxValue(1));
+const range = <Bound extends v.GenericSchema<unknown, number>>(bound: Bound) =>
+  v.pipe(
+    v.strictTuple([bound, bound]),
+    v.check(([low, high]) => low <= high, "the smaller number first"),
+  );
 
-export const trainConfigSchema = z.strictObject({
+export const trainConfigSchema = v.strictObject({
   ...modelFields,
   /** The preset that the settings started from; see `presets`. */
-  preset: z.enum(["paper", "small", "official"]).default("paper"),
+  preset: v.optional(v.picklist(["paper", "small", "official"]), "paper"),
   /** Decides initial values, batches and augmentation; the same seed gives the same weights on the same adapter. */
-  seed: z.int().min(0).max(0xffffffff).default(0),
+  seed: v.optional(v.pipe(whole, v.minValue(0), v.maxValue(0xffffffff)), 0),
 
   /** S, people of a batch (Sec. 4). */
-  subjects: count.default(6),
+  subjects: v.optional(count, 6),
   /** A, images of each person of a batch (Sec. 4). */
-  imagesPerSubject: count.default(8),
+  imagesPerSubject: v.optional(count, 8),
   /** Passes over the enlarged training set (Sec. 4). */
-  epochs: count.default(70),
+  epochs: v.optional(count, 70),
   /** Batches of an epoch; null: as many as the enlarged training set fills, see `epochLength`. */
-  iterationsPerEpoch: count.nullable().default(null),
+  iterationsPerEpoch: v.optional(v.nullable(count), null),
 
   /** Learning rate at the start (Sec. 4). */
-  lr: z.number().gt(0).default(0.01),
+  lr: v.optional(v.pipe(number, v.gtValue(0)), 0.01),
   /** Epochs after which the learning rate is multiplied by `lrGamma`, again and again (Sec. 4). */
-  lrStep: count.default(20),
-  lrGamma: z.number().gt(0).max(1).default(0.1),
+  lrStep: v.optional(count, 20),
+  lrGamma: v.optional(v.pipe(number, v.gtValue(0), v.maxValue(1)), 0.1),
   /** Factor of the learning rate for the backbone: below 1 for one that is trained already. */
-  lrBackbone: z.number().gt(0).default(1),
+  lrBackbone: v.optional(v.pipe(number, v.gtValue(0)), 1),
   /** Momentum of SGD (Sec. 4). */
-  momentum: z.number().min(0).lt(1).default(0.9),
+  momentum: v.optional(v.pipe(number, v.minValue(0), v.ltValue(1)), 0.9),
   /** Weight decay of every parameter, those of batch norm included (Sec. 4). */
-  weightDecay: z.number().min(0).default(5e-4),
-  nesterov: z.boolean().default(false),
+  weightDecay: v.optional(v.pipe(number, v.minValue(0)), 5e-4),
+  nesterov: v.optional(v.boolean(), false),
 
   /** Probability of a horizontal flip (Sec. 4). */
-  flip: fraction.default(0.5),
+  flip: v.optional(fraction, 0.5),
   /** Probability of random erasing (Sec. 4). */
-  erasing: fraction.default(0.5),
+  erasing: v.optional(fraction, 0.5),
   /** Range of the erased area, as a fraction of the image's. */
-  erasingArea: z.tuple([fraction, fraction]).refine(ordered, orderedMessage).default([0.02, 0.4]),
+  erasingArea: v.optional(range(fraction), [0.02, 0.4]),
   /** Range of the erased rectangle's height / width. */
-  erasingAspect: z
-    .tuple([z.number().gt(0), z.number().gt(0)])
-    .refine(ordered, orderedMessage)
-    .default([0.3, 3.33]),
+  erasingAspect: v.optional(range(v.pipe(number, v.gtValue(0))), [0.3, 3.33]),
   /** Red, green and blue of erased pixels, in normalised values; 0 is the mean colour. */
-  erasingFill: z.tuple([z.number(), z.number(), z.number()]).default([0, 0, 0]),
+  erasingFill: v.optional(v.strictTuple([number, number, number]), [0, 0, 0]),
   /** How many times random translation enlarges the training set (Sec. 4); 1 leaves the images where they are. */
-  translationFolds: count.default(5),
+  translationFolds: v.optional(count, 5),
   /** Furthest translation, as a fraction of the image's height and width. */
-  translationFraction: fraction.default(0.05),
+  translationFraction: v.optional(fraction, 0.05),
 
   /** Epochs between evaluations; 0: only after the last one. */
-  evaluateEvery: z.int().min(0).default(10),
+  evaluateEvery: v.optional(v.pipe(whole, v.minValue(0)), 10),
   /** Epochs between checkpoints; one is also written after the last epoch and on interruption. */
-  checkpointEvery: count.default(1),
+  checkpointEvery: v.optional(count, 1),
   /** Whether the evaluated features are averaged with those of the flipped image. */
-  flipTest: z.boolean().default(true),
+  flipTest: v.optional(v.boolean(), true),
   /** How images are resized for evaluation and extraction; training images are always resized bilinearly. */
-  testInterpolation: z.enum(["bilinear", "bicubic"]).default("bilinear"),
+  testInterpolation: v.optional(v.picklist(["bilinear", "bicubic"]), "bilinear"),
 
   /** Detector errors added to every picture and its maps (data/perturb.ts): 0 none, 1 heavy. */
-  perturb: z.number().min(0).max(2).default(0),
+  perturb: v.optional(v.pipe(number, v.minValue(0), v.maxValue(2)), 0),
   /** Decides the detector errors; apart from `seed`, so that runs of other seeds see the same pictures. */
-  perturbSeed: z.int().min(0).max(0xffffffff).default(0),
+  perturbSeed: v.optional(v.pipe(whole, v.minValue(0), v.maxValue(0xffffffff)), 0),
 
   /** Whether normalised maps are made again in the backward pass instead of kept: less memory for the same weights. */
-  recompute: z.boolean().default(true),
+  recompute: v.optional(v.boolean(), true),
   /**
    * How feature maps and their gradients are stored. float16 halves their memory and is a little less exact; everything is
    * computed, and parameters are kept, in float32 either way. It wants an adapter with shader-f16.
    */
-  precision: z.enum(PRECISIONS).default("float32"),
+  precision: v.optional(v.picklist(PRECISIONS), "float32"),
   /**
    * What the loss is multiplied by in float16, so that small gradients do not become 0: a power of two, or "dynamic": halved
    * by a step whose gradients are not finite, which is skipped, and doubled after 2000 good ones.
    */
-  lossScale: z
-    .union([
-      z.literal("dynamic"),
-      z
-        .number()
-        .gt(0)
-        .refine((v) => Number.isInteger(Math.log2(v)), "a power of two"),
-    ])
-    .default("dynamic"),
+  lossScale: v.optional(
+    v.union(
+      [
+        v.literal("dynamic"),
+        v.pipe(
+          number,
+          v.gtValue(0),
+          v.check((scale) => Number.isInteger(Math.log2(scale)), "a power of two"),
+        ),
+      ],
+      '"dynamic" or a power of two',
+    ),
+    "dynamic",
+  ),
   /** Batches decoded ahead of the GPU. */
-  batchesAhead: count.default(2),
+  batchesAhead: v.optional(count, 2),
   /** Threads that decode images; null: one for each core but one, at least one. */
-  workers: count.nullable().default(null),
+  workers: v.optional(v.nullable(count), null),
   /** The label set of the parsing maps that coarse priors are made from (Sec. 3.2). */
-  labels: z.enum(Object.keys(LABEL_SETS) as [LabelSet, ...LabelSet[]]).default("lip"),
+  labels: v.optional(v.picklist(Object.keys(LABEL_SETS) as LabelSet[]), "lip"),
   /** Folders of parsing and of segmentation maps; null: the usual places in the dataset, see `findMaps`. */
-  parsing: z.string().nullable().default(null),
-  segmentation: z.string().nullable().default(null),
+  parsing: v.optional(v.nullable(v.string()), null),
+  segmentation: v.optional(v.nullable(v.string()), null),
 });
 
 /** Everything that decides a training run except the dataset, which brings `identities`. */
-export type TrainConfig = z.infer<typeof trainConfigSchema>;
+export type TrainConfig = v.InferOutput<typeof trainConfigSchema>;
 export type PresetName = TrainConfig["preset"];
 
 /**

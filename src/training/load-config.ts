@@ -1,5 +1,6 @@
 /** Settings of a training run from where a user gives them: presets, a YAML file, variants of the paper, the command line. */
 import { readFileSync } from "node:fs";
+import * as v from "valibot";
 import { parse as parseYaml, YAMLParseError } from "yaml";
 import { UserError } from "../errors.js";
 import {
@@ -112,7 +113,7 @@ export function loadConfig({ preset, model, file, variant, set = [] }: ConfigSou
   const ofVariant = variant === undefined ? {} : variantOf(variant).settings;
   const given: Record<string, unknown> = { ...fromFile, ...ofVariant, ...fromCommand };
   const settings = { ...recipes[given.model as ModelName], ...presetFor(name, given.model), ...given, preset: name };
-  const config = trainConfigSchema.parse(withModelDefaults(settings));
+  const config = v.parse(trainConfigSchema, withModelDefaults(settings));
   checkTrainConfig(config);
   return config;
 }

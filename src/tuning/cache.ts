@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { z } from "zod";
+import * as v from "valibot";
 import { userCacheFolder } from "../data/cache-folder.js";
 import { inWords, writeAside } from "../formats/write-aside.js";
 import { shaderTexts } from "../generated/shaders.js";
@@ -10,12 +10,15 @@ import type { DeviceProfile, TunedChoice } from "../gpu/device.js";
 
 export type TunedChoices = Readonly<Record<string, TunedChoice>>;
 
-const fileSchema = z.object({
-  format: z.literal(1),
+const fileSchema = v.object({
+  format: v.literal(1),
   /** Name, vendor, architecture and description: the last one names the driver's version. */
-  adapter: z.array(z.string()),
-  shaders: z.string(),
-  choices: z.record(z.string(), z.object({ kernel: z.string(), tile: z.record(z.string(), z.number().int()) })),
+  adapter: v.array(v.string()),
+  shaders: v.string(),
+  choices: v.record(
+    v.string(),
+    v.object({ kernel: v.string(), tile: v.record(v.string(), v.pipe(v.number(), v.integer())) }),
+  ),
 });
 
 const sha = (text: string) => createHash("sha256").update(text).digest("hex").slice(0, 16);
@@ -60,9 +63,9 @@ export async function readTuned(profile: DeviceProfile, warn: (line: string) => 
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "ENOENT" ? {} : ignored(inWords(error).replace(/\.$/, ""));
   }
-  const parsed = fileSchema.safeParse(parseJson(text));
+  const parsed = v.safeParse(fileSchema, parseJson(text));
   if (!parsed.success) return ignored("it is damaged, or no file of tuned choices");
-  const { adapter, shaders, choices } = parsed.data;
+  const { adapter, shaders, choices } = parsed.output;
   if (JSON.stringify(adapter) !== JSON.stringify(adapterOf(profile)))
     return ignored(
       `it was made for ${adapter[0]} (${adapter.at(-1)}), this is ${profile.name} (${profile.description})`,
@@ -75,11 +78,11 @@ export async function readTuned(profile: DeviceProfile, warn: (line: string) => 
 export async function writeTuned(path: string, profile: DeviceProfile, choices: TunedChoices): Promise<void> {
   // A folder that cannot be made is told by the write that follows.
   await mkdir(dirname(path), { recursive: true }).catch(() => {});
-  const file: z.infer<typeof fileSchema> = {
+  const file: v.InferOutput<typeof fileSchema> = {
     format: 1,
     adapter: adapterOf(profile),
     shaders: shaderHash(),
-    choices: choices as z.infer<typeof fileSchema>["choices"],
+    choices: choices as v.InferOutput<typeof fileSchema>["choices"],
   };
   await writeAside(path, `${JSON.stringify(file, null, 1)}\n`);
 }

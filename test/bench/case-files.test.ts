@@ -105,7 +105,7 @@ test("the memory that is planned is what a program takes, and a recorded step ma
   assert.equal(parts, { variables, inputs, constants, intermediates, live });
   assert.is(total, variables + inputs + constants + intermediates);
 
-  await runOnce(program, taken(program, values), graph.outputs);
+  await runOnce(program, taken(program, values()), graph.outputs);
   const made = device.objectsMade;
   const { minMs, medianMs, maxMs } = await measureRecording(device, program);
   assert.ok(minMs > 0 && minMs <= medianMs && medianMs <= maxMs);

@@ -1,12 +1,18 @@
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { UserError } from "#src/errors.js";
-import { parseSafetensors, readSafetensors, type StoredTensor, writeSafetensors } from "#src/formats/safetensors.js";
+import {
+  parseSafetensors,
+  readSafetensors,
+  SafetensorsReader,
+  type StoredTensor,
+  writeSafetensors,
+} from "#src/formats/safetensors.js";
 
 const fixtures = join(import.meta.dirname, "../fixtures");
 const test = suite<{ folder: string }>("safetensors");
@@ -81,6 +87,51 @@ test("files of another writer are read", async () => {
   assert.equal(tensors.get("input.gallery")?.shape, [184, 16]);
   assert.instance(tensors.get("input.galleryIds")?.data, Int32Array);
 });
+
+test("tensors are read as they are asked for, aligned or not, neighbours and others", async ({ folder }) => {
+  const path = join(folder, "parts.safetensors");
+  writeFileSync(path, odd());
+  const reader = await SafetensorsReader.open(path);
+  assert.equal([...reader.entries.keys()], ["a", "b", "c", "d"]);
+  const whole = (await readSafetensors(path)).tensors;
+  for (const names of [["a"], ["b", "c"], ["d", "a"], ["c"], ["d", "c", "b", "a"], []]) {
+    const tensors = reader.view(names);
+    assert.is(tensors.size, names.length);
+    for (const name of names) assert.equal(tensors.get(name), whole.get(name), `${name} of ${names}`);
+  }
+  assert.equal(reader.read("b"), whole.get("b"));
+  assert.throws(() => reader.view(["e"]), "has no tensor e");
+  await reader.close();
+});
+
+test("a file that shrinks while it is open is named", async ({ folder }) => {
+  const path = join(folder, "shrinking.safetensors");
+  writeFileSync(path, odd());
+  const reader = await SafetensorsReader.open(path);
+  truncateSync(path, odd().length - 1);
+  assert.throws(
+    () => reader.view(["a", "d"]),
+    (error: Error) =>
+      error instanceof UserError && error.message.includes("shrinking.safetensors: the file became shorter"),
+  );
+  await reader.close();
+});
+
+/** A file whose tensors of floats lie at odd offsets. */
+function odd(): Uint8Array {
+  const bytes = fileOf(
+    {
+      a: entry("U8", [3], 0, 3),
+      b: entry("F32", [2], 3, 11),
+      c: entry("F32", [1, 3], 11, 23),
+      d: entry("F32", [1], 23, 27),
+    },
+    27,
+  );
+  const view = new DataView(bytes.buffer, bytes.byteOffset + bytes.length - 27);
+  for (let i = 0; i < 6; i++) view.setFloat32(3 + 4 * i, i + 0.5, true);
+  return bytes;
+}
 
 const one = { a: entry("F32", [2], 0, 8) };
 const invalid: [string, Uint8Array, RegExp][] = [

@@ -6,7 +6,8 @@ import * as assert from "uvu/assert";
 import { UserError } from "#src/errors.js";
 import { unpickle } from "#src/formats/pickle.js";
 import type { StoredTensor } from "#src/formats/safetensors.js";
-import { isTorchFile, parseTorch, readTorch } from "#src/formats/torch.js";
+import { parseTorch, readTorch } from "#src/formats/torch.js";
+import { isTorchFile } from "#src/formats/torch-file.js";
 import { writeTorch } from "#src/formats/torch-write.js";
 import { temporaryFolder } from "../support/tiny.js";
 

@@ -4,7 +4,7 @@ import { UserError } from "#src/errors.js";
 import { Device, matrixUnitsOf } from "#src/gpu/device.js";
 import { closeDevice, sharedDevice } from "../support/op.js";
 
-const [STORAGE, MAP_READ] = [0x80, 0x1];
+const [STORAGE, MAP_READ, COPY_SRC, COPY_DST] = [0x80, 0x1, 0x4, 0x8];
 
 test("a device tells what it is", async () => {
   const { profile } = await sharedDevice();
@@ -77,6 +77,26 @@ test("buffers are counted, in objects and in bytes", async () => {
   assert.ok(device.peakBufferBytes >= bytes + 128);
   for (const b of buffers) device.release(b);
   assert.is(device.bufferBytes, bytes);
+});
+
+test("values of more than one piece lie where they were uploaded, zeros around them", async () => {
+  const device = await sharedDevice();
+  const data = Float32Array.from({ length: 600_001 }, (_, i) => i);
+  const buffer = device.buffer("values", 4 * (data.length + 8), STORAGE | COPY_SRC | COPY_DST);
+  device.touch([buffer]);
+  device.upload(buffer, 16, data);
+  const staging = device.buffer("readback", buffer.size, MAP_READ | COPY_DST);
+  const encoder = device.gpu.createCommandEncoder();
+  encoder.copyBufferToBuffer(buffer, 0, staging, 0, buffer.size);
+  device.gpu.queue.submit([encoder.finish()]);
+  await device.wait(staging.mapAsync(MAP_READ));
+  const read = new Float32Array(staging.getMappedRange());
+  assert.equal(read.slice(0, 4), new Float32Array(4));
+  assert.equal(read.slice(4, 4 + data.length), data);
+  assert.ok(read.slice(4 + data.length).every((v) => v === 0));
+  staging.unmap();
+  for (const b of [buffer, staging]) device.release(b);
+  device.check("uploading");
 });
 
 test("a buffer larger than the adapter allows is refused by name and size", async () => {

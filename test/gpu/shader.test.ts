@@ -23,6 +23,29 @@ test("reflection reads bindings, their access, and where each parameter lies", (
   );
 });
 
+test("functions, blocks at the start of a line and comments are no declarations", () => {
+  const { bindings } = reflectShader(
+    `// @group(0) @binding(9) var<storage, read> old: array<f32>; {
+fn twice(v: f32) -> f32 { return 2.0 * v; }
+${SHADER.slice(0, SHADER.indexOf("@compute"))}
+@compute @workgroup_size(64)
+fn main() {
+{
+  var s = subgroup_matrix_that_nobody_knows(); // }
+}
+  if (true) { y[0] = vec4f(twice(x[0])); }
+}
+@group(0) @binding(3) var<storage, read> last: array<f32>;
+fn other() {}
+`,
+    "example",
+  );
+  assert.equal(
+    bindings.map(({ name, index }) => `${name} ${index}`),
+    ["x 0", "y 1", "params 2", "last 3"],
+  );
+});
+
 test("parameters are packed where the shader reads them", () => {
   const { params } = reflectShader(SHADER, "example");
   const bytes = packParams(params!, { size: 7, origin: [-1, 2], scale: 0.5, fill: [1, 2, 3, 4] }, "example");

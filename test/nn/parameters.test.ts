@@ -65,6 +65,30 @@ test("values come back by name as they were loaded, parameters and statistics", 
   store.destroy(device);
 });
 
+test("tensors that are turned in several parts come back as they were loaded", async () => {
+  const device = await sharedDevice();
+  const store = new ParameterStore();
+  const shapes: Record<string, number[]> = { wide: [72, 700, 3, 3], "k.0": [37, 5000], "k.1": [37, 5000] };
+  store.parameter({ names: ["wide"], shape: [3, 3, 700, 72], diskShape: shapes.wide, init: zeros });
+  store.parameter({ names: ["k.0", "k.1"], shape: [1, 1, 5000, 74], diskShape: shapes["k.0"], init: zeros });
+  store.allocate(device, null);
+  const values = new Map(
+    Object.entries(shapes).map(([name, shape], i): [string, NamedArray] => [
+      name,
+      { shape, data: Float32Array.from({ length: size(shape) }, (_, k) => k + i / 4) },
+    ]),
+  );
+  const read: string[][] = [];
+  const report = store.loadFrom(device, values, "weights.safetensors", (names) => {
+    read.push([...names]);
+    return values;
+  });
+  assert.equal(report, { missing: [], unknown: [] });
+  assert.equal(read.flat(), ["wide", "k.0", "k.1"]);
+  for (const [name, { data }] of await store.read(device)) assert.equal(data, values.get(name)!.data, name);
+  store.destroy(device);
+});
+
 test("momenta come back as loaded, and are zero before", async () => {
   const device = await sharedDevice();
   const values = onDisk();

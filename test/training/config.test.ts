@@ -62,6 +62,18 @@ test("unknown keys are refused with the nearest known one", () => {
 
 test("a wrong value names the key, the value and what is expected", () => {
   refused(() => loadConfig({ set: ["lr=fast"] }), /lr is "fast"; expected a number/);
+  refused(() => loadConfig({ set: ["lr=.inf"] }), /lr is null; expected a finite number/);
+  refused(() => loadConfig({ set: ["lossScale=3"] }), /lossScale is 3; expected a power of two/);
+  refused(() => loadConfig({ set: ["lossScale=slow"] }), /lossScale is "slow"; expected "dynamic" or a power of two/);
+  refused(() => loadConfig({ set: ["erasingArea=[0.5,0.4]"] }), /erasingArea is .*; expected the smaller number first/);
+  refused(() => loadConfig({ set: ["erasingArea=[0.5,2]"] }), /erasingArea is .*, item 2; expected at most 1/);
+  refused(() => loadConfig({ set: ["workers=0"] }), /workers is 0; expected at least 1/);
+  refused(() => loadConfig({ set: ["parsing=7"] }), /parsing is 7; expected a text/);
+  // Every wrong setting is told, and every unknown one.
+  refused(
+    () => loadConfig({ set: ["lr=0", "epoch=3", "wdith=4", "flip=2"] }),
+    /"epochs".*"width".*lr is 0.*flip is 2/s,
+  );
   refused(() => loadConfig({ set: ["epochs=1.5"] }), /epochs is 1.5; expected a whole number/);
   refused(() => loadConfig({ set: ["epochs=0"] }), /epochs is 0; expected at least 1/);
   refused(() => loadConfig({ set: ["lr=0"] }), /lr is 0; expected more than 0/);

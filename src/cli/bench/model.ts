@@ -54,7 +54,7 @@ export async function benchModel(device: Device, given: ModelCase, runs: number,
     await device.idle();
     const started = performance.now();
     const program = await Program.compile(device, { ...graph, precision, batch });
-    const feeds = taken(program, values);
+    const feeds = taken(program, values());
     await runOnce(program, feeds, graph.outputs);
     const firstMs = performance.now() - started;
     const times: number[] = [];
@@ -92,7 +92,7 @@ export function taken(program: Program, values: Readonly<Record<string, Values>>
   return Object.fromEntries(Object.entries(values).filter(([name]) => program.takes(name)));
 }
 
-/** The graph of a case, its parameters declared in the store, and what it is fed. */
+/** The graph of a case, its parameters declared in the store, and what it is fed, made when asked for. */
 export function workload(store: ParameterStore, { config, mode, batch, precision = "float32" }: ModelCase) {
   return mode === "infer" ? inference(store, config, batch) : training(store, config, batch, precision);
 }
@@ -115,7 +115,7 @@ function inference(store: ParameterStore, config: ModelConfig, batch: number) {
   const [features] = fuse([modelOf(config).represent(new Build(store, false), config, images)]);
   return {
     graph: { outputs: { features }, hoist: true },
-    values: { images: noise(images.size) },
+    values: (): Record<string, Values> => ({ images: noise(images.size) }),
     lossScale: undefined,
   };
 }
@@ -127,17 +127,19 @@ function training(store: ParameterStore, config: ModelConfig, batch: number, pre
     lossScaling: lossScalingOf({ precision, lossScale: "dynamic" }),
   });
   const [rows, columns] = featureSize(config.imageSize);
-  const labels = Int32Array.from({ length: batch }, (_, i) => (i >> 1) % config.identities);
-  const [top, bottom] = rows > 2 ? [1, rows - 1] : [0, rows];
-  const roi = Float32Array.from(Array.from({ length: batch }, () => [top, 0, bottom, columns]).flat());
-  const values: Record<string, Values> = {
-    images: noise(images.size),
-    mask: new Float32Array(batch * rows * columns).fill(1),
-    roi,
-    labels,
-    partLabels: partLabels(labels, config),
-    dropoutSeed: Uint32Array.of(1),
-    hyper: Float32Array.of(0.001, 0.9, 5e-4, 0),
+  const values = (): Record<string, Values> => {
+    const labels = Int32Array.from({ length: batch }, (_, i) => (i >> 1) % config.identities);
+    const [top, bottom] = rows > 2 ? [1, rows - 1] : [0, rows];
+    const roi = Float32Array.from(Array.from({ length: batch }, () => [top, 0, bottom, columns]).flat());
+    return {
+      images: noise(images.size),
+      mask: new Float32Array(batch * rows * columns).fill(1),
+      roi,
+      labels,
+      partLabels: partLabels(labels, config),
+      dropoutSeed: Uint32Array.of(1),
+      hyper: Float32Array.of(0.001, 0.9, 5e-4, 0),
+    };
   };
   return { graph: { outputs: step.losses, updates: step.updates }, values, lossScale: step.lossScale?.memory };
 }

@@ -185,7 +185,7 @@ class Subject {
     const before = device.bufferBytes;
     device.peakBufferBytes = before;
     const program = await Program.compile(device, { ...graph, batch });
-    const feeds = taken(program, values);
+    const feeds = taken(program, values());
     try {
       // The first run finds cold caches and pages that no one has touched yet.
       await runOnce(program, feeds, graph.outputs);

@@ -8,7 +8,7 @@
  *   - re-split into trees like Market-1501's: `{detected,labeled}/bounding_box_train` and so on, also under `cuhk03-np/`.
  */
 import { join } from "node:path";
-import { z } from "zod";
+import * as v from "valibot";
 import { UserError } from "../../errors.js";
 import { type MatValue, readMat5 } from "../../formats/mat5.js";
 import { cuhk03Images } from "./cuhk03-mat.js";
@@ -131,14 +131,19 @@ const unfit = (file: string, name: string, value: MatValue | undefined) =>
     `${file} is no split of CUHK03's new protocol: ${name} is ${value ? `of the kind ${value.kind}` : "not in it"}.`,
   );
 
-const splitList = z.array(z.tuple([z.string(), z.int(), z.int()]));
-const splitsSchema = z.array(z.object({ train: splitList, query: splitList, gallery: splitList })).min(1);
+const splitList = v.array(
+  v.strictTuple([v.string(), v.pipe(v.number(), v.integer()), v.pipe(v.number(), v.integer())]),
+);
+const splitsSchema = v.pipe(
+  v.array(v.object({ train: splitList, query: splitList, gallery: splitList })),
+  v.minLength(1),
+);
 
 /** torchreid numbers the training people anew, from 0 and in no certain order, so that people are taken from the names. */
 async function readSplits(file: string): Promise<Record<Subset, Listed[]>> {
-  let splits: z.infer<typeof splitsSchema>;
+  let splits: v.InferOutput<typeof splitsSchema>;
   try {
-    splits = splitsSchema.parse(JSON.parse((await readList(file))!));
+    splits = v.parse(splitsSchema, JSON.parse((await readList(file))!));
   } catch (cause) {
     throw new UserError(
       `${file} is no split file as torchreid writes it: [{"train": [[path, pid, camera], ...], ...}].`,
@@ -147,7 +152,7 @@ async function readSplits(file: string): Promise<Record<Subset, Listed[]>> {
       },
     );
   }
-  const listed = (list: z.infer<typeof splitList>) =>
+  const listed = (list: v.InferOutput<typeof splitList>) =>
     list.map(([path]) => {
       const name = path.split(/[\\/]/).at(-1)!;
       const fields = cuhk03Name(name);

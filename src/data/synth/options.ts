@@ -1,51 +1,61 @@
-import { z } from "zod";
+import * as v from "valibot";
 import { UserError } from "../../errors.js";
 import { SYNTH_DEFAULTS } from "./defaults.js";
 
-const count = (least: number, most: number) => z.number().int().min(least).max(most);
+const count = (least: number, most: number) => v.pipe(v.number(), v.integer(), v.minValue(least), v.maxValue(most));
 
-const schema = z
-  .strictObject({
+const schema = v.pipe(
+  v.strictObject({
     /** Names the world: its people, cameras and pictures. Equal options give equal files. */
-    seed: z.number().int().nonnegative().default(SYNTH_DEFAULTS.seed),
-    trainPeople: count(0, 5000).default(SYNTH_DEFAULTS.trainPeople),
-    testPeople: count(0, 4999).default(SYNTH_DEFAULTS.testPeople),
+    seed: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0)), SYNTH_DEFAULTS.seed),
+    trainPeople: v.optional(count(0, 5000), SYNTH_DEFAULTS.trainPeople),
+    testPeople: v.optional(count(0, 4999), SYNTH_DEFAULTS.testPeople),
     /** One digit in Market-1501's file names. */
-    cameras: count(1, 9).default(SYNTH_DEFAULTS.cameras),
+    cameras: v.optional(count(1, 9), SYNTH_DEFAULTS.cameras),
     /** Of each person by each camera; the first of a test person's becomes a query, the others go to the gallery. */
-    imagesPerCamera: count(1, 100).default(SYNTH_DEFAULTS.imagesPerCamera),
+    imagesPerCamera: v.optional(count(1, 100), SYNTH_DEFAULTS.imagesPerCamera),
     /** [height, width] of the pictures in pixels. */
-    size: z.tuple([count(16, 1024), count(8, 1024)]).default(SYNTH_DEFAULTS.size),
+    size: v.optional(v.strictTuple([count(16, 1024), count(8, 1024)]), SYNTH_DEFAULTS.size),
     /** How far the boxes are off: 0 exact, 1 about as a real detector's, 2 heavy (nine boxes in ten plainly wrong). */
-    detectorError: z.number().min(0).max(5).default(SYNTH_DEFAULTS.detectorError),
+    detectorError: v.optional(v.pipe(v.number(), v.minValue(0), v.maxValue(5)), SYNTH_DEFAULTS.detectorError),
     /** Whether to write parsing and segmentation maps of the training pictures. */
-    maps: z.boolean().default(SYNTH_DEFAULTS.maps),
-    format: z.enum(["jpeg", "png"]).default(SYNTH_DEFAULTS.format),
+    maps: v.optional(v.boolean(), SYNTH_DEFAULTS.maps),
+    format: v.optional(v.picklist(["jpeg", "png"]), SYNTH_DEFAULTS.format),
     /** JPEG quality of the best camera; the others lie up to 30 below. PNG has none. */
-    quality: count(31, 100).default(SYNTH_DEFAULTS.quality),
+    quality: v.optional(count(31, 100), SYNTH_DEFAULTS.quality),
     /** Gallery pictures of people who are no query's (id 0000), and of missed people (id -1). */
-    distractors: count(0, 5000).default(SYNTH_DEFAULTS.distractors),
-    junk: count(0, 5000).default(SYNTH_DEFAULTS.junk),
-  })
-  .refine(({ testPeople, cameras }) => testPeople === 0 || cameras > 1, {
-    path: ["cameras"],
-    error: "a query needs pictures of its person from another camera: give 2 cameras or more, or testPeople 0",
-  })
-  .refine(({ testPeople, imagesPerCamera }) => testPeople === 0 || imagesPerCamera > 1, {
-    path: ["imagesPerCamera"],
-    error: "one goes to the queries and the rest to the gallery: give 2 or more, or testPeople 0",
-  })
-  .refine(({ trainPeople, testPeople }) => trainPeople + testPeople > 0, {
-    path: ["trainPeople"],
-    error: "no people at all: give trainPeople or testPeople",
-  });
+    distractors: v.optional(count(0, 5000), SYNTH_DEFAULTS.distractors),
+    junk: v.optional(count(0, 5000), SYNTH_DEFAULTS.junk),
+  }),
+  v.forward(
+    v.check(
+      ({ testPeople, cameras }) => testPeople === 0 || cameras > 1,
+      "a query needs pictures of its person from another camera: give 2 cameras or more, or testPeople 0",
+    ),
+    ["cameras"],
+  ),
+  v.forward(
+    v.check(
+      ({ testPeople, imagesPerCamera }) => testPeople === 0 || imagesPerCamera > 1,
+      "one goes to the queries and the rest to the gallery: give 2 or more, or testPeople 0",
+    ),
+    ["imagesPerCamera"],
+  ),
+  v.forward(
+    v.check(
+      ({ trainPeople, testPeople }) => trainPeople + testPeople > 0,
+      "no people at all: give trainPeople or testPeople",
+    ),
+    ["trainPeople"],
+  ),
+);
 
-export type SynthOptions = z.infer<typeof schema>;
+export type SynthOptions = v.InferOutput<typeof schema>;
 
 /** Fills in the defaults. Throws a `UserError` (wrong usage) that names each value out of range. */
 export function resolveOptions(options: Partial<SynthOptions>): SynthOptions {
-  const result = schema.safeParse(options);
-  if (result.success) return result.data;
-  const problems = result.error.issues.map(({ path, message }) => `${path.join(".") || "options"}: ${message}`);
+  const result = v.safeParse(schema, options);
+  if (result.success) return result.output;
+  const problems = result.issues.map((issue) => `${v.getDotPath(issue) ?? "options"}: ${issue.message}`);
   throw new UserError(`Synthetic people: ${problems.join("; ")}.`, { exitCode: 2 });
 }
