@@ -144,7 +144,7 @@ export async function models(context: Context): Promise<SectionReport> {
   return {
     title: `MPN without channel attention, images of ${size.join("x")}, float32`,
     notes: [
-      `A process for each system and case; after a first run of each, rounds of one run each in turn. First start: from the process's start to its first result${warmCache ? "" : ", no shader compiled before"}; second start: the same of a new process that finds the first one's shaders.`,
+      `A process for each system and case; after a first run of each, rounds of one run each in turn. First start: from the process's start to its first result${warmCache ? "" : ", no shader compiled before"}; second start: the same of a new process that finds the first one's shaders, the median of three where the first start took less than 7 s.`,
       `Of peak: the floating point operations that this engine counts, over the median time, as a share of ${peak.gflops.toFixed(1)} GFLOP/s. Relative error: the greatest difference over the greatest value, against the first row; of training, the loss before any update, and after the last one that both made, where rounding has been amplified, by batch norm over few images above all.`,
       "On WebGPU the peers get Dawn as it is by default; this engine, whose kernels check their own bounds, turns the index clamps off.",
       ...(software

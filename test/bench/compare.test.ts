@@ -45,8 +45,8 @@ test("systems take turns, each in a process of its own, and start again with the
     ...starts("mpn-webgpu"),
     ...starts("off"),
     ...rounds,
-    ...starts("mpn-webgpu"),
-    ...starts("off"),
+    ...[1, 2, 3].flatMap(() => starts("mpn-webgpu")),
+    ...[1, 2, 3].flatMap(() => starts("off")),
   ]);
   const cacheOf = (name: string) => new Set(caches.filter((_, i) => events[i].startsWith(name)));
   assert.equal([cacheOf("mpn-webgpu").size, cacheOf("off").size, new Set(caches).size], [1, 1, 2]);
