@@ -1,14 +1,14 @@
 /** How alike two pictures of people are: `npx tsx examples/same-person.ts a.jpg b.jpg [checkpoint]`. */
-import { Device, decodeImage, Extractor, modelConfigOf, ParameterStore, readCheckpoint, restore } from "mpn-webgpu";
+import { Device, decodeImage, Extractor, modelConfigOf, openCheckpoint, ParameterStore } from "mpn-webgpu";
 
 const [first, second, weights = "weights/small.safetensors"] = process.argv.slice(2);
 const device = await Device.open();
-const checkpoint = await readCheckpoint(weights);
+const checkpoint = await openCheckpoint(weights);
 const config = modelConfigOf(checkpoint.config, checkpoint.pids.length);
 const store = new ParameterStore();
 Extractor.declare(store, config);
-store.allocate(device, 0);
-restore(device, store, checkpoint);
+store.allocate(device, null);
+await checkpoint.restore(device, store).finally(checkpoint.close);
 
 const extractor = await Extractor.create(device, store, config, { flip: true, batch: 2 });
 const features = await extractor.ofImages([await decodeImage(first), await decodeImage(second)]);

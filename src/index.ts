@@ -75,6 +75,8 @@ export { cosineSimilarity, type Features, type SimilarityTiles } from "./retriev
 export {
   type Checkpoint,
   type CheckpointState,
+  type OpenCheckpoint,
+  openCheckpoint,
   readCheckpoint,
   restore,
   writeCheckpoint,
