@@ -1,6 +1,7 @@
 /**
- * The memory plan: every intermediate gets a slot, reused once its last reader has run. A slot is a buffer of its
- * own, so that no dispatch binds one buffer for reading and writing, and shaders may declare inputs read-only.
+ * The memory plan: every intermediate gets a place in a slot, reused once its last reader has run. A slot is a buffer of its own. Small
+ * tensors lie side by side in it while no large one does; never two that one dispatch binds, as WebGPU lets none bind a buffer for
+ * reading and for writing, and shaders declare their inputs read-only.
  */
 
 import { UserError } from "../errors.js";
@@ -16,8 +17,8 @@ export interface Placement {
 
 export interface Plan {
   readonly placement: ReadonlyMap<Tensor, Placement>;
-  /** Slot index of each intermediate root. */
-  readonly slotOf: ReadonlyMap<Tensor, number>;
+  /** Slot index of each intermediate root, and where in the slot it begins. */
+  readonly slotOf: ReadonlyMap<Tensor, { readonly slot: number; readonly byteOffset: number }>;
   readonly slotBytes: readonly number[];
   /** Bytes of intermediates live at the worst moment: no plan can need less. */
   readonly liveBytes: number;
@@ -55,16 +56,23 @@ export function planMemory(lowering: Lowering, keep: readonly Tensor[], profile:
   const first = new Map<Tensor, number>();
   const last = new Map<Tensor, number>();
   const bytes = new Map<Tensor, number>();
-  const touch = (t: Tensor, at: number) => {
-    const { root, byteOffset } = place(t);
-    checkLimit(t, profile, batch);
-    if (root.leaf && root.leaf.kind !== "scratch") return;
-    bytes.set(root, Math.max(bytes.get(root) ?? 0, align(byteOffset + t.bytes)));
-    if (!first.has(root)) first.set(root, at);
-    last.set(root, at);
-  };
+  const boundBeside = new Map<Tensor, Set<Tensor>>();
   lowering.launches.forEach((launch, at) => {
-    for (const t of Object.values(launch.bindings)) touch(t, at);
+    const bound = new Set<Tensor>();
+    for (const t of Object.values(launch.bindings)) {
+      const { root, byteOffset } = place(t);
+      checkLimit(t, profile, batch);
+      if (root.leaf && root.leaf.kind !== "scratch") continue;
+      bytes.set(root, Math.max(bytes.get(root) ?? 0, align(byteOffset + t.bytes)));
+      if (!first.has(root)) first.set(root, at);
+      last.set(root, at);
+      bound.add(root);
+    }
+    for (const root of bound) {
+      const others = boundBeside.get(root) ?? new Set();
+      for (const other of bound) others.add(other);
+      boundBeside.set(root, others);
+    }
   });
   for (const t of keep) {
     const { root } = place(t);
@@ -77,6 +85,7 @@ export function planMemory(lowering: Lowering, keep: readonly Tensor[], profile:
       bytes: bytes.get(root)!,
       first: first.get(root)!,
       last: last.get(root)!,
+      boundBeside: boundBeside.get(root)!,
     })),
   );
 
@@ -96,11 +105,17 @@ interface Life {
   readonly bytes: number;
   readonly first: number;
   readonly last: number;
+  /** What some dispatch binds with it. */
+  readonly boundBeside: ReadonlySet<Tensor>;
+}
+
+interface Lodger extends Life {
+  readonly byteOffset: number;
 }
 
 interface Slots {
   readonly slots: readonly { readonly bytes: number }[];
-  readonly slotOf: Map<Tensor, number>;
+  readonly slotOf: Plan["slotOf"];
 }
 
 /** Greedy by size, the largest tensor first; of some ways to do that, the one that happens to need the least. */
@@ -113,21 +128,39 @@ function fewestBytes(lives: readonly Life[]): Slots {
     .reduce((best, way) => (total(way) < total(best) ? way : best));
 }
 
-/** Each into a slot that is free for its whole life: the smallest such slot, or the first one that was made. */
+/** Each into a gap that is free for its whole life: the smallest such gap, or one of the first slot that was made. */
 function pack(order: readonly Life[], smallest: boolean): Slots {
-  const slots: { bytes: number; lives: Life[] }[] = [];
-  const slotOf = new Map<Tensor, number>();
+  const slots: { bytes: number; lodgers: Lodger[] }[] = [];
+  const slotOf = new Map<Tensor, { slot: number; byteOffset: number }>();
   for (const life of order) {
-    const free = (s: { lives: Life[] }) => s.lives.every((l) => l.last < life.first || l.first > life.last);
-    let best = -1;
-    slots.forEach((s, i) => {
-      if (free(s) && (best < 0 || (smallest && s.bytes < slots[best].bytes))) best = i;
-    });
-    if (best < 0) best = slots.push({ bytes: life.bytes, lives: [] }) - 1;
-    slots[best].lives.push(life);
-    slotOf.set(life.root, best);
+    let best: { slot: number; byteOffset: number; bytes: number } | undefined;
+    for (const [slot, { bytes, lodgers }] of slots.entries()) {
+      const gap = smallestGap(life, bytes, lodgers);
+      if (gap && (!best || gap.bytes < best.bytes)) best = { slot, ...gap };
+      if (best && !smallest) break;
+    }
+    if (!best) best = { slot: slots.push({ bytes: life.bytes, lodgers: [] }) - 1, byteOffset: 0, bytes: life.bytes };
+    const { slot, byteOffset } = best;
+    slots[slot].lodgers.push({ ...life, byteOffset });
+    slotOf.set(life.root, { slot, byteOffset });
   }
   return { slots, slotOf };
+}
+
+/** The smallest gap of a slot of so many bytes between those who lodge there at some time of a life, if it may lie beside them. */
+function smallestGap(life: Life, slotBytes: number, lodgers: readonly Lodger[]) {
+  const beside = lodgers
+    .filter((l) => l.last >= life.first && l.first <= life.last)
+    .sort((a, b) => a.byteOffset - b.byteOffset);
+  if (beside.some(({ root }) => life.boundBeside.has(root))) return undefined;
+  let best: { byteOffset: number; bytes: number } | undefined;
+  let from = 0;
+  for (const to of [...beside, { byteOffset: slotBytes, bytes: 0 }]) {
+    const bytes = to.byteOffset - from;
+    if (bytes >= life.bytes && (!best || bytes < best.bytes)) best = { byteOffset: from, bytes };
+    from = Math.max(from, to.byteOffset + to.bytes);
+  }
+  return best;
 }
 
 function checkLimit(t: Tensor, profile: DeviceProfile, batch?: number): void {

@@ -63,6 +63,8 @@ export class Program {
   private fresh = false;
   private readonly owned: GPUBuffer[] = [];
   private readonly buffers = new Map<Tensor, GPUBuffer>();
+  /** Where in its buffer a tensor begins that does not have it to itself. */
+  private readonly starts = new Map<Tensor, number>();
   private readonly staging: { bytes: number; buffer: GPUBuffer }[] = [];
   private plan!: Plan;
   memory!: MemoryReport;
@@ -277,15 +279,20 @@ export class Program {
       } else if (leaf.kind === "variable") {
         if (!leaf.block.buffer) throw new Error(`Variable ${t} has no memory yet: allocate its store before compiling`);
         this.buffers.set(t, leaf.block.buffer);
+        this.starts.set(t, leaf.byteOffset);
         if (!blocks.has(leaf.block)) variables += leaf.block.bytes;
         blocks.add(leaf.block);
       }
     }
     const slots = plan.slotBytes.map((bytes, i) => {
-      const lodgers = [...plan.slotOf].filter(([, s]) => s === i);
+      const lodgers = [...plan.slotOf].filter(([, { slot }]) => slot === i);
       return lodgers.every(([t]) => outputRoots.has(t)) ? null : own(`slot ${i}`, bytes);
     });
-    for (const [t, slot] of plan.slotOf) this.buffers.set(t, outputRoots.get(t) ?? slots[slot]!);
+    for (const [t, { slot, byteOffset }] of plan.slotOf) {
+      const theirs = outputRoots.get(t);
+      this.buffers.set(t, theirs ?? slots[slot]!);
+      if (!theirs) this.starts.set(t, byteOffset);
+    }
     // While the pipelines are made.
     this.device.touch(slots.filter((b) => b !== null));
     const intermediates = slots.reduce((sum, b) => sum + (b?.size ?? 0), 0);
@@ -294,8 +301,7 @@ export class Program {
 
   private range(t: Tensor): { buffer: GPUBuffer; byteOffset: number } {
     const { root, byteOffset } = this.plan.placement.get(t) ?? resolve(t, new Map());
-    const base = root.leaf?.kind === "variable" ? root.leaf.byteOffset : 0;
-    return { buffer: this.buffers.get(root)!, byteOffset: base + byteOffset };
+    return { buffer: this.buffers.get(root)!, byteOffset: (this.starts.get(root) ?? 0) + byteOffset };
   }
 
   private async prepare(lowering: Lowering, once: ReadonlySet<unknown>): Promise<void> {

@@ -3,9 +3,10 @@ import { apply, type Node, reachable, scope, type Tensor } from "./tensor.js";
 
 /**
  * Most makings in a row that one reader may wait for, as where each map is the one before plus something: a map that
- * would take more is kept, and the next ones start from it.
+ * would take more is kept, and the next ones start from it. Enough for the longest stage of ResNet-50, whose maps are then
+ * all there again while its gradients are made, at a time when later stages need nothing any more.
  */
-const LONGEST_CHAIN = 3;
+const LONGEST_CHAIN = 8;
 
 /**
  * Rebuilds the backward pass so that it makes tensors again (`Op.again`) whose inputs are kept anyway, each just before

@@ -34,21 +34,44 @@ function lives({ lowering, plan }: ReturnType<typeof planned>, outputs: readonly
   return spans;
 }
 
-test("on random graphs no two live tensors share a slot, and each fits its own", () => {
+test("on random graphs no two live tensors overlap in a slot, and none that one dispatch binds share it", () => {
+  let besides = 0;
   for (let seed = 1; seed <= 60; seed++) {
     const outputs = randomGraph(seed, 5 + seed);
     const made = planned(outputs);
     const { plan } = made;
     const spans = [...lives(made, outputs)];
     for (const [t, span] of spans) {
-      const slot = plan.slotOf.get(t)!;
-      assert.ok(span.bytes <= plan.slotBytes[slot], `seed ${seed}: ${t} does not fit`);
+      const { slot, byteOffset } = plan.slotOf.get(t)!;
+      assert.is(byteOffset % 256, 0);
+      assert.ok(byteOffset + span.bytes <= plan.slotBytes[slot], `seed ${seed}: ${t} does not fit`);
       for (const [other, span2] of spans) {
-        if (other === t || plan.slotOf.get(other) !== slot) continue;
-        assert.ok(span.to < span2.from || span2.to < span.from, `seed ${seed}: ${t} and ${other} share slot ${slot}`);
+        const place = plan.slotOf.get(other)!;
+        if (other === t || place.slot !== slot || span.to < span2.from || span2.to < span.from) continue;
+        const apart = byteOffset + span.bytes <= place.byteOffset || place.byteOffset + span2.bytes <= byteOffset;
+        assert.ok(apart, `seed ${seed}: ${t} and ${other} overlap in slot ${slot}`);
+        besides++;
       }
     }
+    for (const { bindings, label } of made.lowering.launches) {
+      const roots = [...new Set(Object.values(bindings).map((t) => plan.placement.get(t)!.root))];
+      const slots = roots.flatMap((t) => plan.slotOf.get(t)?.slot ?? []);
+      assert.is(new Set(slots).size, slots.length, `seed ${seed}: ${label} binds a slot twice`);
+    }
   }
+  assert.ok(besides > 0, "no two lie side by side");
+});
+
+test("small tensors lie side by side where a large one was", () => {
+  const large = relu(input("x", [8 * 256]));
+  const small = relu(slice(large, 0, 0, 256));
+  // All are there before the first one is read.
+  const scaled = [1, 2, 3, 4, 5, 6].map((factor) => scale(small, factor));
+  const { plan } = planned([scaled.reduce((sum, t) => add(sum, t), input("y", [256]))]);
+  const [first, ...others] = plan.slotBytes;
+  assert.is(first, large.bytes);
+  // Sums are bound together with what they add, so that they lie elsewhere.
+  assert.ok(others.length <= 2 && others.every((bytes) => bytes === 1024), `${others}`);
 });
 
 test("on random graphs the slots hold at least what is live, and far less than everything", () => {

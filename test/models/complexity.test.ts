@@ -72,7 +72,11 @@ test("the parts of a network run side by side, however many there are", () => {
   assert.equal(head({ model: "pyramid", parts: 12 }), ["pyramid_stripes", "pyramid_runs", "conv"]);
 });
 
-test("a training step of MPN without CA at 384x128 takes few pipelines, and memory below what PyTorch keeps for it", () => {
+/** Most bytes at once of the same step in PyTorch 1.13, by its allocator's events, in MiB (bench/RESULTS.md). */
+const PYTORCH_PEAK = 1126.8;
+const IMAGES_AND_STATISTICS = 5.1;
+
+test("a training step of MPN without CA at 384x128, batch 8, takes few pipelines, and 3/4 of PyTorch's memory at most", () => {
   const config = parseModelConfig({ channelAttention: false, identities: 751 });
   const store = new ParameterStore();
   const step = trainingStep(store, config, input("images", [8, ...config.imageSize, 3]));
@@ -83,7 +87,7 @@ test("a training step of MPN without CA at 384x128 takes few pipelines, and memo
   assert.ok(kernels.size < 60, `${kernels.size} pipelines`);
   const { slotBytes } = planMemory(lowering, Object.values(step.losses), profile);
   const mebibytes = (slotBytes.reduce((a, b) => a + b, 0) + 2 * store.trainedBytes) / 2 ** 20;
-  assert.ok(mebibytes < 900, `${mebibytes} MiB`);
+  assert.ok(mebibytes + IMAGES_AND_STATISTICS < 0.75 * PYTORCH_PEAK, `${mebibytes} MiB`);
 });
 
 test.run();
