@@ -75,6 +75,20 @@ export async function loadNetwork(
     );
   }
   const checkpoint = await openCheckpoint(path);
+  try {
+    return await networkOf(device, checkpoint, flip, perturb, precision);
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+async function networkOf(
+  device: Device,
+  checkpoint: OpenCheckpoint,
+  flip: boolean,
+  perturb: number,
+  precision?: Precision,
+): Promise<LoadedNetwork> {
   const config = modelConfigOf(checkpoint.config, checkpoint.pids.length);
   const store = new ParameterStore();
   Extractor.declare(store, config);
@@ -87,7 +101,7 @@ export async function loadNetwork(
       precision: precision ?? checkpoint.config.precision,
       batch: extractionBatch(config, device.profile, flip),
     }),
-    checkpoint.restore(device, store).finally(checkpoint.close),
+    checkpoint.restore(device, store),
   ]);
   const errors = detectorErrorsOf({ ...checkpoint.config, perturb });
   const pool = new DecodePool({ maxPixels: maxPicturePixels(config.imageSize), perturb: errors });

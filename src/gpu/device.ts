@@ -181,10 +181,11 @@ export class Device {
   }
 
   /**
-   * Has the GPU write zeros to buffers while the CPU goes on. What a software adapter calls GPU is another thread: the pages of fresh
-   * memory, which take longer to get than to fill, then cost whoever writes first nothing.
+   * On a software adapter, whose GPU is another thread, has it write zeros to buffers while the CPU goes on: the pages of fresh memory,
+   * which take longer to get than to fill, then cost whoever writes first nothing.
    */
   touch(buffers: readonly GPUBuffer[]): void {
+    if (!this.profile.software) return;
     const encoder = this.gpu.createCommandEncoder();
     for (const buffer of buffers) encoder.clearBuffer(buffer);
     this.gpu.queue.submit([encoder.finish()]);

@@ -45,6 +45,8 @@ export class KernelCache {
     if (!kernel) {
       kernel = this.compile(spec, key);
       this.kernels.set(key, kernel);
+      // What failed is tried again, as after memory ran out.
+      kernel.catch(() => this.kernels.delete(key));
     }
     return kernel;
   }

@@ -124,7 +124,7 @@ export function reflectShader(text: string, name: string): ShaderModule {
  * use what the reflection cannot read yet (subgroup matrices).
  */
 function declarations(text: string): string {
-  const code = text.replace(/\/\/.*$/gm, "");
+  const code = text.replace(/\/\/.*$|\/\*[\s\S]*?\*\//gm, "");
   let kept = "";
   let from = 0;
   for (const { index } of code.matchAll(/^(?:@compute[^\n]*\n)?fn /gm)) {

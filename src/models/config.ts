@@ -270,5 +270,7 @@ function expectation({ type, expected, message, ...issue }: v.BaseIssue<unknown>
 }
 
 function show(value: unknown): string {
-  return value === undefined ? "missing" : (JSON.stringify(value) ?? String(value));
+  if (value === undefined) return "missing";
+  // JSON has no infinite numbers.
+  return typeof value === "number" ? String(value) : (JSON.stringify(value) ?? String(value));
 }

@@ -107,9 +107,14 @@ export interface OpenCheckpoint extends CheckpointState {
 export async function openCheckpoint(path: string): Promise<OpenCheckpoint> {
   if (await isTorchFile(path)) {
     const checkpoint = await readCheckpoint(path);
+    const { config, pids, step, sampler, weights } = checkpoint;
     return {
-      ...checkpoint,
-      names: [...checkpoint.weights.keys()],
+      path,
+      config,
+      pids,
+      step,
+      sampler,
+      names: [...weights.keys()],
       restore: async (device, store) => restore(device, store, checkpoint),
       close: async () => {},
     };

@@ -26,6 +26,8 @@ test("reflection reads bindings, their access, and where each parameter lies", (
 test("functions, blocks at the start of a line and comments are no declarations", () => {
   const { bindings } = reflectShader(
     `// @group(0) @binding(9) var<storage, read> old: array<f32>; {
+/* fn unused() {
+@group(0) @binding(8) var<storage, read> older: array<f32>; */
 fn twice(v: f32) -> f32 { return 2.0 * v; }
 ${SHADER.slice(0, SHADER.indexOf("@compute"))}
 @compute @workgroup_size(64)

@@ -62,7 +62,7 @@ test("unknown keys are refused with the nearest known one", () => {
 
 test("a wrong value names the key, the value and what is expected", () => {
   refused(() => loadConfig({ set: ["lr=fast"] }), /lr is "fast"; expected a number/);
-  refused(() => loadConfig({ set: ["lr=.inf"] }), /lr is null; expected a finite number/);
+  refused(() => loadConfig({ set: ["lr=.inf"] }), /lr is Infinity; expected a finite number/);
   refused(() => loadConfig({ set: ["lossScale=3"] }), /lossScale is 3; expected a power of two/);
   refused(() => loadConfig({ set: ["lossScale=slow"] }), /lossScale is "slow"; expected "dynamic" or a power of two/);
   refused(() => loadConfig({ set: ["erasingArea=[0.5,0.4]"] }), /erasingArea is .*; expected the smaller number first/);
