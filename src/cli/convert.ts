@@ -26,7 +26,7 @@ export function register(program: Command): void {
     )
     .argument(
       "<checkpoint>",
-      "checkpoint written by train, or by torch.save (.pth: MPN's published code, torchvision, ours)",
+      "checkpoint written by train, or by torch.save (.pth: MPN's published code and its IDE, torchvision, ours)",
     )
     .requiredOption("--out <file>", `file to write: .safetensors, ${TORCH[0]} for torch, or ${ONNX}`)
     .addOption(
@@ -47,34 +47,46 @@ export function register(program: Command): void {
         }
         const { isTorchFile } = await import("../formats/torch-file.js");
         const checkpoints = await import("../training/checkpoint.js");
-        const { checkComplete, officialName, readForeign } = await import("../training/foreign.js");
+        const { checkComplete, loadsStrictly, officialName, readForeign } = await import("../training/foreign.js");
         const foreign = (await isTorchFile(path)) ? await readForeign(path, options) : null;
         if (foreign) checkComplete(foreign, path);
         const checkpoint = foreign
           ? checkpoints.foreignCheckpoint(path, foreign)
           : await checkpoints.readCheckpoint(path);
         if (toOnnx) return toOnnxFile(shell, checkpoint, options);
-        const dropped = [...checkpoint.weights.keys()].filter((name) => checkpoints.TRAINING_ONLY.test(name));
-        const written = checkpoint.weights.size - dropped.length;
-        if (TORCH.includes(extname(options.out))) {
+        const toTorch = TORCH.includes(extname(options.out));
+        const official = toTorch && options.names === "official";
+        const { weights, config } = checkpoint;
+        // The published code loads a network whole, with the classifiers that only its training runs.
+        const keeps = (name: string) =>
+          !checkpoints.TRAINING_ONLY.test(name) || (official && checkpoints.CLASSIFIER.test(name));
+        const kept = [...weights].filter(([name]) => keeps(name));
+        if (toTorch) {
           const { writeTorch } = await import("../formats/torch-write.js");
-          const name = options.names === "official" ? officialName : (own: string) => own;
           await writeTorch(
             options.out,
-            [...checkpoint.weights]
-              .filter(([own]) => !checkpoints.TRAINING_ONLY.test(own))
-              .map(([own, { shape, data }]) => [name(own), { dtype: "F32", shape: [...shape], data }]),
+            kept.map(([name, { shape, data }]) => [
+              official ? officialName(name, config.model) : name,
+              { dtype: "F32", shape: [...shape], data },
+            ]),
           );
         } else await checkpoints.writeWeights(options.out, checkpoint);
+        const dropped = [...weights.keys()].filter((name) => !keeps(name));
         const skipped = [...(foreign?.skipped ?? []), ...dropped];
         const { size } = statSync(options.out);
-        shell.print(`${options.out}: ${(size / 1e6).toFixed(2)} MB, ${written} tensors`);
+        shell.print(`${options.out}: ${(size / 1e6).toFixed(2)} MB, ${kept.length} tensors`);
         if (skipped.length > 0) {
           shell.print(
             `left out: ${skipped.length} (classifiers, layers of training alone, counters), such as ${skipped[0]}`,
           );
         }
-        return { out: options.out, bytes: size, tensors: written, skipped, config: checkpoint.config };
+        if (official && !loadsStrictly(weights, config.model)) {
+          shell.print(
+            `${path} lacks classifiers that the published code looks for: there, load ${options.out} with ` +
+              "load_state_dict(..., strict=False)",
+          );
+        }
+        return { out: options.out, bytes: size, tensors: kept.length, skipped, config };
       }),
     );
   cpuOnly(command);

@@ -76,7 +76,31 @@ test("convert carries the published code's weights here and back", async () => {
   const [original, returned] = [await readTorch(theirs), await readTorch(back)];
   assert.is(returned.size, tensors);
   for (const [name, tensor] of returned) assert.equal(tensor, original.get(name), name);
+  // What is for evaluation has no classifiers, which the published code would look for; the file of torch itself has.
+  const again = ["--names", "official", "--out", back];
+  assert.match(
+    (await mpn(["convert", ours, ...again])).stdout,
+    /official\.safetensors lacks classifiers.*strict=False/,
+  );
+  const { stdout } = await mpn(["convert", theirs, "--set", "imageSize=[48,16]", ...again]);
+  assert.not.match(stdout, "strict=False");
+  const counters = [...original.keys()].filter((name) => name.endsWith("num_batches_tracked"));
+  const whole = await readTorch(back);
+  assert.is(whole.size, original.size - counters.length);
+  for (const [name, tensor] of whole) assert.equal(tensor, original.get(name), name);
   assert.is((await json("evaluate", dataset, "--weights", theirs)).queries, 2);
+});
+
+test("convert carries the published IDE here and back", async () => {
+  const theirs = join(import.meta.dirname, "../formats/torch/ide.pth");
+  const [ours, back] = [join(folder, "ide.safetensors"), join(folder, "ide.pth")];
+  const { config } = await json("convert", theirs, "--out", ours, "--set", "imageSize=[48,16]");
+  assert.equal([config.model, config.preset, config.partDim], ["ide", "official", 8]);
+  assert.is((await json("evaluate", dataset, "--weights", ours)).queries, 2);
+  await json("convert", theirs, "--out", back, "--set", "imageSize=[48,16]", "--names", "official");
+  const [original, returned] = [await readTorch(theirs), await readTorch(back)];
+  for (const [name, tensor] of original)
+    if (!name.endsWith("num_batches_tracked")) assert.equal(returned.get(name), tensor, name);
 });
 
 test("train starts from torch's ImageNet weights", async () => {
