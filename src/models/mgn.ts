@@ -2,7 +2,8 @@
  * MGN (Wang et al., ACM MM 2018): from the second block of the third stage on, branch i of `parts` (three in the paper)
  * is a network of its own that looks at the whole map and, from the second branch on, at i stripes of it. The first
  * branch keeps the last stage's stride. All regions are max pooled and have a reduction and a classifier of their own;
- * the branches' whole maps come first, then the stripes.
+ * the branches' whole maps come first, then the stripes. Classifiers of whole maps read the reduced features, as in the
+ * public reproductions, whose parameters Table 8 counts; the count leaves classifiers out, so that it tells nothing of them.
  */
 import type { Tensor } from "../graph/tensor.js";
 import { heFanIn } from "../nn/init.js";
