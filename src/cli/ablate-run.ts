@@ -17,6 +17,7 @@ import { percent } from "../text.js";
 import { digestDifferences, settingsInCommon, type TrainConfig } from "../training/config.js";
 import { CHECKPOINT_FILE } from "../training/trainer.js";
 import { DATABASES, PAPER_ORDER, type PaperTable, VARIANT_KEYS, VARIANTS, variantOf } from "../training/variants.js";
+import { checkOutFolder } from "./outputs.js";
 import { formatSeconds } from "./progress.js";
 import type { Shell } from "./shell.js";
 import { trainRun } from "./train-run.js";
@@ -161,6 +162,7 @@ async function claimFolder({ dataset, configs, folder, init }: AblationOptions):
         "folder with --out.",
     );
   }
+  await checkOutFolder(folder, "ablate", () => false);
   mkdirSync(folder, { recursive: true });
   await writeAside(path, `${digest}\n`);
 }

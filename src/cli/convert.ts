@@ -3,6 +3,7 @@ import { extname } from "node:path";
 import { type Command, Option } from "commander";
 import { UserError } from "../errors.js";
 import type { Checkpoint } from "../training/checkpoint.js";
+import { checkOutput } from "./outputs.js";
 import { collect, cpuOnly, run, type Shell, wholeNumber } from "./shell.js";
 
 interface ConvertOptions {
@@ -45,6 +46,8 @@ export function register(program: Command): void {
           const given = options.flip ? "--flip" : "--batch";
           throw new UserError(`${given} is for ONNX models: name a file ${ONNX} with --out.`, { exitCode: 2 });
         }
+        const kind = toOnnx ? "onnx" : TORCH.includes(extname(options.out)) ? "torch" : "weights";
+        await checkOutput("--out", options.out, kind, [path]);
         const { isTorchFile } = await import("../formats/torch-file.js");
         const checkpoints = await import("../training/checkpoint.js");
         const { checkComplete, officialName, readForeign } = await import("../training/foreign.js");
@@ -56,7 +59,7 @@ export function register(program: Command): void {
         if (toOnnx) return toOnnxFile(shell, checkpoint, options);
         const dropped = [...checkpoint.weights.keys()].filter((name) => checkpoints.TRAINING_ONLY.test(name));
         const written = checkpoint.weights.size - dropped.length;
-        if (TORCH.includes(extname(options.out))) {
+        if (kind === "torch") {
           const { writeTorch } = await import("../formats/torch-write.js");
           const name = options.names === "official" ? officialName : (own: string) => own;
           await writeTorch(

@@ -1,6 +1,6 @@
 /** What `mpn explain` does: the networks one after the other over all pictures, then a PNG for each picture and the page. */
 import { existsSync } from "node:fs";
-import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import type { Layout, Sample } from "../../data/dataset.js";
 import { cuhk03Name, marketName } from "../../data/datasets/names.js";
@@ -22,6 +22,7 @@ import { openDataset } from "../dataset-options.js";
 import type { ClassChoice } from "../explain.js";
 import { findImages } from "../find-images.js";
 import type { MapOptions } from "../map-options.js";
+import { checkOutFolder } from "../outputs.js";
 import type { Shell } from "../shell.js";
 import { type ExplainedNetwork, explainedBy, openNetwork } from "./network.js";
 
@@ -268,11 +269,5 @@ async function checkFolder(out: string, images: readonly string[]): Promise<void
       },
     );
   }
-  const entries = await readdir(out).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return [];
-    throw error;
-  });
-  if (entries.length > 0 && !existsSync(join(out, EXPLAIN_PAGE))) {
-    throw new UserError(`--out ${out} holds other things and was not made by mpn explain. Choose another folder.`);
-  }
+  await checkOutFolder(out, "explain", () => existsSync(join(out, EXPLAIN_PAGE)));
 }
