@@ -31,6 +31,9 @@ export function register(program: Command): void {
           const folder = join(options.out, "dataset");
           const started = performance.now();
           const known = await readSyntheticOptions(folder);
+          // A synthetic dataset is a demo's; where its place is taken, writing it says so.
+          const { checkRunFolder } = await import("./run-folder.js");
+          if (!known) await checkRunFolder(options.out, "demo", ["dataset", "dataset.partial", "dataset.replaced"]);
           const { CHECKPOINT_FILE } = await import("../training/trainer.js");
           const earlier = join(options.out, CHECKPOINT_FILE);
           if (existsSync(earlier)) {

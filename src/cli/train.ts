@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { UserError } from "../errors.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
@@ -52,7 +52,8 @@ export function register(program: Command): void {
     .action(
       run(async (shell, folder: string, options: TrainOptions) => {
         const { loadConfig } = await import("../training/load-config.js");
-        const { CONFIG_FILE, trainRun } = await import("./train-run.js");
+        const { CONFIG_FILE, checkRunFolder } = await import("./run-folder.js");
+        const { trainRun } = await import("./train-run.js");
         const { modelOf } = await import("../models/index.js");
         const multiQuery = options.multiQuery !== undefined;
         const asking = [
@@ -67,6 +68,13 @@ export function register(program: Command): void {
         const { canEvaluate, openDevice } = await import("./common.js");
         // A resumed run goes on with its own settings, unless others are named.
         const own = join(options.out, CONFIG_FILE);
+        if (options.config !== undefined && resolve(options.config) === resolve(own) && !options.resume)
+          throw new UserError(
+            `--config ${options.config} is the file into which the run in --out writes its settings, and would be replaced. ` +
+              "Choose another folder.",
+            { exitCode: 2 },
+          );
+        await checkRunFolder(options.out, "train");
         const file = options.config ?? (options.resume && !options.preset && existsSync(own) ? own : undefined);
         const { preset, model, variant } = options;
         const set = [...mapSettings(options), ...perturbSettings(options), ...options.set];

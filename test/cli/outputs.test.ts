@@ -1,5 +1,5 @@
 /** Outputs never cost an input, nor anybody's file or folder of another kind; over its own earlier output a command runs again. */
-import { linkSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -94,15 +94,44 @@ test("a folder, and one that is not there, are told before the work", async () =
   await done(commands.evaluate(join(nowhere, "page.html")));
 });
 
-test("ablate and train take no folder that holds other things", async () => {
+test("ablate, train and demo take no folder that holds other things", async () => {
   mkdirSync(own);
   for (const [name, text] of Object.entries({ "config.yaml": "lr: 0.02 # mine\n", "report.html": "mine" }))
     writeFileSync(join(own, name), text);
   const args = ["--data", dataset, "--tables", "1", "--variants", "mt-only", "--seeds", "1", ...tinyArguments];
-  const { code, stderr } = await mpn(["ablate", ...args, "--out", own]);
-  assert.is(code, 1);
-  assert.match(stderr, "holds other things and was not made by mpn ablate");
+  for (const command of [
+    ["ablate", ...args],
+    ["train", dataset, ...few],
+    ["train", dataset, ...few, "--resume"],
+    ["demo", ...tinyArguments],
+  ]) {
+    const { code, stderr } = await mpn([...command, "--out", own]);
+    assert.is(code, 1);
+    assert.match(stderr, `${own} holds other things and was not made by mpn ${command[0]}`);
+  }
+  const config = join(own, "config.yaml");
+  await refused(["train", dataset, "--config", config, "--out", own], /--config .* would be replaced/, 2, config);
   assert.equal(readdirSync(own), ["config.yaml", "report.html"]);
+  assert.is(readFileSync(join(own, "report.html"), "utf8"), "mine");
+});
+
+test("a run that was stopped before its first checkpoint is begun again by the same command", async () => {
+  const out = join(folder, "early");
+  const args = ["train", dataset, "--out", out, ...few];
+  // Killed while its shaders are compiled, or a little later.
+  let watching: NodeJS.Timeout | undefined;
+  const killed = await mpn(args, (child) => {
+    watching ??= setInterval(() => existsSync(join(out, "config.yaml")) && child.kill("SIGKILL"), 1);
+  });
+  clearInterval(watching);
+  assert.is(killed.code, null, killed.stderr);
+  assert.not.ok(existsSync(join(out, "checkpoint.safetensors")));
+  const { code, stderr } = await mpn([...args, "--resume"]);
+  assert.is(code, 1);
+  assert.match(stderr, "Nothing to resume");
+  await done(args);
+  // A run that is resumed may be told its own settings.
+  await done([...args, "--config", join(out, "config.yaml"), "--resume"]);
 });
 
 test.run();
