@@ -3,7 +3,7 @@ import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { UserError } from "../errors.js";
 import { table } from "../text.js";
-import { separateUnknownCameras, unexcluded } from "./datasets/cameras.js";
+import { requireQueryCameras, separateUnknownCameras, unexcluded } from "./datasets/cameras.js";
 import { isCsv, readCsv } from "./datasets/csv.js";
 import { findCuhk03, readCuhk03 } from "./datasets/cuhk03.js";
 import { listFolder, listSome, placeIn } from "./datasets/files.js";
@@ -82,6 +82,8 @@ export async function loadDataset(
     dataset.notes.push(`gallery: with ${distractors.length} images of ${options.distractors}`);
   }
   await separateUnknownCameras(dataset);
+  // Told here, before anybody has trained or extracted for it.
+  if (options.multiQuery) requireQueryCameras(dataset.name, dataset.query);
   for (const samples of [...SUBSETS.map((subset) => dataset[subset]), dataset.multiQuery]) {
     // Outside the dataset's folder (a list may lead there) it is the path as listed, or that within a distractors' folder.
     for (const sample of samples) sample.place = placeIn(dataset.root, sample.path) ?? sample.place ?? sample.name;
@@ -117,7 +119,7 @@ async function detectLayout(place: string): Promise<Layout> {
   );
 }
 
-export { unexcluded };
+export { requireQueryCameras, unexcluded };
 
 /** What the reader of an evaluation must know of its data. */
 export function remarks(dataset: Dataset): string[] {

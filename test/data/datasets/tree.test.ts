@@ -136,6 +136,16 @@ test("a plain tree: any names of people, no cameras; the query's own picture is 
     assert.match(unexcluded(dataset) ?? "", /camera of 3 of 3 queries is not known/);
   }));
 
+test("multi-queries without the queries' cameras are refused as the dataset is read", () =>
+  withFolder(async (root) => {
+    for (const file of ["query/anna/1.jpg", "query/0002/0002_c1.jpg", "gallery/anna/2.jpg", "multi-query/anna/3.jpg"])
+      await put(join(root, file), file);
+    const needed = ["query", "gallery"] as const;
+    const { message } = await userError(() => loadDataset(root, needed, { multiQuery: true }));
+    assert.match(message, "the cameras of 2 of 2 queries are not known. Evaluate with single queries, or give cameras");
+    assert.is((await loadDataset(root, needed)).query.length, 2);
+  }));
+
 test("one tree: trained on as it is, evaluated each against all others", () =>
   withFolder(async (root) => {
     for (const file of ["3/a.jpg", "3/b.jpg", "20/a.jpg", "20/b.jpg", "100/a.jpg"]) await put(join(root, file), file);
