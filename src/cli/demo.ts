@@ -43,7 +43,7 @@ export function register(program: Command): void {
           if (!known) await writeSyntheticDataset(folder, {}, shell.onProgress("drawing synthetic people"));
           const drawn = performance.now() - started;
           const { loadDataset } = await import("../data/dataset.js");
-          const dataset = await loadDataset(folder);
+          const dataset = await loadDataset(folder, undefined, { layout: "market" });
           const { trainRun } = await import("./train-run.js");
           const result = await trainRun(shell, {
             device,

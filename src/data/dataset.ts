@@ -9,7 +9,7 @@ import { findCuhk03, readCuhk03 } from "./datasets/cuhk03.js";
 import { listFolder, listSome, placeIn } from "./datasets/files.js";
 import { findMarket, MARKET_FOLDERS, marketLayout, readDistractors, readMarket } from "./datasets/market.js";
 import { findMsmt17, readMsmt17 } from "./datasets/msmt17.js";
-import { differences } from "./datasets/published.js";
+import { differences, publishedAs } from "./datasets/published.js";
 import { findTree, readTree } from "./datasets/tree.js";
 import {
   type Dataset,
@@ -89,8 +89,26 @@ export async function loadDataset(
     for (const sample of samples) sample.place = placeIn(dataset.root, sample.path) ?? sample.place ?? sample.name;
   }
   const { trainVal } = options;
-  dataset.warnings.push(...differences(dataset, { trainVal, distractors: distractors.length }));
+  const counted = { trainVal, distractors: distractors.length };
+  if (options.layout === undefined) {
+    // A published dataset is one under any name of its folder.
+    if (layout === "market") dataset.layout = publishedAs(dataset, counted) ?? layout;
+    dataset.notes.push(...toldFromFiles(dataset));
+  }
+  dataset.warnings.push(...differences(dataset, counted));
   return dataset;
+}
+
+/** How a place was read that could have been meant otherwise: nobody said, and no published dataset is like it. */
+function toldFromFiles({ layout, root, train, query, gallery }: Dataset): string[] {
+  if (layout === "market")
+    return [
+      "layout: market, anybody's pictures in Market-1501's tree; --layout market1501 or dukemtmc compares the counts with " +
+        "those published",
+    ];
+  if (layout !== "folders") return [];
+  const people = new Set([...train, ...query, ...gallery].map(({ pid }) => pid)).size;
+  return [`layout: folders, one for each of ${people} people in ${root}; --layout names another one`];
 }
 
 /** @throws UserError saying what was looked for where no layout fits */
