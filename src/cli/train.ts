@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { UserError } from "../errors.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
 import { addEvaluationOptions, asksToRerank, type EvaluationOptions } from "./evaluation-options.js";
-import { type MapOptions, mapSettings, withMapFolders } from "./map-options.js";
+import { type MapOptions, mapSettings, withMapOptions } from "./map-options.js";
 import { PERTURB_OPTION, perturbSettings } from "./perturb-option.js";
 import { collect, run } from "./shell.js";
 
@@ -24,7 +24,7 @@ interface TrainOptions extends DatasetOptions, EvaluationOptions, MapOptions {
 
 /** `mpn train`: trains MPN, a variant of it by configuration, or one of its peers on a dataset. */
 export function register(program: Command): void {
-  const command = withMapFolders(program.command("train"))
+  const command = withMapOptions(program.command("train"))
     .description("train MPN, a variant of it or one of its peers on a dataset")
     .argument("<dataset>", `training images and, to evaluate, query and gallery: ${DATASET_HELP}`)
     .requiredOption("--out <folder>", "folder for checkpoint, metrics, configuration and report")

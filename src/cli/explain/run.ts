@@ -34,7 +34,7 @@ const PAGE_PICTURES = 100;
 /** Pixels of a picture that are kept for the figures. */
 const FIGURE_PIXELS = 1024 * 512;
 
-export interface ExplainRun extends MapOptions {
+export interface ExplainRun extends Omit<MapOptions, "labels"> {
   readonly weights: readonly string[];
   readonly label: readonly string[];
   readonly class: ClassChoice;
