@@ -48,7 +48,7 @@ export interface ExplainRun extends Omit<MapOptions, "labels"> {
 
 export async function explain(shell: Shell, places: readonly string[], options: ExplainRun) {
   const paths = await findImages(places);
-  await checkFolder(options.out, paths);
+  await checkFolder(options, paths);
   const unreadable = countUnreadable(shell);
   let samples = await samplesOf(shell, paths, options);
   const maps = await mapsOf(samples, options);
@@ -260,10 +260,11 @@ function uniqueNames(names: readonly string[]): string[] {
 }
 
 /** @throws UserError when writing into the folder could cost what somebody else put there */
-async function checkFolder(out: string, images: readonly string[]): Promise<void> {
-  if (images.some((path) => dirname(resolve(path)) === resolve(out))) {
+async function checkFolder({ out, parsing, segmentation }: ExplainRun, images: readonly string[]): Promise<void> {
+  const maps = [parsing, segmentation].filter((folder) => folder !== undefined);
+  if ([...images.map((path) => dirname(path)), ...maps].some((folder) => resolve(folder) === resolve(out))) {
     throw new UserError(
-      `--out ${out}: pictures to explain lie there. Choose a folder of its own, so that none is lost.`,
+      `--out ${out}: pictures to explain or their maps lie there. Choose a folder of its own, so that none is lost.`,
       {
         exitCode: 2,
       },
