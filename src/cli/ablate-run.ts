@@ -3,25 +3,24 @@
  * end leaves `result.json` there and is not done again (one that failed only if asked to), one that was stopped goes on
  * from its checkpoint.
  */
-import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { type Dataset, remarks } from "../data/dataset.js";
-import { NotFiniteError, UserError } from "../errors.js";
+import { NotFiniteError } from "../errors.js";
 import { writeAside } from "../formats/write-aside.js";
 import type { Device } from "../gpu/device.js";
 import { type AblationData, type AblationRun, ablationMarkdown, summarizeAblation } from "../report/ablation.js";
 import { renderAblationPage } from "../report/ablation-page.js";
 import { writePage } from "../report/page.js";
 import { percent } from "../text.js";
-import { digestDifferences, settingsInCommon, type TrainConfig } from "../training/config.js";
+import { settingsInCommon, type TrainConfig } from "../training/config.js";
 import { CHECKPOINT_FILE } from "../training/trainer.js";
 import { DATABASES, PAPER_ORDER, type PaperTable, VARIANT_KEYS, VARIANTS, variantOf } from "../training/variants.js";
+import { claimFolder } from "./ablate-folder.js";
 import { formatSeconds } from "./progress.js";
 import type { Shell } from "./shell.js";
 import { trainRun } from "./train-run.js";
 
-const SETTINGS_FILE = "settings.json";
 const RESULT_FILE = "result.json";
 /** Results are `ablation.json`, `.md` and `.html`. */
 const NAME = "ablation";
@@ -138,31 +137,6 @@ async function oneRun(
   mkdirSync(folder, { recursive: true });
   await writeAside(join(folder, RESULT_FILE), `${JSON.stringify(result, null, 2)}\n`);
   return result;
-}
-
-/** Remembers what all runs have in common; @throws UserError where the folder's runs had other settings or data */
-async function claimFolder({ dataset, configs, folder, init }: AblationOptions): Promise<void> {
-  const [config] = configs.values();
-  const names = (["train", "query", "gallery"] as const).map((subset) => dataset[subset].map(({ name }) => name));
-  const digest = JSON.stringify({
-    ...settingsInCommon(config, VARIANT_KEYS),
-    init: init === undefined ? null : resolve(init),
-    trainingPictures: names[0].length,
-    queryPictures: names[1].length,
-    galleryPictures: names[2].length,
-    namesOfPictures: createHash("sha256").update(JSON.stringify(names)).digest("hex").slice(0, 12),
-  });
-  const path = join(folder, SETTINGS_FILE);
-  if (existsSync(path)) {
-    const differences = digestDifferences(digest, readFileSync(path, "utf8"), "the ablation there");
-    if (differences.length === 0) return;
-    throw new UserError(
-      `${folder} holds an ablation with other settings: ${differences.join("; ")}. Go on with its settings, or choose another ` +
-        "folder with --out.",
-    );
-  }
-  mkdirSync(folder, { recursive: true });
-  await writeAside(path, `${digest}\n`);
 }
 
 /** The result of a run that came to an end; a file cut off counts as none, and its run is evaluated again. */

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { UserError } from "../errors.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
-import { type MapOptions, mapSettings, withMapFolders } from "./map-options.js";
+import { type MapOptions, mapSettings, withMapOptions } from "./map-options.js";
 import { PERTURB_OPTION, perturbSettings } from "./perturb-option.js";
 import { collect, run, type Shell, wholeNumber } from "./shell.js";
 
@@ -22,7 +22,7 @@ interface AblateOptions extends DatasetOptions, MapOptions {
 
 /** `mpn ablate`: trains the variants of the paper's tables with equal budgets and several seeds, and writes the tables. */
 export function register(program: Command): void {
-  const command = withMapFolders(program.command("ablate"))
+  const command = withMapOptions(program.command("ablate"))
     .description("train the variants of the paper's tables, several seeds each, and write the tables")
     .option("--data <dataset>", `training, query and gallery images: ${DATASET_HELP}`)
     .option("--tables <ids>", "which of 1, 2, 3, 4 (Tables 1 to 4) and 9 (Fig. 9); by default all")

@@ -3,6 +3,7 @@ import { extname } from "node:path";
 import { type Command, Option } from "commander";
 import { UserError } from "../errors.js";
 import type { Checkpoint } from "../training/checkpoint.js";
+import { checkOutput } from "./outputs.js";
 import { collect, cpuOnly, run, type Shell, wholeNumber } from "./shell.js";
 
 interface ConvertOptions {
@@ -45,6 +46,8 @@ export function register(program: Command): void {
           const given = options.flip ? "--flip" : "--batch";
           throw new UserError(`${given} is for ONNX models: name a file ${ONNX} with --out.`, { exitCode: 2 });
         }
+        const kind = toOnnx ? "onnx" : TORCH.includes(extname(options.out)) ? "torch" : "weights";
+        await checkOutput("--out", options.out, kind, [path]);
         const { isTorchFile } = await import("../formats/torch-file.js");
         const checkpoints = await import("../training/checkpoint.js");
         const { checkComplete, loadsStrictly, officialName, readForeign } = await import("../training/foreign.js");
@@ -54,14 +57,13 @@ export function register(program: Command): void {
           ? checkpoints.foreignCheckpoint(path, foreign)
           : await checkpoints.readCheckpoint(path);
         if (toOnnx) return toOnnxFile(shell, checkpoint, options);
-        const toTorch = TORCH.includes(extname(options.out));
-        const official = toTorch && options.names === "official";
+        const official = kind === "torch" && options.names === "official";
         const { weights, config } = checkpoint;
         // The published code loads a network whole, with the classifiers that only its training runs.
         const keeps = (name: string) =>
           !checkpoints.TRAINING_ONLY.test(name) || (official && checkpoints.CLASSIFIER.test(name));
         const kept = [...weights].filter(([name]) => keeps(name));
-        if (toTorch) {
+        if (kind === "torch") {
           const { writeTorch } = await import("../formats/torch-write.js");
           await writeTorch(
             options.out,

@@ -31,6 +31,9 @@ export function register(program: Command): void {
           const folder = join(options.out, "dataset");
           const started = performance.now();
           const known = await readSyntheticOptions(folder);
+          // A synthetic dataset is a demo's; where its place is taken, writing it says so.
+          const { checkRunFolder } = await import("./run-folder.js");
+          if (!known) await checkRunFolder(options.out, "demo", ["dataset", "dataset.partial", "dataset.replaced"]);
           const { CHECKPOINT_FILE } = await import("../training/trainer.js");
           const earlier = join(options.out, CHECKPOINT_FILE);
           if (existsSync(earlier)) {
@@ -40,7 +43,7 @@ export function register(program: Command): void {
           if (!known) await writeSyntheticDataset(folder, {}, shell.onProgress("drawing synthetic people"));
           const drawn = performance.now() - started;
           const { loadDataset } = await import("../data/dataset.js");
-          const dataset = await loadDataset(folder);
+          const dataset = await loadDataset(folder, undefined, { layout: "market" });
           const { trainRun } = await import("./train-run.js");
           const result = await trainRun(shell, {
             device,

@@ -4,6 +4,7 @@ import type { Precision } from "../graph/storage.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
 import { addEvaluationOptions, type EvaluationOptions } from "./evaluation-options.js";
 import { matrixUnitsOption, precisionOption } from "./network-options.js";
+import { checkOutput } from "./outputs.js";
 import { PERTURB_OPTION, perturbAmount } from "./perturb-option.js";
 import { run, type Shell } from "./shell.js";
 
@@ -40,6 +41,8 @@ export function register(program: Command): void {
             },
           );
         }
+        if (options.report !== undefined)
+          await checkOutput("--report", options.report, "page", [options.weights, ...folders]);
         const { layout, distractors } = options;
         const multiQuery = options.multiQuery !== undefined;
         const datasets: Dataset[] = [];

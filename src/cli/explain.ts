@@ -5,7 +5,7 @@ import type { MapOptions } from "./map-options.js";
 import { PERTURB_OPTION, perturbAmount } from "./perturb-option.js";
 import { collect, run } from "./shell.js";
 
-interface ExplainOptions extends Pick<DatasetOptions, "layout">, MapOptions {
+interface ExplainOptions extends Pick<DatasetOptions, "layout">, Omit<MapOptions, "labels"> {
   weights: readonly string[];
   label: readonly string[];
   class: ClassChoice;

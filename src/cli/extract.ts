@@ -5,6 +5,7 @@ import type { Precision } from "../graph/storage.js";
 import { rowLengths } from "../retrieval/similarity.js";
 import { findImages } from "./find-images.js";
 import { matrixUnitsOption, precisionOption } from "./network-options.js";
+import { checkOutput } from "./outputs.js";
 import { run } from "./shell.js";
 
 interface ExtractOptions {
@@ -34,6 +35,7 @@ export function register(program: Command): void {
     .addOption(matrixUnitsOption())
     .action(
       run(async (shell, places: string[], options: ExtractOptions) => {
+        await checkOutput("--out", options.out, "features", [options.weights]);
         const samples = (await findImages(places)).map((path) => ({ path, name: basename(path), pid: 0, camid: 0 }));
         const { countUnreadable, loadNetwork, openDevice, paceFields, paceText } = await import("./common.js");
         const { writeSafetensors } = await import("../formats/safetensors.js");

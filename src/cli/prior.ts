@@ -1,26 +1,23 @@
-import { type Command, Option } from "commander";
-import { LABEL_SETS, type LabelSet } from "../data/label-sets.js";
+import type { Command } from "commander";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
-import { type MapOptions, mapSettings, withMapFolders } from "./map-options.js";
+import { type MapOptions, mapSettings, withMapOptions } from "./map-options.js";
 import { PERTURB_OPTION, perturbSettings } from "./perturb-option.js";
 import { collect, cpuOnly, run } from "./shell.js";
 
 interface Options extends DatasetOptions, MapOptions {
   preset?: string;
   config?: string;
-  labels?: LabelSet;
   perturb?: number | true;
   set: string[];
 }
 
 /** `mpn prior`: parsing and segmentation maps of a dataset -> its coarse priors (Sec. 3.2), cached in one file. */
 export function register(program: Command): void {
-  const command = withMapFolders(program.command("prior"))
+  const command = withMapOptions(program.command("prior"))
     .description("make the coarse priors of a dataset from its parsing and segmentation maps")
     .argument("<dataset>", `${DATASET_HELP}, with parsing/ or <split>_seg/ beside its images`)
     .option("--preset <name>", "preset whose image size decides the size of the priors")
     .option("--config <file>", "YAML file of settings")
-    .addOption(new Option("--labels <set>", "label set of the parsing maps").choices(Object.keys(LABEL_SETS)))
     .option(...PERTURB_OPTION)
     .option("--set <key=value>", "one setting as train has it, such as perturbSeed=1; repeatable", collect, [])
     .action(
@@ -33,12 +30,7 @@ export function register(program: Command): void {
             import("../training/load-config.js"),
             import("../models/config.js"),
           ]);
-        const set = [
-          ...mapSettings(options),
-          ...perturbSettings(options),
-          ...(options.labels === undefined ? [] : [`labels=${options.labels}`]),
-          ...options.set,
-        ];
+        const set = [...mapSettings(options), ...perturbSettings(options), ...options.set];
         const config = loadConfig({ preset: options.preset, file: options.config, set });
         const dataset = await openDataset(shell, folder, ["train"], {
           layout: options.layout,

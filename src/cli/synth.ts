@@ -56,7 +56,7 @@ export function register(program: Command): void {
         const { trainPeople, testPeople } = summary.options;
         const subsets = Object.keys(SUBSET_FOLDERS) as (keyof typeof SUBSET_FOLDERS)[];
         const written = subsets.filter((subset) => (subset === "train" ? trainPeople : testPeople) > 0);
-        shell.print(formatDatasetTable(await loadDataset(folder, written)));
+        shell.print(formatDatasetTable(await loadDataset(folder, written, { layout: "market" })));
         shell.print(`written to ${summary.dir} in ${formatSeconds(summary.seconds)}`);
         return summary;
       }),

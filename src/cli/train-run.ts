@@ -1,7 +1,6 @@
 /** A training run from dataset to report; `mpn train` and `mpn demo` differ in where the dataset comes from. */
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { stringify } from "yaml";
 import { type Dataset, datasetTable, formatDatasetTable, remarks, trainIdentities } from "../data/dataset.js";
 import { DecodePool } from "../data/decode-pool.js";
 import { maxPicturePixels } from "../data/image-batch.js";
@@ -28,10 +27,9 @@ import { canEvaluate, countUnreadable, printEvaluations, printUnexcluded } from 
 import { evaluateFully, type FullEvaluation, type Row } from "./evaluation.js";
 import type { EvaluationOptions } from "./evaluation-options.js";
 import { formatSeconds } from "./progress.js";
+import { startRunFolder } from "./run-folder.js";
 import { rankedLists, writeRunReport } from "./run-report.js";
 import type { Shell } from "./shell.js";
-
-export const CONFIG_FILE = "config.yaml";
 
 export interface TrainRunOptions {
   readonly device: Device;
@@ -81,8 +79,7 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
   const { pids, labels } = trainIdentities(dataset.train);
   const from = await startingPoint(options, pids);
   const priors = await priorsFor(shell, dataset, config);
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, CONFIG_FILE), stringify(config));
+  await startRunFolder(folder, config);
 
   const unreadable = countUnreadable(shell);
   const timings: Timing[] = [...(options.timings ?? [])];

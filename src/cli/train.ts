@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { UserError } from "../errors.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
 import { addEvaluationOptions, asksToRerank, type EvaluationOptions } from "./evaluation-options.js";
-import { type MapOptions, mapSettings, withMapFolders } from "./map-options.js";
+import { type MapOptions, mapSettings, withMapOptions } from "./map-options.js";
 import { PERTURB_OPTION, perturbSettings } from "./perturb-option.js";
 import { collect, run } from "./shell.js";
 
@@ -24,7 +24,7 @@ interface TrainOptions extends DatasetOptions, EvaluationOptions, MapOptions {
 
 /** `mpn train`: trains MPN, a variant of it by configuration, or one of its peers on a dataset. */
 export function register(program: Command): void {
-  const command = withMapFolders(program.command("train"))
+  const command = withMapOptions(program.command("train"))
     .description("train MPN, a variant of it or one of its peers on a dataset")
     .argument("<dataset>", `training images and, to evaluate, query and gallery: ${DATASET_HELP}`)
     .requiredOption("--out <folder>", "folder for checkpoint, metrics, configuration and report")
@@ -52,7 +52,8 @@ export function register(program: Command): void {
     .action(
       run(async (shell, folder: string, options: TrainOptions) => {
         const { loadConfig } = await import("../training/load-config.js");
-        const { CONFIG_FILE, trainRun } = await import("./train-run.js");
+        const { CONFIG_FILE, checkRunFolder } = await import("./run-folder.js");
+        const { trainRun } = await import("./train-run.js");
         const { modelOf } = await import("../models/index.js");
         const multiQuery = options.multiQuery !== undefined;
         const asking = [
@@ -67,6 +68,13 @@ export function register(program: Command): void {
         const { canEvaluate, openDevice } = await import("./common.js");
         // A resumed run goes on with its own settings, unless others are named.
         const own = join(options.out, CONFIG_FILE);
+        if (options.config !== undefined && resolve(options.config) === resolve(own) && !options.resume)
+          throw new UserError(
+            `--config ${options.config} is the file into which the run in --out writes its settings, and would be replaced. ` +
+              "Choose another folder.",
+            { exitCode: 2 },
+          );
+        await checkRunFolder(options.out, "train");
         const file = options.config ?? (options.resume && !options.preset && existsSync(own) ? own : undefined);
         const { preset, model, variant } = options;
         const set = [...mapSettings(options), ...perturbSettings(options), ...options.set];

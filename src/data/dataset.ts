@@ -3,13 +3,13 @@ import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { UserError } from "../errors.js";
 import { table } from "../text.js";
-import { separateUnknownCameras, unexcluded } from "./datasets/cameras.js";
+import { requireQueryCameras, separateUnknownCameras, unexcluded } from "./datasets/cameras.js";
 import { isCsv, readCsv } from "./datasets/csv.js";
 import { findCuhk03, readCuhk03 } from "./datasets/cuhk03.js";
 import { listFolder, listSome, placeIn } from "./datasets/files.js";
 import { findMarket, MARKET_FOLDERS, marketLayout, readDistractors, readMarket } from "./datasets/market.js";
 import { findMsmt17, readMsmt17 } from "./datasets/msmt17.js";
-import { differences } from "./datasets/published.js";
+import { differences, publishedAs } from "./datasets/published.js";
 import { findTree, readTree } from "./datasets/tree.js";
 import {
   type Dataset,
@@ -82,13 +82,33 @@ export async function loadDataset(
     dataset.notes.push(`gallery: with ${distractors.length} images of ${options.distractors}`);
   }
   await separateUnknownCameras(dataset);
+  // Told here, before anybody has trained or extracted for it.
+  if (options.multiQuery) requireQueryCameras(dataset.name, dataset.query);
   for (const samples of [...SUBSETS.map((subset) => dataset[subset]), dataset.multiQuery]) {
     // Outside the dataset's folder (a list may lead there) it is the path as listed, or that within a distractors' folder.
     for (const sample of samples) sample.place = placeIn(dataset.root, sample.path) ?? sample.place ?? sample.name;
   }
   const { trainVal } = options;
-  dataset.warnings.push(...differences(dataset, { trainVal, distractors: distractors.length }));
+  const counted = { trainVal, distractors: distractors.length };
+  if (options.layout === undefined) {
+    // A published dataset is one under any name of its folder.
+    if (layout === "market") dataset.layout = publishedAs(dataset, counted) ?? layout;
+    dataset.notes.push(...toldFromFiles(dataset));
+  }
+  dataset.warnings.push(...differences(dataset, counted));
   return dataset;
+}
+
+/** How a place was read that could have been meant otherwise: nobody said, and no published dataset is like it. */
+function toldFromFiles({ layout, root, train, query, gallery }: Dataset): string[] {
+  if (layout === "market")
+    return [
+      "layout: market, anybody's pictures in Market-1501's tree; --layout market1501 or dukemtmc compares the counts with " +
+        "those published",
+    ];
+  if (layout !== "folders") return [];
+  const people = new Set([...train, ...query, ...gallery].map(({ pid }) => pid)).size;
+  return [`layout: folders, one for each of ${people} people in ${root}; --layout names another one`];
 }
 
 /** @throws UserError saying what was looked for where no layout fits */
@@ -117,7 +137,7 @@ async function detectLayout(place: string): Promise<Layout> {
   );
 }
 
-export { unexcluded };
+export { requireQueryCameras, unexcluded };
 
 /** What the reader of an evaluation must know of its data. */
 export function remarks(dataset: Dataset): string[] {

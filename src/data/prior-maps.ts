@@ -25,13 +25,15 @@ const BESIDE: Readonly<Record<MapKind, readonly string[]>> = {
   parsing: ["_parsing", "_parse"],
   segmentation: ["_seg", "_segmentation", "_mask"],
 };
+/** Where torchreid and MGCAM keep the images of CUHK03, beside MGCAM's published masks of it. */
+const CUHK03_IMAGES = /^(?:images_)?(detected|labeled)$/;
 /** Label that ground truth gives to the pixels between two: they are nobody's. */
 const VOID = 255;
 
 /**
  * Finds the maps of images. For `<root>/<split>/<stem>.jpg` these are PNG files called `<stem>` in `<root>/parsing`
  * (`<root>/segmentation`) or in `<split>` below it, and in `<root>/<split>_parsing` (`<root>/<split>_seg`); the first that is
- * there is taken. The same goes for deeper folders.
+ * there is taken. The same goes for deeper folders. Masks of CUHK03 may also lie in `cuhk03_<detected or labeled>_seg` beside its images.
  *
  * @throws UserError where a folder that was named is missing or holds no map of any image
  */
@@ -80,7 +82,8 @@ function places(root: string, path: string, kind: MapKind, named: string | null 
   const beside = BESIDE[kind].flatMap((end) =>
     parts.length === 0 ? [dir + end] : parts.map((part, i) => join(root, ...parts.with(i, part + end))),
   );
-  return [...below, ...beside];
+  const cuhk03 = kind === "segmentation" ? CUHK03_IMAGES.exec(parse(root).base) : null;
+  return [...below, ...beside, ...(cuhk03 ? [join(root, "..", `cuhk03_${cuhk03[1]}_seg`)] : [])];
 }
 
 /** Says where the maps of an image were looked for. */

@@ -1,5 +1,5 @@
 /** Writes state dicts that torch.load reads: the zip archive of torch 1.6 and later, its pickle of protocol 2. */
-import { strToU8, type Zippable, zipSync } from "fflate";
+import { strFromU8, strToU8, type Zippable, zipSync } from "fflate";
 import { UserError } from "../errors.js";
 import type { StoredTensor } from "./safetensors-layout.js";
 import { STORAGES } from "./torch.js";
@@ -23,6 +23,18 @@ export async function writeTorch(path: string, tensors: Iterable<[string, Stored
   });
   // Stored, not compressed: torch maps the tensors as they lie. The date is fixed, so that equal weights are equal files.
   await writeAside(path, [zipSync(files, { level: 0, mtime: "1980-01-01" })]);
+}
+
+/**
+ * Whether a file begins as `writeTorch` begins one: with the pickle, and without the extra field by which torch itself
+ * aligns it.
+ */
+export function startsAsWritten(start: Uint8Array): boolean {
+  const name = `${FOLDER}/data.pkl`;
+  // The local header: signature, then lengths of name and extra field before the name.
+  const header = [0x50, 0x4b, 3, 4].every((byte, i) => start[i] === byte);
+  const lengths = [name.length, 0, 0, 0].every((byte, i) => start[26 + i] === byte);
+  return header && lengths && strFromU8(start.subarray(30, 30 + name.length)) === name;
 }
 
 function pickleStateDict(tensors: readonly [string, StoredTensor][]): Uint8Array {

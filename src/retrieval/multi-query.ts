@@ -6,10 +6,9 @@
  * element. The pooled vector takes the query's place; which gallery images are right, wrong or junk stays as it is. A query
  * without such images is searched with its own vector. The paper does not say which pooling its figures have.
  */
-import type { Dataset, Sample } from "../data/dataset.js";
+import { type Dataset, requireQueryCameras, type Sample } from "../data/dataset.js";
 import type { DecodePool } from "../data/decode-pool.js";
 import type { OnUnreadable } from "../data/loader.js";
-import { UserError } from "../errors.js";
 import type { Device } from "../gpu/device.js";
 import { type DatasetEvaluation, type RankOptions, rankFeatures } from "./evaluate.js";
 import type { Extractor } from "./extractor.js";
@@ -43,12 +42,7 @@ export async function evaluateMultiQuery(
   options: { onProgress?: (done: number, total: number) => void; onUnreadable?: OnUnreadable } & RankOptions = {},
 ): Promise<MultiQueryEvaluation> {
   const queries = Array.from(single.query.indices, (i) => dataset.query[i]);
-  if (queries.some(({ camid }) => camid < 0)) {
-    throw new UserError(
-      `${dataset.name}: a multi-query is made of the images by the query's own camera, and the cameras of some queries are ` +
-        "not known. Evaluate with single queries, or give cameras.",
-    );
-  }
+  requireQueryCameras(dataset.name, queries);
   const asked = new Set(queries.map(shotOf));
   const samples = dataset.multiQuery.filter((sample) => asked.has(shotOf(sample)));
   const { features, dim, indices } = await extractor.ofSamples(samples, pool, options.onProgress, options.onUnreadable);

@@ -87,6 +87,17 @@ export async function writeWeights(path: string, checkpoint: Checkpoint): Promis
   });
 }
 
+/**
+ * Whether a file is one of `writeWeights`, so that nothing that only training needs would be lost with it.
+ * @throws UserError when it is no safetensors file
+ */
+export async function holdsWeightsAlone(path: string): Promise<boolean> {
+  const reader = await SafetensorsReader.open(path);
+  await reader.close();
+  const ofTraining = (name: string) => name.startsWith(MOMENTUM) || TRAINING_ONLY.test(name);
+  return reader.metadata.format === FORMAT && ![...reader.entries.keys()].some(ofTraining);
+}
+
 /** A checkpoint whose values are still on disk, or those of a torch file. */
 export interface OpenCheckpoint extends CheckpointState {
   readonly path: string;

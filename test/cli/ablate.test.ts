@@ -1,5 +1,14 @@
 /** `mpn ablate` through the command line: two variants, two seeds, a few steps each. */
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -160,6 +169,55 @@ test("other settings than before are refused with the differences, other rows an
   assert.match(refused.stderr, /lr is 0\.5, the ablation there has 0\.01; perturb is 1, the ablation there has 0/);
   const more = await mpn([...ablate(...pair, "--seeds", "1"), "--json"]);
   assert.is(JSON.parse(more.stdout).planned, 2, more.stderr);
+});
+
+test("the checkpoint that all runs start from is known by its content", async () => {
+  const place = join(folder, "init");
+  const init = join(folder, "init.safetensors");
+  copyFileSync(join(folder, "single", "checkpoint.safetensors"), init);
+  const one = ["--variants", "mt-only", "--seeds", "1", "--out", place, "--set", "epochs=1", "--json"];
+  const from = (path: string) => mpn([...ablate(...one), "--init", path]);
+  const refused = async (path: string, expected: RegExp) => {
+    const { code, stderr } = await from(path);
+    assert.is(code, 1, stderr);
+    assert.match(stderr, expected);
+  };
+  await refused(join(folder, "none"), /Cannot read .*none: no such file or folder/);
+  assert.not.ok(existsSync(place));
+  assert.is((await from(init)).code, 0);
+  const copy = join(folder, "copy.safetensors");
+  copyFileSync(init, copy);
+  assert.is(JSON.parse((await from(copy)).stdout).finished, 1);
+  copyFileSync(join(out, "mpn", "seed-0", "checkpoint.safetensors"), init);
+  await refused(init, /init\.safetensors is not the checkpoint any more that the runs there started from/);
+  const { stderr } = await mpn(ablate(...one));
+  assert.match(stderr, /init is null, the ablation there has ".*init\.safetensors"/);
+  // An earlier version knew the path alone, and fewer settings; from here on the content is known.
+  const path = join(place, "settings.json");
+  const { initSha256, lossScale, ...earlier } = JSON.parse(readFileSync(path, "utf8"));
+  assert.equal([initSha256.length, lossScale], [64, "dynamic"]);
+  writeFileSync(path, JSON.stringify(earlier));
+  await refused(copy, /init is ".*copy.*", the ablation there has ".*init\.safetensors"/);
+  assert.is((await from(init)).code, 0);
+  copyFileSync(copy, init);
+  await refused(init, /its content has changed/);
+  // Settings that came since have had their defaults.
+  writeFileSync(path, JSON.stringify({ ...earlier, init: null }));
+  const other = await mpn(ablate(...one, "--set", "lossScale=8"));
+  assert.match(other.stderr, 'lossScale is 8, the ablation there has "dynamic"');
+});
+
+test("settings that are damaged or somebody else's are told as such", async () => {
+  const place = join(folder, "foreign");
+  mkdirSync(place);
+  for (const text of ['{"lr": 0.0', '{"theme": "dark"}', "null", ""]) {
+    writeFileSync(join(place, "settings.json"), text);
+    const { code, stderr } = await mpn(ablate(...pair, "--out", place));
+    assert.is(code, 1);
+    assert.match(stderr, /settings\.json is damaged or not of mpn ablate.*Choose another folder/);
+    assert.not.match(stderr, "bug in mpn");
+    assert.is(readFileSync(join(place, "settings.json"), "utf8"), text);
+  }
 });
 
 test("a run whose loss is not finite is shown as failed, and the others go on", async () => {

@@ -104,6 +104,12 @@ test("train re-ranks and pools multi-queries as evaluate does, on its own datase
   const lacking = await mpn([...args, "--test", people, "--multi-query", "avg", "--resume"]);
   assert.is(lacking.code, 1);
   assert.match(lacking.stderr, "people brings no images for multi-query evaluation");
+  // As is whoever does not know the queries' cameras.
+  cpSync(join(people, "query"), join(people, "multi-query"), { recursive: true });
+  const blind = await mpn([...args, "--test", people, "--multi-query", "avg", "--resume"]);
+  assert.is(blind.code, 1);
+  assert.match(blind.stderr, "people: a multi-query is made of the images by the query's own camera");
+  assert.not.match(blind.stderr, "adapter:");
   for (const option of [["--rerank"], ["--rerank-k2", "3"], ["--multi-query", "avg"]]) {
     const refused = await mpn([...args.slice(0, -2), "--no-evaluate", ...option]);
     assert.is(refused.code, 2);

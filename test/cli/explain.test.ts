@@ -158,7 +158,14 @@ test("what it refuses, it refuses before anything is written", async () => {
   await refused(1, "holds weights without classifiers", "--weights", converted, "--out", out);
   await refused(2, "Name the checkpoint.safetensors", "--out", out);
   await refused(2, "1 --weights and 2 --label", ...weights, "--label", "a", "--label", "b", "--out", out);
-  await refused(2, "pictures to explain lie there", ...weights, "--out", train);
+  await refused(2, "pictures to explain or their maps lie there", ...weights, "--out", train);
+  // Into a folder of its own too, where its pictures would be called as the maps are.
+  const earlier = join(folder, "explained");
+  for (const maps of [
+    ["--parsing", earlier],
+    ["--parsing", join(folder, "parsing"), "--segmentation", earlier],
+  ])
+    await refused(2, "or their maps lie there", ...weights, ...maps, "--out", earlier);
   assert.not.ok(existsSync(out));
   mkdirSync(out);
   writeFileSync(join(out, "mine.txt"), "");

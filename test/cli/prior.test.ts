@@ -82,6 +82,27 @@ test("train keeps the folder among its settings", async () => {
   assert.is(parseYaml(readFileSync(join(out, "config.yaml"), "utf8")).segmentation, segmentation);
 });
 
+test("train and ablate are told the label set as prior is", async () => {
+  const parsing = ["--parsing", join(folder, "maps of legs"), "--labels", "pascal"];
+  mkdirSync(parsing[1]);
+  // Head and lower legs of Pascal-Person-Part; in LIP they would be hat and upper clothes, of nobody with legs.
+  const values = Array.from({ length: 20 * 50 }, (_, i) => (i < 400 ? 1 : 6));
+  const png = encodePng({ width: 20, height: 50, depth: 4, colourType: 3, values });
+  for (const name of readdirSync(join(dataset, "bounding_box_train")))
+    writeFileSync(join(parsing[1], `${parse(name).name}.png`), png);
+  const out = join(folder, "labelled");
+  const few = [...tinyArguments, "--set", "epochs=1"];
+  const trained = await mpn(["train", dataset, "--out", out, "--no-evaluate", ...parsing, ...few]);
+  assert.is(trained.code, 0, trained.stderr);
+  assert.match(trained.stderr, "coarse priors: 12 reliable");
+  assert.is(parseYaml(readFileSync(join(out, "config.yaml"), "utf8")).labels, "pascal");
+  const table = join(folder, "table");
+  const one = ["--data", dataset, "--out", table, "--variants", "mpn", "--tables", "1", "--seeds", "1"];
+  const ablated = await mpn(["ablate", ...one, ...parsing, ...few]);
+  assert.is(ablated.code, 0, ablated.stderr);
+  assert.match(ablated.stderr, "coarse priors: 12 reliable");
+});
+
 test("with --perturb and perturbSeed it makes the very priors that train then takes", async () => {
   const segmentation = ["--segmentation", join(folder, "masks")];
   const errors = ["--perturb", "0.5", "--set", "perturbSeed=3"];

@@ -62,7 +62,7 @@ test("finds the folder of the published archive", () =>
 test("the table counts as torchreid does", () =>
   withFolder(async (root) => {
     await putDataset(root);
-    const dataset = await loadDataset(root);
+    const dataset = await loadDataset(root, undefined, { layout: "market" });
     assert.equal(datasetTable(dataset), [
       { subset: "train", ids: 2, images: 3, cameras: 3, junk: 0, distractors: 0 },
       { subset: "query", ids: 1, images: 1, cameras: 1, junk: 0, distractors: 0 },

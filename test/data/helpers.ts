@@ -21,6 +21,10 @@ export async function put(path: string, content: string | Uint8Array = "x"): Pro
   await writeFile(path, content);
 }
 
+/** What Windows and macOS leave among pictures. */
+export const oddFiles = (folder: string) =>
+  ["Thumbs.db", "._0001_c1s1_000001_00.jpg", "._1_001_1_01.png", ".DS_Store"].map((name) => join(folder, name));
+
 /** A picture of one colour as a file of the given format. */
 export function picture(width: number, height: number, rgb: number[], format: "jpeg" | "png" | "webp" = "jpeg") {
   const [r, g, b] = rgb;

@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import type { Sample } from "#src/data/dataset.js";
 import { LABEL_SETS, type LabelSet } from "#src/data/label-sets.js";
 import { movePrior, priorMove, wholePrior } from "#src/data/prior.js";
-import { findMaps, priorFromMaps } from "#src/data/prior-maps.js";
+import { findMaps, priorFromMaps, searchedFor } from "#src/data/prior-maps.js";
 import { encodePng, greyPng, picture, put, userError, withFolder } from "./helpers.js";
 
 const sample = (root: string, ...path: string[]): Sample => ({
@@ -36,6 +36,24 @@ test("maps are found where the tools leave them", () =>
     await found(["pytorch", "train", "0001", "i.jpg"], ["pytorch", "train_seg", "0001", "i.png"], "segmentation");
     // An image that is a PNG itself is not its own map.
     assert.equal(await findMaps(root, [sample(root, "train", "j.png")]), [{ parsing: null, segmentation: null }]);
+  }));
+
+test("the published masks of CUHK03 are found beside its images, of the kind that these are", () =>
+  withFolder(async (root) => {
+    const name = "1_001_1_01.png";
+    for (const kind of ["detected", "labeled"]) await put(join(root, `cuhk03_${kind}_seg`, name));
+    const found = async (home: string, ...path: string[]) =>
+      (await findMaps(join(root, home), [sample(join(root, home), ...path)]))[0].segmentation;
+    for (const kind of ["detected", "labeled"]) {
+      const mask = join(root, `cuhk03_${kind}_seg`, name);
+      assert.is(await found(`images_${kind}`, name), mask);
+      assert.is(await found(kind, "bounding_box_train", name), mask);
+      assert.match(searchedFor(join(root, kind), sample(root, kind, name)), `cuhk03_${kind}_seg`);
+    }
+    assert.is(await found("other", name), null);
+    // Masks beside a split are nearer.
+    await put(join(root, "detected", "bounding_box_train_seg", name));
+    assert.match((await found("detected", "bounding_box_train", name))!, "bounding_box_train_seg");
   }));
 
 test("SCHP cuts four characters off a name, whatever its ending", () =>

@@ -97,6 +97,7 @@ async function trained(config: ModelConfig): Promise<Map<string, NamedArray>> {
       roi: Float32Array.from({ length: 4 * batch }, (_, at) => [0, 0, ROWS, COLUMNS][at % 4]),
       labels,
       partLabels: partLabels(labels, config),
+      dropoutSeed: Uint32Array.of(i),
       hyper: Float32Array.of(end === MOST_STEPS ? 0.05 : 0.01, 0.9, 5e-4, 0),
     };
     const taken = Object.fromEntries(Object.entries(feeds).filter(([name]) => program.takes(name)));
@@ -131,12 +132,22 @@ const PLACES: readonly Cell[] = [
   [5, 3],
 ];
 
-const inStripe = (k: number, row: number) => k === Math.floor((row * TINY.parts) / ROWS);
+/** Whether stripe k of `count` has the row. */
+const within = (k: number, count: number, row: number) => k === Math.floor((row * count) / ROWS);
+const inStripe = (k: number, row: number) => within(k, TINY.parts, row);
+/** MGN of two branches: both whole maps, then the halves of the second. */
+const inRegion = (k: number, row: number) => k < 2 || within(k - 2, 2, row);
+/** First and last stripe of Pyramid's branches, in their order. */
+const RUNS = [0, 1, 2].flatMap((more) => [0, 1, 2].slice(more).map((last) => [last - more, last]));
+const inRun = (k: number, row: number) => RUNS[k][0] <= Math.floor(row / 2) && Math.floor(row / 2) <= RUNS[k][1];
 
 for (const { name, settings, sees } of [
   { name: "MPN: every classifier", settings: { prior: "uniform" }, sees: () => true },
   { name: "the Baseline: the classifier of the patch's stripe", settings: { tasks: "aux" }, sees: inStripe },
   { name: "PCB: the classifier of the patch's stripe", settings: { model: "pcb" }, sees: inStripe },
+  { name: "IDE: its one classifier", settings: { model: "ide", parts: undefined }, sees: () => true },
+  { name: "MGN: every classifier whose region has the patch", settings: { model: "mgn", parts: 2 }, sees: inRegion },
+  { name: "Pyramid: every classifier whose stripes have the patch", settings: { model: "pyramid" }, sees: inRun },
 ]) {
   test(`${name} looks at the patch that tells who it is, wherever that is`, async () => {
     const config = parseModelConfig({ ...TINY, ...settings });
@@ -149,10 +160,15 @@ for (const { name, settings, sees } of [
         const looking = found.filter((_, k) => sees(k, place[0]));
         assert.ok(looking.length > 0);
         for (const { name, shown, probability, rows, columns, values } of looking) {
-          assert.equal([shown, rows, columns], [person, ROWS, COLUMNS], `${name} at [${place}]`);
+          assert.is(shown, person, `${name} at [${place}]`);
           assert.ok(probability > 0 && probability <= 1, `probability ${probability}`);
           assert.ok(values.every((v) => v >= 0 && v <= 1));
-          for (const [at, v] of values.entries()) total[at] += v;
+          // MGN's first branch has cells of two by two of the others'.
+          assert.equal(values.length, rows * columns);
+          const size = ROWS / rows;
+          assert.is(columns * size, COLUMNS);
+          for (const at of total.keys())
+            total[at] += values[Math.floor(at / COLUMNS / size) * columns + Math.floor((at % COLUMNS) / size)];
         }
       }
       const all = total.reduce((a, b) => a + b);

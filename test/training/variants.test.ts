@@ -32,6 +32,39 @@ for (const [name, fixture] of Object.entries(FIXTURES))
     for (const key of VARIANT_KEYS) if (key in reference) assert.is(settings[key], reference[key], key);
   });
 
+const NAIVE = { tasks: "main+aux", shareConv1: false, shareConv2: false, alignment: "none" };
+const PLAIN = { model: "mpn", channelAttention: false, spatialAttention: false, prior: "mask" };
+const HARD = { softShare: "none", softShareWeight: 0 };
+/** Those that no fixture is of, by what the paper says of them. */
+const LITERALLY = {
+  "c1-s-c2-s": { ...PLAIN, ...NAIVE, ...HARD, shareConv1: true, shareConv2: true },
+  cf: { ...PLAIN, ...NAIVE, ...HARD, alignment: "class" },
+  "soft-conv1-0.01": { ...PLAIN, ...NAIVE, softShare: "conv1", softShareWeight: 0.01 },
+  "soft-conv1-0.1": { ...PLAIN, ...NAIVE, softShare: "conv1", softShareWeight: 0.1 },
+  "soft-conv1-1": { ...PLAIN, ...NAIVE, softShare: "conv1", softShareWeight: 1 },
+  "soft-conv1-10": { ...PLAIN, ...NAIVE, softShare: "conv1", softShareWeight: 10 },
+  "soft-conv2-0.01": { ...PLAIN, ...NAIVE, softShare: "conv2", softShareWeight: 0.01 },
+  "soft-conv2-0.1": { ...PLAIN, ...NAIVE, softShare: "conv2", softShareWeight: 0.1 },
+  "soft-conv2-1": { ...PLAIN, ...NAIVE, softShare: "conv2", softShareWeight: 1 },
+  "soft-conv2-10": { ...PLAIN, ...NAIVE, softShare: "conv2", softShareWeight: 10 },
+};
+
+test("the variants without a fixture, and every weight of Fig. 9, have the settings that the paper gives", () => {
+  for (const [name, settings] of Object.entries(LITERALLY)) assert.equal(variantOf(name).settings, settings, name);
+  assert.equal(
+    [...VARIANTS.keys()].filter((name) => !(name in FIXTURES) && !(name in LITERALLY)),
+    [],
+  );
+  const [curves] = TABLES.filter(({ id }) => id === "9").map(({ curves }) => curves);
+  for (const [i, layer] of ["conv1", "conv2"].entries()) {
+    assert.equal(curves![i].weights, [0.01, 0.1, 1, 10]);
+    assert.equal(
+      curves![i].variants,
+      [0.01, 0.1, 1, 10].map((weight) => `soft-${layer}-${weight}`),
+    );
+  }
+});
+
 test("every variant makes a valid configuration, different from all others", () => {
   const seen = new Set<string>();
   for (const name of VARIANTS.keys()) {

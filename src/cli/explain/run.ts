@@ -1,6 +1,6 @@
 /** What `mpn explain` does: the networks one after the other over all pictures, then a PNG for each picture and the page. */
 import { existsSync } from "node:fs";
-import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import type { Layout, Sample } from "../../data/dataset.js";
 import { cuhk03Name, marketName } from "../../data/datasets/names.js";
@@ -22,6 +22,7 @@ import { openDataset } from "../dataset-options.js";
 import type { ClassChoice } from "../explain.js";
 import { findImages } from "../find-images.js";
 import type { MapOptions } from "../map-options.js";
+import { checkOutFolder } from "../outputs.js";
 import type { Shell } from "../shell.js";
 import { type ExplainedNetwork, explainedBy, openNetwork } from "./network.js";
 
@@ -33,7 +34,7 @@ const PAGE_PICTURES = 100;
 /** Pixels of a picture that are kept for the figures. */
 const FIGURE_PIXELS = 1024 * 512;
 
-export interface ExplainRun extends MapOptions {
+export interface ExplainRun extends Omit<MapOptions, "labels"> {
   readonly weights: readonly string[];
   readonly label: readonly string[];
   readonly class: ClassChoice;
@@ -47,7 +48,7 @@ export interface ExplainRun extends MapOptions {
 
 export async function explain(shell: Shell, places: readonly string[], options: ExplainRun) {
   const paths = await findImages(places);
-  await checkFolder(options.out, paths);
+  await checkFolder(options, paths);
   const unreadable = countUnreadable(shell);
   let samples = await samplesOf(shell, paths, options);
   const maps = await mapsOf(samples, options);
@@ -259,20 +260,15 @@ function uniqueNames(names: readonly string[]): string[] {
 }
 
 /** @throws UserError when writing into the folder could cost what somebody else put there */
-async function checkFolder(out: string, images: readonly string[]): Promise<void> {
-  if (images.some((path) => dirname(resolve(path)) === resolve(out))) {
+async function checkFolder({ out, parsing, segmentation }: ExplainRun, images: readonly string[]): Promise<void> {
+  const maps = [parsing, segmentation].filter((folder) => folder !== undefined);
+  if ([...images.map((path) => dirname(path)), ...maps].some((folder) => resolve(folder) === resolve(out))) {
     throw new UserError(
-      `--out ${out}: pictures to explain lie there. Choose a folder of its own, so that none is lost.`,
+      `--out ${out}: pictures to explain or their maps lie there. Choose a folder of its own, so that none is lost.`,
       {
         exitCode: 2,
       },
     );
   }
-  const entries = await readdir(out).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return [];
-    throw error;
-  });
-  if (entries.length > 0 && !existsSync(join(out, EXPLAIN_PAGE))) {
-    throw new UserError(`--out ${out} holds other things and was not made by mpn explain. Choose another folder.`);
-  }
+  await checkOutFolder(out, "explain", () => existsSync(join(out, EXPLAIN_PAGE)));
 }

@@ -6,6 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
+import { UserError } from "../../errors.js";
 import type { Dataset, Sample } from "./types.js";
 
 /** Camera of an image that is not ranked. */
@@ -44,6 +45,16 @@ async function grouped(samples: readonly Sample[], keyOf: (sample: Sample) => Pr
     });
   }
   return [...groups.values()];
+}
+
+/** @throws UserError where a camera that multi-queries are made by is not known */
+export function requireQueryCameras(name: string, query: readonly Sample[]): void {
+  const unknown = query.filter(({ camid }) => camid < 0).length;
+  if (unknown === 0) return;
+  throw new UserError(
+    `${name}: a multi-query is made of the images by the query's own camera, and the cameras of ${unknown} of ${query.length} ` +
+      "queries are not known. Evaluate with single queries, or give cameras.",
+  );
 }
 
 /** What the evaluation of a dataset cannot leave out for want of cameras; null where it knows them all. */

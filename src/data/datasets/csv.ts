@@ -4,10 +4,11 @@
  * CRLF and the delimiters `;` and tab are understood. People and cameras may have any names; pid -1 is junk, camid -1 or
  * none an unknown camera.
  */
+import { stat } from "node:fs/promises";
 import { basename, dirname, extname, resolve } from "node:path";
 import { UserError } from "../../errors.js";
 import { UNKNOWN_CAMERA } from "./cameras.js";
-import { checkListed, readList } from "./files.js";
+import { checkListed, isImage, readList } from "./files.js";
 import { numberNames, numberPeople } from "./names.js";
 import { allAgainstAll } from "./tree.js";
 import { type Dataset, datasetOf, type ReadRequest, type Sample, SUBSETS } from "./types.js";
@@ -55,6 +56,14 @@ export async function readCsv(file: string, request: ReadRequest): Promise<Datas
   return dataset;
 }
 
+/** Whether a first row without the names that are needed is of other names: words, of which none is a file. */
+async function looksLikeHeader(folder: string, row: readonly string[]): Promise<boolean> {
+  if (row.some((cell) => isImage(cell) || /^-?\d+$/.test(cell))) return false;
+  const places = row.filter((cell) => cell !== "").map((cell) => resolve(folder, cell));
+  const found = await Promise.all(places.map((place) => stat(place).catch(() => null)));
+  return !found.some((info) => info?.isFile());
+}
+
 async function parseRows(file: string, text: string): Promise<Row[]> {
   const { CsvError, parse } = await import("csv-parse/sync");
   const [first] = text.split("\n", 1);
@@ -73,7 +82,13 @@ async function parseRows(file: string, text: string): Promise<Row[]> {
     throw new UserError(`${file} is no CSV file: ${cause.message}.`, { cause });
   }
   const header = records[0]?.record.map((cell) => cell.toLowerCase());
-  const named = header?.includes("path") && header.includes("pid");
+  const lacking = (["path", "pid"] as const).filter((column) => !header?.includes(column));
+  const named = lacking.length === 0;
+  if (!named && records.length > 0 && (await looksLikeHeader(dirname(file), records[0].record))) {
+    throw new UserError(
+      `${file} has no column${lacking.length > 1 ? "s" : ""} ${lacking.join(" and ")}; found ${records[0].record.join(", ")}. ${HELP}.`,
+    );
+  }
   const place = (column: keyof Row) => (named ? header!.indexOf(column) : COLUMNS.indexOf(column));
   return records.slice(named ? 1 : 0).map(({ record, info }) => {
     const cell = (column: keyof Row) => record[place(column)] ?? "";

@@ -80,6 +80,13 @@ export function differences(dataset: Dataset, { trainVal = false, distractors = 
   });
 }
 
+/** The published dataset whose tree is Market-1501's and that has exactly these lists; null where none has. */
+export function publishedAs(dataset: Dataset, options: { distractors: number }): Layout | null {
+  const trees = ["market1501", "dukemtmc", "cuhk03-detected", "cuhk03-labeled"] as const;
+  if (SUBSETS.every((subset) => dataset[subset].length === 0)) return null;
+  return trees.find((layout) => differences({ ...dataset, layout }, options).length === 0) ?? null;
+}
+
 const peopleOf = (samples: readonly Sample[]) =>
   new Set(samples.map(({ pid }) => pid).filter((pid) => pid !== JUNK_PID && pid !== DISTRACTOR_PID)).size;
 

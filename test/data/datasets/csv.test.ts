@@ -68,6 +68,19 @@ test("what is wrong is named with its line", () =>
     await refused('path,pid\n"a.jpg,1\n', /people\.csv is no CSV file/);
     await refused("path,pid\na.jpg,1\nnone.jpg,1\n", /names 2 images, 1 of which are not there: .*none\.jpg/);
     await refused("path,pid,camid,subset\na.jpg,1,2,train\n", "lists no image of the subset query", ["query"]);
+    // A header of other names is no image; a row of data is no header, though its file is missing.
+    await refused(
+      "image,person,camera\na.jpg,1,2\n",
+      /has no columns path and pid; found image, person, camera\. Expected/,
+    );
+    await refused("Path;Label\na.jpg;1\n", /has no column pid; found Path, Label\./);
+    await refused("pid,file,split\n1,a.jpg,train\n", /has no column path; found pid, file, split\./);
+    await refused("path\na.jpg\n", /has no column pid; found path\./);
+    await refused("anna.jpg,anna\na.jpg,bo\n", /1 of which are not there: .*anna\.jpg/);
+    await refused("crops/anna,7\na.jpg,8\n", /1 of which are not there: .*anna/);
+    await put(join(root, "picture"));
+    const { train } = await loadDataset(await putList(root, "picture,anna\na.jpg,bo\n", ["a.jpg"]), ["train"]);
+    assert.is(train.length, 2);
     await put(join(root, "list.txt"), "a.jpg,1");
     assert.match((await userError(() => loadDataset(join(root, "list.txt")))).message, "list.txt is a file");
     assert.match((await userError(() => loadDataset(root, ["train"], { layout: "csv" }))).message, root);

@@ -7,7 +7,7 @@ import * as assert from "uvu/assert";
 import { loadDataset, type Sample } from "#src/data/dataset.js";
 import { decodeImage } from "#src/data/image.js";
 import { pictureOf, putCuhk03, splitOf } from "../../support/cuhk03.js";
-import { put, userError, withFolder } from "../helpers.js";
+import { oddFiles, put, userError, withFolder } from "../helpers.js";
 
 const names = (samples: readonly Sample[]) => samples.map(({ name }) => name);
 
@@ -55,6 +55,7 @@ for (const kind of ["detected", "labeled"] as const)
         }
       }
       assert.equal((await readdir(dataset.root)).sort(), splitOf(kind).names.sort());
+      for (const file of oddFiles(dataset.root)) await put(file);
       const again = await loadDataset(root, undefined, {
         layout,
         onProgress: () => assert.unreachable("not unpacked"),
@@ -127,6 +128,7 @@ test("images unpacked by torchreid, moved since: its lists count by the files' n
     await put(join(home, "splits_new_detected.json"), JSON.stringify([split]));
     await put(join(home, "splits_classic_detected.json"), "[]");
     await rename(raw.root, join(home, "images_detected"));
+    for (const file of ["", "images_detected"].flatMap(oddFiles)) await put(join(home, file));
     const dataset = await loadDataset(home);
     assert.is(dataset.layout, "cuhk03-detected");
     for (const list of ["train", "query", "gallery"] as const) {
@@ -157,6 +159,7 @@ test("trees like Market-1501's", () =>
         "bounding_box_train/0001_c1_1.png",
         "query/0768_c1_1.png",
         "bounding_box_test/1_800_2_06.png",
+        ...["", "bounding_box_train", "query", "bounding_box_test"].flatMap(oddFiles),
       ])
         await put(join(root, "cuhk03-np", kind, file));
     for (const place of [root, join(root, "cuhk03-np")]) {

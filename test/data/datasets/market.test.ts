@@ -1,10 +1,11 @@
 /** Market-1501, DukeMTMC-reID and plain trees of the same kind. */
+import { mkdirSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { formatDatasetTable, loadDataset } from "#src/data/dataset.js";
-import { put, userError, withFolder } from "../helpers.js";
+import { oddFiles, put, userError, withFolder } from "../helpers.js";
 
 /** A few of the files that the archive holds, the odd ones included. */
 async function putMarket(home: string) {
@@ -67,8 +68,35 @@ test("anybody's pictures in the same tree are held to no counts, unless the layo
     await putMarket(root);
     const own = await loadDataset(root);
     assert.equal([own.layout, own.warnings, own.multiQuery], ["market", [], []]);
+    assert.match(
+      formatDatasetTable(own),
+      "layout: market, anybody's pictures in Market-1501's tree; --layout market1501 or",
+    );
     const named = await loadDataset(root, ["query", "gallery"], { layout: "market1501" });
-    assert.is(named.warnings.length, 3);
+    assert.equal([named.warnings.length, named.notes], [3, []]);
+    assert.equal((await loadDataset(root, ["query"], { layout: "market" })).notes, []);
+  }));
+
+test("a published dataset is known by its counts, whatever its folder is called", () =>
+  withFolder(async (root) => {
+    // The smallest one with this tree: CUHK03 as it was split anew.
+    const lists = {
+      bounding_box_train: [7_365, 1, 767],
+      query: [1_400, 768, 700],
+      bounding_box_test: [5_332, 768, 700],
+    };
+    for (const [folder, [images, first, people]] of Object.entries(lists)) {
+      mkdirSync(join(root, folder));
+      for (let i = 0; i < images; i++) {
+        const pid = String(first + (i % people)).padStart(4, "0");
+        writeFileSync(join(root, folder, `${pid}_c${1 + (i % 2)}_${i}.png`), "");
+      }
+    }
+    const whole = await loadDataset(root);
+    assert.equal([whole.layout, whole.notes, whole.warnings], ["cuhk03-detected", [], []]);
+    await rm(join(root, "query", "0768_c1_0.png"));
+    const less = await loadDataset(root);
+    assert.equal([less.layout, less.notes.length, less.warnings], ["market", 1, []]);
   }));
 
 test("DukeMTMC-reID: its names, and its counts", () =>
@@ -79,6 +107,7 @@ test("DukeMTMC-reID: its names, and its counts", () =>
       "LICENSE_DukeMTMC-reID.txt",
       "README.md",
       "bounding_box_train/0001_c2_f0046182.jpg",
+      ...["bounding_box_train", "query", "bounding_box_test"].flatMap(oddFiles),
       "query/0005_c2_f0046985.jpg",
       "bounding_box_test/0005_c5_f0053021.jpg",
       "bounding_box_test/4051_c8_f0000001.jpg",

@@ -1,7 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { Layout, Sample } from "#src/data/dataset.js";
-import { differences } from "#src/data/datasets/published.js";
+import type { Dataset, Layout, Sample } from "#src/data/dataset.js";
+import { differences, publishedAs } from "#src/data/datasets/published.js";
 import { datasetOf } from "#src/data/datasets/types.js";
 
 /** Images of people first, first + 1, ..., as many as asked for. */
@@ -32,6 +32,19 @@ test("datasets of the published size are not remarked on", () => {
   assert.equal(differences(dataset("cuhk03-labeled", images(7_368, 767), images(1_400, 700), images(5_328, 700))), []);
   assert.equal(differences(msmt17(30_248)), []);
   assert.equal(differences(msmt17(32_621), { trainVal: true }), []);
+});
+
+test("a published dataset is known by its counts alone, junk, distractors and all", () => {
+  const of = (known: Dataset, distractors = 0) => publishedAs({ ...known, layout: "market" }, { distractors });
+  assert.is(of(market()), "market1501");
+  const withDistractors = market();
+  withDistractors.gallery.push(...nobody(5_000, 0));
+  assert.equal([of(withDistractors), of(withDistractors, 5_000)], [null, "market1501"]);
+  assert.is(of({ ...market(), train: [], multiQuery: [] }), "market1501");
+  assert.is(of(dataset("market", images(16_522, 702), images(2_228, 702), images(17_661, 1_110))), "dukemtmc");
+  assert.is(of(dataset("market", [], images(1_400, 700), images(5_328, 700))), "cuhk03-labeled");
+  assert.is(of(dataset("market", images(16_521, 702), images(2_228, 702), images(17_661, 1_110))), null);
+  assert.is(of(dataset("market", [], [], [])), null);
 });
 
 test("one image or person more or less is; lists that were not read are not", () => {

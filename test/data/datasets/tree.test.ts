@@ -5,7 +5,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { type Dataset, formatDatasetTable, loadDataset, type Sample, unexcluded } from "#src/data/dataset.js";
 import { evaluateRanking } from "#src/retrieval/metrics.js";
-import { put, userError, withFolder } from "../helpers.js";
+import { oddFiles, put, userError, withFolder } from "../helpers.js";
 
 const fields = (samples: readonly Sample[]) => samples.map(({ name, pid, camid }) => [name, pid, camid]);
 
@@ -23,7 +23,7 @@ async function putPytorch(home: string) {
   for (const file of [
     "train/0002/0002_c1s1_000451_03.jpg",
     "train/0007/0007_c3s3_077419_03.jpg",
-    "train/0007/Thumbs.db",
+    ...["", "train", "train/0007", "val/0002", "query/0001", "gallery/0000", "multi-query/0001"].flatMap(oddFiles),
     "val/0002/0002_c2s1_000001_00.jpg",
     "train_all/0002/0002_c1s1_000451_03.jpg",
     "train_all/0002/0002_c2s1_000001_00.jpg",
@@ -93,6 +93,8 @@ test("MSMT17 sorted into a tree: person 0000 is somebody there", () =>
 test("a plain tree: any names of people, no cameras; the query's own picture is left out however it is there", () =>
   withFolder(async (root) => {
     await put(join(root, "train", "zoe", "1.jpg"), "z");
+    for (const file of ["train", "train/zoe", "query", "query/anna", "gallery/bo"].flatMap(oddFiles))
+      await put(join(root, file));
     await put(join(root, "query", "anna", "1.jpg"), "a1");
     await put(join(root, "query", "anna", "2.jpg"), "a2");
     await put(join(root, "query", "bo", "1.jpg"), "b1");
@@ -136,9 +138,20 @@ test("a plain tree: any names of people, no cameras; the query's own picture is 
     assert.match(unexcluded(dataset) ?? "", /camera of 3 of 3 queries is not known/);
   }));
 
+test("multi-queries without the queries' cameras are refused as the dataset is read", () =>
+  withFolder(async (root) => {
+    for (const file of ["query/anna/1.jpg", "query/0002/0002_c1.jpg", "gallery/anna/2.jpg", "multi-query/anna/3.jpg"])
+      await put(join(root, file), file);
+    const needed = ["query", "gallery"] as const;
+    const { message } = await userError(() => loadDataset(root, needed, { multiQuery: true }));
+    assert.match(message, "the cameras of 2 of 2 queries are not known. Evaluate with single queries, or give cameras");
+    assert.is((await loadDataset(root, needed)).query.length, 2);
+  }));
+
 test("one tree: trained on as it is, evaluated each against all others", () =>
   withFolder(async (root) => {
     for (const file of ["3/a.jpg", "3/b.jpg", "20/a.jpg", "20/b.jpg", "100/a.jpg"]) await put(join(root, file), file);
+    for (const file of ["", "3", "100"].flatMap(oddFiles)) await put(join(root, file));
     await put(join(root, "notes.txt"));
     const trained = await loadDataset(root, ["train"]);
     assert.equal(
@@ -155,6 +168,11 @@ test("one tree: trained on as it is, evaluated each against all others", () =>
     const evaluated = await loadDataset(root, ["query", "gallery"]);
     assert.equal([evaluated.query.length, evaluated.gallery.length], [5, 5]);
     assert.match(formatDatasetTable(evaluated), "every image is a query against all others");
+    assert.match(
+      formatDatasetTable(evaluated),
+      `layout: folders, one for each of 3 people in ${root}; --layout names another`,
+    );
+    assert.not.match(formatDatasetTable(await loadDataset(root, ["train"], { layout: "folders" })), "layout:");
     // Person 100 has one picture, and no query finds itself.
     const { queries, skipped, mAP } = await rank(evaluated);
     assert.equal([queries, skipped], [4, 1]);
