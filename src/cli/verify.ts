@@ -68,7 +68,7 @@ export function register(program: Command): void {
     .action(
       run(async (shell, files: string[], { precision, matrixUnits }: VerifyOptions) => {
         const { readSafetensors } = await import("../formats/safetensors.js");
-        const { openTuned } = await import("./common.js");
+        const { openTuned } = await import("../tuning/open.js");
         const read = await Promise.all(files.map(async (file) => ({ file, content: await readSafetensors(file) })));
         // Fixtures decide whether a kernel is right, so they run with the driver's index clamps.
         const device = await openTuned(shell, { robust: true, matrixUnits });
