@@ -124,14 +124,16 @@ async function check(
 
 async function errorsOf(device: Device, file: string, kind: string, content: SafetensorsFile, precision: Precision) {
   if (kind === "mpn") {
-    const { HALF_BOUNDS, MODEL_BOUNDS, verifyModel } = await import("../training/verify-model.js");
-    const halves = precision === "float16" || device.profile.matrixUnits?.components === "f16";
-    const bounds = halves ? HALF_BOUNDS : MODEL_BOUNDS;
+    const { HALF_BOUNDS, halves, MODEL_BOUNDS, verifyModel } = await import("../training/verify-model.js");
+    const rounded = halves(device.profile, precision);
+    const bounds = rounded ? HALF_BOUNDS : MODEL_BOUNDS;
     return {
-      errors: await verifyModel(device, content, file, precision),
+      errors: await verifyModel(device, content, file, { precision, rounded }),
       bounds: (group: string) => bounds[group],
       // Halves have bounds that allow for borders.
-      again: halves ? undefined : (run: number) => verifyModel(device, moveImages(content, run), file, precision),
+      again: rounded
+        ? undefined
+        : (run: number) => verifyModel(device, moveImages(content, run), file, { precision, rounded }),
     };
   }
   const { verifyMetrics, verifyPrior } = await import("./verify-exact.js");
