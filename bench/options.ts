@@ -2,7 +2,9 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Peak } from "#src/cli/bench/peak.js";
 import { heightByWidth, wholeNumber } from "#src/cli/shell.js";
+import type { Device } from "#src/gpu/device.js";
 import type { Work } from "./peer.js";
+import type { Ability } from "./systems.js";
 
 export const SECTIONS = ["adapter", "models", "step", "convolutions", "kernels", "small", "memory"] as const;
 export type SectionName = (typeof SECTIONS)[number];
@@ -25,7 +27,7 @@ export interface Flags {
 
 export interface Settings {
   readonly size: readonly [number, number];
-  /** Batches of each kind of work in the comparison; the first one of `step` also that of the profile and the kernels. */
+  /** Batches of each kind of work in the comparison; the largest one of `step` also that of the profile and the kernels. */
   readonly batches: Readonly<Record<Work, readonly number[]>>;
   readonly works: readonly Work[];
   /** Runs after the first one: of each system, and of everything else that is timed. */
@@ -43,6 +45,11 @@ export interface Settings {
 export interface Context extends Settings {
   readonly adapter: string;
   readonly software: boolean;
+  readonly abilities: readonly Ability[];
+  /** Problems for which `mpn tune` found a kernel on this adapter. */
+  readonly tuned: number;
+  /** The adapter, with what `mpn tune` found on it. */
+  readonly open: () => Promise<Device>;
   /** The best that was measured so far. */
   readonly peak: Peak;
   /** A line about what goes on. */
@@ -59,7 +66,7 @@ export function withFlags(command: Command): Command {
     .option("--size <HxW>", "height and width of the images (default: 384x128)", heightByWidth)
     .option(
       "--batch <n>",
-      "images of a batch (default: 1 and 4 for infer, 4 for train; on a GPU 32 and 48 too)",
+      "images of a batch (default: 1, 4 and 32 for infer, 4 for train; on a GPU 48 too)",
       wholeNumber(1),
     )
     .option("--systems <names>", "only these systems are compared", (text: string) => text.split(","))
@@ -86,13 +93,12 @@ function listOf<T extends string>(known: readonly T[]): (text: string) => T[] {
 export function settingsOf(flags: Flags, software: boolean): Settings {
   const { quick, batch } = flags;
   const only = (...batches: number[]) => (batch === undefined ? batches : [batch]);
-  const gpu = software || quick ? [] : [32];
   const large = software || quick ? [] : [48];
   return {
     size: flags.size ?? (quick ? [96, 32] : [384, 128]),
     batches: quick
       ? { infer: only(2), train: only(2), step: only(4) }
-      : { infer: only(1, 4, ...gpu), train: only(4, ...large), step: only(4, ...large) },
+      : { infer: only(1, 4, 32), train: only(4, ...large), step: only(4, ...large) },
     works: flags.cases,
     rounds: flags.rounds ?? (quick ? 1 : software ? 5 : 20),
     convolutionBatch: batch ?? (software ? 1 : 32),

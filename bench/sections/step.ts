@@ -1,7 +1,7 @@
 /** The recorded training step of MPN: its pipelines and objects, the CPU's part in it, and where the GPU's time goes. */
 import { runOnce, taken, workload } from "#src/cli/bench/model.js";
 import { mebibytes, milliseconds, summarize } from "#src/cli/bench/timing.js";
-import { Device } from "#src/gpu/device.js";
+import type { Device } from "#src/gpu/device.js";
 import { Program } from "#src/graph/program.js";
 import type { ModelConfig } from "#src/models/config.js";
 import { ParameterStore } from "#src/nn/parameters.js";
@@ -46,8 +46,8 @@ export const withoutAttention = (size: readonly [number, number]): ModelConfig =
 
 export async function step(context: Context): Promise<SectionReport> {
   const { size, peak, say } = context;
-  const [batch] = context.batches.step;
-  const device = await Device.open();
+  const batch = Math.max(...context.batches.step);
+  const device = await context.open();
   const store = new ParameterStore();
   try {
     const { graph, values } = workload(store, { config: withoutAttention(size), mode: "train", batch });

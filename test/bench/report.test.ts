@@ -9,7 +9,7 @@ import { Device } from "#src/gpu/device.js";
 import { KINDS, summaryOf, sweep } from "../../bench/conv-shapes.js";
 import { type Flags, SECTIONS, settingsOf, withFlags } from "../../bench/options.js";
 import { render } from "../../bench/report.js";
-import { findSystems, SYSTEMS } from "../../bench/systems.js";
+import { type Ability, findSystems, SYSTEMS } from "../../bench/systems.js";
 import { temporaryFolder } from "../support/tiny.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -25,7 +25,7 @@ test("what the flags leave open depends on the adapter", () => {
   const flags = flagsOf();
   assert.equal(flags.sections, [...SECTIONS]);
   const software = settingsOf(flags, true);
-  assert.equal(software.batches, { infer: [1, 4], train: [4], step: [4] });
+  assert.equal(software.batches, { infer: [1, 4, 32], train: [4], step: [4] });
   assert.equal(
     [software.size, software.works],
     [
@@ -61,7 +61,11 @@ test("flags are taken over, in the order of the report", () => {
 });
 
 test("systems that are not installed are left out, with the command that installs them", () => {
-  const { present, absent } = findSystems(["mpn-webgpu", "tfjs", "jax-js"], (system) => system.package === undefined);
+  const { present, absent } = findSystems(
+    ["mpn-webgpu", "tfjs", "jax-js"],
+    [],
+    (system) => system.package === undefined,
+  );
   assert.equal(
     present.map(({ name }) => name),
     ["mpn-webgpu"],
@@ -69,7 +73,18 @@ test("systems that are not installed are left out, with the command that install
   assert.is(absent.length, 1);
   assert.match(absent[0], "TensorFlow.js");
   assert.match(absent[0], "`npm ci --ignore-scripts --prefix bench/peers`");
-  assert.throws(() => findSystems(["tensorflow"]), `there is no tensorflow; choose from ${SYSTEMS[0].name}, `);
+  assert.throws(() => findSystems(["tensorflow"], []), `there is no tensorflow; choose from ${SYSTEMS[0].name}, `);
+});
+
+test("float16 and matrix units are compared where an adapter has them, or by name", () => {
+  const found = (abilities: readonly Ability[], names?: readonly string[]) =>
+    findSystems(names, abilities, () => true)
+      .present.map(({ name }) => name)
+      .filter((name) => name.startsWith("mpn-webgpu"));
+  assert.equal(found([]), ["mpn-webgpu"]);
+  assert.equal(found(["float16"]), ["mpn-webgpu", "mpn-webgpu-f16"]);
+  assert.equal(found(["float16", "matrix units"]), ["mpn-webgpu", "mpn-webgpu-f16", "mpn-webgpu-f16-matrix"]);
+  assert.equal(found([], ["mpn-webgpu-f16-matrix"]), ["mpn-webgpu-f16-matrix"]);
 });
 
 test("the peers are pinned, and no part of the package", () => {
@@ -140,9 +155,10 @@ function bench(...args: string[]) {
 test("the report as data says what was measured, on stdout and in a file", () => {
   const { stdout, stderr, status } = bench("--json", "--sections", "adapter");
   assert.is(status, 0, stderr);
-  const { adapter, software, peakGflops, copyGbps, sections } = JSON.parse(stdout);
+  const { adapter, software, tuned, peakGflops, copyGbps, wrong, sections } = JSON.parse(stdout);
   assert.type(adapter, "string");
   assert.type(software, "boolean");
+  assert.equal([typeof tuned, wrong], ["number", []]);
   assert.ok(peakGflops > 0 && copyGbps > 0);
   assert.equal(Object.keys(sections), ["adapter"]);
   for (const field of ["name", "description", "cpu", "threads", "node", "date", "commit"])
