@@ -6,11 +6,12 @@ import type { Context } from "../options.js";
 import type { SectionReport } from "../report.js";
 import { withoutAttention } from "./step.js";
 
-export async function kernels({ size, batches, rounds, peak, open, say }: Context): Promise<SectionReport> {
+export async function kernels(context: Context): Promise<SectionReport> {
+  const { size, batches, rounds, peak, open, say } = context;
   const batch = Math.max(...batches.step);
   const device = await open();
   try {
-    const cases = kernelCases(device, withoutAttention(size), batch).filter(({ op }) => !op.startsWith("conv2d"));
+    const cases = kernelCases(device, withoutAttention(context), batch).filter(({ op }) => !op.startsWith("conv2d"));
     const measured = [];
     for (const [i, kernel] of cases.entries()) {
       if (i % 20 === 0) say(`${i} of ${cases.length}`);

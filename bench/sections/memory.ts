@@ -57,6 +57,7 @@ const bufferSize = (bytes: number) => Math.max(16, Math.ceil(bytes / 16) * 16);
 
 export async function memory({
   size,
+  set,
   memoryBatch: batch,
   limitSeconds,
   say,
@@ -66,7 +67,7 @@ export async function memory({
 }: Context): Promise<SectionReport> {
   const device = await open();
   try {
-    const ours = plannedBytes(device.profile, withoutAttention(size), batch);
+    const ours = plannedBytes(device.profile, withoutAttention({ size, set }), batch);
     const torch = await torchBytes();
     const rows = [
       ["", "mpn-webgpu, planned", "PyTorch"],
@@ -105,7 +106,7 @@ export async function memory({
     const system = findSystems(systems, abilities).present.find(({ name }) => name === "torch");
     if (!system) return null;
     say("PyTorch");
-    const files = await CaseFiles.create(device, [`imageSize=[${size}]`]);
+    const files = await CaseFiles.create(device, [`imageSize=[${size}]`, ...set]);
     const peer = new Peer(system.name, system.command, process.env, limitSeconds);
     try {
       const { weights, model } = files;

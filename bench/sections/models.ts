@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import { milliseconds } from "#src/cli/bench/timing.js";
 import { CaseFiles } from "../case-files.js";
-import { type CompareOptions, compareCase, type Failure, SECOND_STARTS } from "../compare.js";
+import { type CompareOptions, compareCase, type Failure } from "../compare.js";
 import { BOUNDS, comparison, comparisonTable, type Row } from "../comparison.js";
 import type { Context } from "../options.js";
 import type { Job, Work } from "../peer.js";
@@ -38,7 +38,7 @@ export async function models(context: Context): Promise<SectionReport> {
   const telling = present.filter(({ gpuBytes }) => gpuBytes !== undefined);
   for (const line of absent) say(line);
   const device = await context.open();
-  const files = await CaseFiles.create(device, [`imageSize=[${size}]`]).finally(() => device.close());
+  const files = await CaseFiles.create(device, [`imageSize=[${size}]`, ...context.set]).finally(() => device.close());
   const tables: Table[] = [];
   const restless = new Set<string>();
   const wrong: string[] = [];
@@ -59,6 +59,7 @@ export async function models(context: Context): Promise<SectionReport> {
           budgetSeconds,
           limitSeconds,
           warmCache,
+          secondStarts: context.secondStarts,
           secondStartWithinSeconds: software && large ? 0 : SECOND_START_WITHIN_SECONDS,
           once: (system) => software && large && expectedMs(cases, work, batch, system) > 1000 * budgetSeconds,
           say,
@@ -88,11 +89,11 @@ export async function models(context: Context): Promise<SectionReport> {
     files.remove();
   }
   return {
-    title: `MPN without channel attention, images of ${size.join("x")}, float32 unless told otherwise`,
+    title: `MPN without channel attention, images of ${size.join("x")}, float32 unless told otherwise${context.set.map((setting) => `, ${setting}`).join("")}`,
     notes: [
       ...wrong,
       tunedNote(context.tuned),
-      `A process for each system and case; after a first run of each, rounds of one run each in turn. First start: from the process's start to its first result${warmCache ? "" : ", no shader compiled before"}; second start: the same of a new process that finds the first one's shaders, of all systems in turn, in the median of as many as are in brackets (${SECOND_STARTS}; fewer where they would take more than 21 s).`,
+      `A process for each system and case; after a first run of each, rounds of one run each in turn. First start: from the process's start to its first result${warmCache ? "" : ", no shader compiled before"}; second start: the same of a new process that finds the first one's shaders, of all systems in turn, in the median of as many as are in brackets (${context.secondStarts}; fewer where they would take more than 21 s).`,
       `With batches of ${LARGE_BATCH} and more one system after another instead of in turns, so that they are not in memory together${software ? `; without second starts, and with the first run alone where a smaller batch tells that another one would take more than ${LARGE_BUDGET_SECONDS} s` : ""}.`,
       `Of peak: the floating point operations that this engine counts, over the median time, as a share of ${peak.gflops.toFixed(1)} GFLOP/s. Relative error: the greatest difference over the greatest value, against the first row; of training, the loss before any update, and after the last one that both made, where rounding has been amplified, by batch norm over few images above all.`,
       `An error is wrong that is more than ${boundsText("float32")}; of systems that compute some of it in float16, ${boundsText("float16")}.`,

@@ -31,6 +31,7 @@ const options: CompareOptions = {
   budgetSeconds: 60,
   limitSeconds: 60,
   secondStartWithinSeconds: 60,
+  secondStarts: 3,
   say: () => {},
 };
 const isOutcome = (o: Outcome | Failure): o is Outcome => !("failed" in o);

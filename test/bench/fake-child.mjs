@@ -13,6 +13,8 @@ await serve({
       console.error("Error: the driver crashed\n    at nowhere");
       process.exit(3);
     }
+    const { MPN_TUNED: tuned, XDG_CACHE_HOME: cache } = process.env;
+    if (!tuned || tuned.startsWith(cache)) throw new Error("what was tuned is looked for where nothing is");
     // It starts twice.
     if (behaviour === "tires" && readFileSync(log, "utf8").split(`${name} prepares`).length > 2) process.exit(3);
     tensors = inputs && readTensors(inputs);

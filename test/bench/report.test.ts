@@ -6,12 +6,17 @@ import { Command } from "commander";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Device } from "#src/gpu/device.js";
+import { plainChoice } from "#src/ops/conv-choice.js";
+import { tunedPath, writeTuned } from "#src/tuning/cache.js";
+import type { Row } from "../../bench/comparison.js";
 import { KINDS, summaryOf, sweep } from "../../bench/conv-shapes.js";
 import { type Flags, SECTIONS, settingsOf, withFlags } from "../../bench/options.js";
 import { render } from "../../bench/report.js";
 import { type Ability, findSystems, SYSTEMS } from "../../bench/systems.js";
-import { temporaryFolder } from "../support/tiny.js";
+import { temporaryFolder, tinyArguments } from "../support/tiny.js";
 
+/** Where the reports look for what was tuned. */
+const tuned = temporaryFolder();
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
 function flagsOf(...args: string[]): Flags {
@@ -149,16 +154,21 @@ test("convolutions are swept forward and backward", async () => {
 });
 
 function bench(...args: string[]) {
-  return spawnSync(process.execPath, ["--import", "tsx", "bench/index.ts", ...args], { cwd: root, encoding: "utf8" });
+  const env = { ...process.env, MPN_TUNED: tuned };
+  return spawnSync(process.execPath, ["--import", "tsx", "bench/index.ts", ...args], {
+    cwd: root,
+    encoding: "utf8",
+    env,
+  });
 }
 
 test("the report as data says what was measured, on stdout and in a file", () => {
   const { stdout, stderr, status } = bench("--json", "--sections", "adapter");
   assert.is(status, 0, stderr);
-  const { adapter, software, tuned, peakGflops, copyGbps, wrong, sections } = JSON.parse(stdout);
+  const { adapter, software, tuned: problems, peakGflops, copyGbps, wrong, sections } = JSON.parse(stdout);
   assert.type(adapter, "string");
   assert.type(software, "boolean");
-  assert.equal([typeof tuned, wrong], ["number", []]);
+  assert.equal([problems, wrong], [0, []]);
   assert.ok(peakGflops > 0 && copyGbps > 0);
   assert.equal(Object.keys(sections), ["adapter"]);
   for (const field of ["name", "description", "cpu", "threads", "node", "date", "commit"])
@@ -170,6 +180,45 @@ test("the report as data says what was measured, on stdout and in a file", () =>
   assert.is(written.status, 0, written.stderr);
   assert.is(written.stdout, "");
   assert.match(readFileSync(out, "utf8"), /^## .*\n(.*\n)+\| multiply-adds, best of several runs and shaders \| \d/);
+});
+
+test("every section that runs a model gives its figures at any size, with what was tuned", async () => {
+  const device = await Device.open();
+  const choice = plainChoice(device.profile, { rows: 8, cols: 8, multiple: 4 });
+  await writeTuned(tunedPath(device.profile, tuned)!, device.profile, { "a problem": choice });
+  device.close();
+  const names = ["models", "step", "kernels", "small", "memory"];
+  const { stdout, stderr, status } = bench(
+    ...["--json", "--quick", "--warm-cache", "--systems", "mpn-webgpu,mpn-webgpu-f16", "--sections", names.join(",")],
+    ...["--size", "48x16", "--cases", "infer,step", "--batch", "4", ...tinyArguments],
+  );
+  assert.is(status, 0, stderr);
+  const { tuned: problems, sections } = JSON.parse(stdout);
+  assert.is(problems, 1);
+  const { models, step, kernels, small, memory } = sections;
+  assert.equal(
+    models.cases.map(({ work, batch, rows }: { work: string; batch: number; rows: Row[] }) => [
+      ...[work, batch],
+      rows.map(({ system, wrong, runs, secondStarts }) => [system, wrong, runs > 0, secondStarts > 0]),
+    ]),
+    ["infer", "step"].map((work) => [
+      ...[work, 4],
+      ["mpn-webgpu", "mpn-webgpu-f16"].map((system) => [system, false, true, true]),
+    ]),
+  );
+  for (const { rows } of models.cases) {
+    const [exact, halves] = rows;
+    assert.ok(exact.error === null && halves.error < halves.bound && exact.bound < halves.bound);
+    assert.ok(exact.flops > 0 && halves.flops >= exact.flops, "scaling a loss counts, too");
+    assert.ok(exact.gpuBytes > 0);
+    assert.equal([exact.tuned, halves.tuned], [1, 1], "the children read it, too");
+  }
+  assert.ok(models.cases[0].rows[1].error > 1e-6, "float16 was not used");
+  assert.equal([step.objectsMade, step.batch, step.size], [0, 4, [48, 16]]);
+  assert.ok(step.dispatches > step.pipelines && step.cpuMs.medianMs > 0);
+  assert.ok(kernels.kernels.some(({ op }: { op: string }) => op === "cropResize"));
+  assert.ok(small.trainImagesPerSecond > 0 && small.extraction.networkPerSecond > 0);
+  assert.ok(memory.ours.total > memory.ours.variables && memory.torch === null);
 });
 
 test("wrong usage is refused", () => {
