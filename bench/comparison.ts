@@ -3,6 +3,7 @@ import { mebibytes, milliseconds, type Times } from "#src/cli/bench/timing.js";
 import { percent } from "#src/text.js";
 import { HALF_BOUNDS } from "#src/training/verify-model.js";
 import type { Failure, Outcome } from "./compare.js";
+import type { Work } from "./peer.js";
 import type { Table } from "./report.js";
 import { OURS, SYSTEMS } from "./systems.js";
 
@@ -31,6 +32,24 @@ export interface Row extends Omit<Outcome, "features" | "times">, Times {
   readonly lossErrors?: readonly number[];
 }
 
+/** A kind of work at one batch. */
+export interface Case {
+  readonly work: Work;
+  readonly batch: number;
+  readonly rows: readonly (Row | Failure)[];
+}
+
+/** What a run would take by the system's time at the largest smaller batch that was measured; NaN where there was none. */
+export function expectedMs(
+  cases: readonly Case[],
+  { work, batch }: Pick<Case, "work" | "batch">,
+  system: string,
+): number {
+  const before = cases.findLast((c) => c.work === work && c.batch < batch);
+  const row = before?.rows.find((row) => row.system === system);
+  return before && row && "medianMs" in row ? (row.medianMs * batch) / before.batch : Number.NaN;
+}
+
 export function comparison(outcomes: readonly (Outcome | Failure)[], batch: number, peakGflops: number) {
   const done = outcomes.filter((o): o is Outcome => !("failed" in o));
   const reference = done[0];
@@ -43,11 +62,12 @@ export function comparison(outcomes: readonly (Outcome | Failure)[], batch: numb
     const errors = rest.losses
       .slice(0, reference.losses.length)
       .map((loss, i) => Math.abs(loss - reference.losses[i]) / Math.abs(reference.losses[i]));
-    const compared = features ? reference.features && relativeError(features, reference.features) : errors[0];
+    const compared =
+      (features ? reference.features && relativeError(features, reference.features) : errors[0]) ?? Number.NaN;
     const halves = SYSTEMS.some(({ name, halves }) => halves && (name === rest.system || name === reference.system));
     const bound = BOUNDS[halves ? "float16" : "float32"][features ? "features" : "loss"];
     // Against itself the reference is wrong where its values are no numbers.
-    const within = compared !== null && compared <= bound;
+    const within = compared <= bound;
     return {
       ...rest,
       ...times,
@@ -63,6 +83,8 @@ export function comparison(outcomes: readonly (Outcome | Failure)[], batch: numb
   });
 }
 
+export const fullTitle = ({ title, version }: Row) => (version ? `${title} ${version}` : title);
+
 /** The comparison of one case as a table. */
 export function comparisonTable(title: string, rows: readonly (Row | Failure)[]): Table {
   const seconds = (ms: number | null) => (ms === null ? "-" : (ms / 1000).toFixed(ms < 10_000 ? 2 : 1));
@@ -73,11 +95,11 @@ export function comparisonTable(title: string, rows: readonly (Row | Failure)[])
   ];
   const lines = rows.map((row) => {
     if ("failed" in row) return [row.title, `failed: ${row.failed}`, ...Array(head.length - 2).fill("")];
-    const [error, ...later] = (row.lossErrors ?? [row.error ?? 0]).map((e) => e.toExponential(1));
+    const [error = "none", ...later] = (row.lossErrors ?? [row.error ?? 0]).map((e) => e.toExponential(1));
     const wrong = row.wrong ? ` WRONG, bound ${row.bound.toExponential(0)}` : "";
     const after = later.length > 0 ? `, ${later.at(-1)} after ${later.length}` : "";
     return [
-      row.version ? `${row.title} ${row.version}` : row.title,
+      fullTitle(row),
       seconds(row.firstStartMs),
       seconds(row.secondStartMs) + (row.secondStarts > 0 ? ` (${row.secondStarts})` : ""),
       seconds(row.firstRunMs),

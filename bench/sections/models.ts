@@ -2,8 +2,8 @@
 import { availableParallelism } from "node:os";
 import { milliseconds } from "#src/cli/bench/timing.js";
 import { CaseFiles } from "../case-files.js";
-import { type CompareOptions, compareCase, type Failure } from "../compare.js";
-import { BOUNDS, comparison, comparisonTable, type Row } from "../comparison.js";
+import { type CompareOptions, compareCase } from "../compare.js";
+import { BOUNDS, type Case, comparison, comparisonTable, expectedMs, fullTitle } from "../comparison.js";
 import type { Context } from "../options.js";
 import type { Job, Work } from "../peer.js";
 import { type SectionReport, type Table, tunedNote } from "../report.js";
@@ -42,7 +42,7 @@ export async function models(context: Context): Promise<SectionReport> {
   const tables: Table[] = [];
   const restless = new Set<string>();
   const wrong: string[] = [];
-  const cases: { work: Work; batch: number; rows: (Row | Failure)[] }[] = [];
+  const cases: Case[] = [];
   try {
     for (const work of works) {
       const able = present.filter((system) => system.works.includes(work));
@@ -61,7 +61,7 @@ export async function models(context: Context): Promise<SectionReport> {
           warmCache,
           secondStarts: context.secondStarts,
           secondStartWithinSeconds: software && large ? 0 : SECOND_START_WITHIN_SECONDS,
-          once: (system) => software && large && expectedMs(cases, work, batch, system) > 1000 * budgetSeconds,
+          once: (system) => software && large && expectedMs(cases, { work, batch }, system) > 1000 * budgetSeconds,
           say,
         };
         const outcomes = [];
@@ -72,10 +72,11 @@ export async function models(context: Context): Promise<SectionReport> {
           if ("failed" in row) continue;
           // An interrupted report leaves at least this.
           say(`${row.title}: ${milliseconds(row.medianMs)} ms, first start ${milliseconds(row.firstStartMs)} ms`);
-          if (row.wrong)
-            wrong.push(
-              `WRONG: ${row.title} ${row.error === null ? "gives no numbers" : `is off by ${row.error.toExponential(1)}, more than ${row.bound.toExponential(0)}`} (${work}, batch ${batch}).`,
-            );
+          if (row.wrong) {
+            const { error, bound } = row;
+            const fault = error === null ? "gives no numbers" : `is off by ${error}, more than ${bound}`;
+            wrong.push(`WRONG: ${fullTitle(row)} ${fault} (${work}, batch ${batch}).`);
+          }
           if ((row.idleCores ?? 0) <= RESTLESS) continue;
           restless.add(
             `${row.title} kept ${row.idleCores!.toFixed(2)} cores busy while others ran (${work}, batch ${batch}).`,
@@ -111,18 +112,6 @@ export async function models(context: Context): Promise<SectionReport> {
     wrong,
     data: { size, threads: availableParallelism(), absent, cases },
   };
-}
-
-/** What a run would take by the time at the largest smaller batch that was measured; NaN where there was none. */
-function expectedMs(
-  cases: readonly { work: Work; batch: number; rows: readonly (Row | Failure)[] }[],
-  work: Work,
-  batch: number,
-  system: string,
-): number {
-  const before = cases.findLast((c) => c.work === work && c.batch < batch);
-  const row = before?.rows.find((row) => row.system === system);
-  return before && row && "medianMs" in row ? (row.medianMs * batch) / before.batch : Number.NaN;
 }
 
 function boundsText(arithmetic: keyof typeof BOUNDS): string {

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { type CompareOptions, compareCase, type Failure, type Outcome } from "../../bench/compare.js";
-import { comparison, comparisonTable, type Row, relativeError } from "../../bench/comparison.js";
+import { comparison, comparisonTable, expectedMs, type Row, relativeError } from "../../bench/comparison.js";
 import type { Job } from "../../bench/peer.js";
 import type { System } from "../../bench/systems.js";
 import { temporaryFolder } from "../support/tiny.js";
@@ -108,6 +108,24 @@ test("second starts that worked are kept when a later one fails", async () => {
   const [ours, tires] = (await compareCase(fakes("good", "tires").systems, job, options)) as Outcome[];
   assert.equal([ours.secondStarts, tires.secondStarts], [3, 1]);
   assert.ok(tires.secondStartMs! > 0);
+});
+
+test("the time of a large batch is told by the largest smaller one of the same work", async () => {
+  const outcomes = (await compareCase(fakes("good", "dies").systems, job, options)) as Outcome[];
+  const rows = comparison(outcomes, 2, 100);
+  const { medianMs } = rows[0] as Row;
+  const cases = [
+    { work: "infer", batch: 1, rows: [] },
+    { work: "infer", batch: 4, rows },
+  ] as const;
+  assert.is(expectedMs(cases, { work: "infer", batch: 32 }, "mpn-webgpu"), 8 * medianMs);
+  for (const [work, batch, system] of [
+    ["infer", 4, "mpn-webgpu"],
+    ["train", 32, "mpn-webgpu"],
+    ["infer", 32, "dies"],
+    ["infer", 32, "another"],
+  ] as const)
+    assert.ok(Number.isNaN(expectedMs(cases, { work, batch }, system)), `${work} ${batch} ${system}`);
 });
 
 test("what is beyond the bound of its arithmetic is wrong", async () => {

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
@@ -219,6 +219,25 @@ test("every section that runs a model gives its figures at any size, with what w
   assert.ok(kernels.kernels.some(({ op }: { op: string }) => op === "cropResize"));
   assert.ok(small.trainImagesPerSecond > 0 && small.extraction.networkPerSecond > 0);
   assert.ok(memory.ours.total > memory.ours.variables && memory.torch === null);
+});
+
+test("a system that computes something else is named at the end, and the report fails", () => {
+  if (process.platform === "win32") return;
+  // In Python's place a child whose features are three numbers.
+  const folder = temporaryFolder();
+  const python = join(folder, "python");
+  const child = `"${process.execPath}" "${join(import.meta.dirname, "fake-child.mjs")}" torch "${folder}/log" off`;
+  writeFileSync(python, `#!/bin/sh\n[ "$1" = -c ] && echo cpu || exec ${child}\n`, { mode: 0o755 });
+  process.env.PYTHON = python;
+  const { stdout, stderr, status } = bench(
+    ...["--quick", "--warm-cache", "--sections", "models", "--cases", "infer", "--systems", "mpn-webgpu,torch"],
+    ...["--size", "48x16", "--batch", "2", ...tinyArguments],
+  );
+  delete process.env.PYTHON;
+  assert.is(status, 1);
+  const line = "WRONG: PyTorch, CPU 1.2.3 is off by Infinity, more than 0.0001 (infer, batch 2).";
+  assert.ok(stdout.includes(line), stdout);
+  assert.match(stderr.trim().split("\n").at(-1)!, `warning: ${line}`);
 });
 
 test("wrong usage is refused", () => {
