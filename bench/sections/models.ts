@@ -102,7 +102,7 @@ export async function models(context: Context): Promise<SectionReport> {
       "On WebGPU the peers get Dawn as it is by default; this engine, whose kernels check their own bounds, turns the index clamps off.",
       ...(software
         ? [
-            `Fewer runs where more than ${BUDGET_SECONDS} s of them would be needed, at least one; no second start where the first took more than ${SECOND_START_WITHIN_SECONDS} s.`,
+            `Fewer runs where more than ${BUDGET_SECONDS} s of them (${LARGE_BUDGET_SECONDS} s with batches of ${LARGE_BATCH} and more) would be needed, at least one; no second start where the first took more than ${SECOND_START_WITHIN_SECONDS} s.`,
           ]
         : []),
       ...restless,
