@@ -16,7 +16,7 @@ import { loadConfig } from "#src/training/load-config.js";
 import { temporaryFolder } from "./temporary.js";
 
 /** People of Market-1501's training set. */
-const IDENTITIES = 751;
+export const IDENTITIES = 751;
 
 export class CaseFiles {
   private readonly folder = temporaryFolder("mpn-bench-");

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { summarize, type Times } from "#src/cli/bench/timing.js";
+import { userCacheFolder } from "#src/data/cache-folder.js";
 import { type Facts, type Job, Peer } from "./peer.js";
 import type { System } from "./systems.js";
 import { temporaryFolder } from "./temporary.js";
@@ -17,11 +18,13 @@ export interface CompareOptions {
   readonly warmCache?: boolean;
   /** A second start is measured of systems whose first start took no longer. */
   readonly secondStartWithinSeconds: number;
+  /** How often: fewer, at least once, where its first start tells that they may take more than 21 s in all. */
+  readonly secondStarts: number;
+  /** A system that is not run again after its first run, whose time then stands for all. */
+  readonly once?: (system: string) => boolean;
   readonly say: (line: string) => void;
 }
 
-/** Second starts of a system: fewer, at least one, where its first start tells that they may take longer than this in all. */
-const SECOND_STARTS = 3;
 const SECOND_START_BUDGET_MS = 21_000;
 
 export interface Outcome extends Facts {
@@ -31,10 +34,13 @@ export interface Outcome extends Facts {
   readonly firstStartMs: number;
   /** The same of further processes, which find the shaders that the first one compiled, in the median; null where not measured. */
   readonly secondStartMs: number | null;
+  /** Those further processes. */
+  readonly secondStarts: number;
   /** The first run alone. */
   readonly firstRunMs: number;
-  /** Of the runs after the first. */
+  /** Of the runs after the first; of the first one where it stayed the only one. */
   readonly times: Times;
+  /** Runs after the first. */
   readonly runs: number;
   /** Median CPU time of a run, all threads of the child. */
   readonly cpuMs: number | null;
@@ -90,8 +96,9 @@ export async function compareCase(
         failures.set(system, fail(system, error));
       }
     }
+    const repeated = runners.filter(({ system }) => !options.once?.(system.name));
     for (let round = 1; round <= options.rounds; round++) {
-      const going = runners.filter((r) => !failures.has(r.system) && goesOn(r.ms, options));
+      const going = repeated.filter((r) => !failures.has(r.system) && goesOn(r.ms, options));
       if (going.length > 0) say(`round ${round} of ${options.rounds}: ${going.map((r) => r.system.name).join(", ")}`);
       for (const runner of going) {
         try {
@@ -109,24 +116,34 @@ export async function compareCase(
         failures.set(runner.system, fail(runner.system, error));
       }
     }
-    for (const { system, env, firstStartMs } of runners) {
-      const first = outcomes.get(system);
-      if (!first || firstStartMs > 1000 * options.secondStartWithinSeconds) continue;
-      const times = Math.min(SECOND_STARTS, Math.max(1, Math.floor(SECOND_START_BUDGET_MS / firstStartMs)));
-      say(`${system.name}: second start${times > 1 ? `, ${times} times` : ""}`);
-      try {
-        const ms: number[] = [];
-        for (let i = 0; i < times; i++) {
-          const second = await start(system, env, job, options);
-          ms.push(second.firstStartMs);
-          await second.peer.close();
+    // In turns, as the runs are; a system that fails keeps what was measured before, and starts no more.
+    let due = runners.filter(
+      ({ system, firstStartMs }) =>
+        outcomes.has(system) && firstStartMs <= 1000 * options.secondStartWithinSeconds && !options.once?.(system.name),
+    );
+    const again = new Map<System, number[]>(due.map(({ system }) => [system, []]));
+    for (let round = 0; round < options.secondStarts; round++) {
+      due = due.filter(({ firstStartMs }) => round < Math.max(1, Math.floor(SECOND_START_BUDGET_MS / firstStartMs)));
+      if (due.length > 0) say(`second start ${round + 1}: ${due.map(({ system }) => system.name).join(", ")}`);
+      for (const runner of due) {
+        const { system, env } = runner;
+        try {
+          const { firstStartMs, peer } = await start(system, env, job, options);
+          again.get(system)!.push(firstStartMs);
+          await peer.close();
+        } catch (error) {
+          fail(system, error);
+          due = due.filter((other) => other !== runner);
         }
-        outcomes.set(system, { ...first, secondStartMs: summarize(ms).medianMs });
-      } catch (error) {
-        // What was measured before stays; the column is empty.
-        fail(system, error);
       }
     }
+    for (const [system, ms] of again)
+      if (ms.length > 0)
+        outcomes.set(system, {
+          ...outcomes.get(system)!,
+          secondStartMs: summarize(ms).medianMs,
+          secondStarts: ms.length,
+        });
     return systems.map(
       (system) =>
         outcomes.get(system) ?? { system: system.name, title: system.title, failed: failures.get(system) ?? "" },
@@ -182,8 +199,9 @@ async function finish({ system, peer, facts, firstStartMs, firstRunMs, ms, cpu, 
     ...facts,
     firstStartMs,
     secondStartMs: null,
+    secondStarts: 0,
     firstRunMs,
-    times: summarize(ms),
+    times: summarize(ms.length > 0 ? ms : [firstRunMs]),
     runs: ms.length,
     cpuMs: cpu.length > 0 ? summarize(cpu).medianMs : null,
     idleCores: waitedMs > 0 ? idleMs / waitedMs : null,
@@ -194,21 +212,9 @@ async function finish({ system, peer, facts, firstStartMs, firstRunMs, ms, cpu, 
   };
 }
 
-/** A child's environment: no telemetry of ONNX Runtime, and shaders cached in a folder of its own. */
+/** A child's environment: no telemetry of ONNX Runtime, and shaders cached in a folder of its own, what was tuned where it is. */
 function environment(cache: string | null): NodeJS.ProcessEnv {
-  const env = { ...process.env, ORT_DISABLE_TELEMETRY: "1" };
+  const env = { ...process.env, ORT_DISABLE_TELEMETRY: "1", MPN_TUNED: process.env.MPN_TUNED || userCacheFolder() };
   if (cache === null) return env;
   return { ...env, XDG_CACHE_HOME: cache, MESA_SHADER_CACHE_DIR: cache, __GL_SHADER_DISK_CACHE_PATH: cache };
-}
-
-/** The greatest difference of two outputs over the greatest value of the second; Infinity where the lengths differ. */
-export function relativeError(values: ArrayLike<number>, reference: ArrayLike<number>): number {
-  if (values.length !== reference.length) return Number.POSITIVE_INFINITY;
-  let [difference, most] = [0, 0];
-  for (let i = 0; i < reference.length; i++) {
-    // NaN is carried along.
-    difference = Math.max(difference, Math.abs(values[i] - reference[i]));
-    most = Math.max(most, Math.abs(reference[i]));
-  }
-  return difference / most;
 }

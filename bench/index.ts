@@ -5,6 +5,8 @@ import { better, measurePeak } from "#src/cli/bench/peak.js";
 import { main, run, type Shell } from "#src/cli/shell.js";
 import { UserError } from "#src/errors.js";
 import { Device } from "#src/gpu/device.js";
+import { usableUnits } from "#src/ops/conv-matrix.js";
+import { openTuned } from "#src/tuning/open.js";
 import { type Context, type Flags, type SectionName, settingsOf, withFlags } from "./options.js";
 import { render, type SectionReport } from "./report.js";
 import { adapter as adapterSection } from "./sections/adapter.js";
@@ -14,6 +16,7 @@ import { memory } from "./sections/memory.js";
 import { models } from "./sections/models.js";
 import { small } from "./sections/small.js";
 import { step } from "./sections/step.js";
+import type { Ability } from "./systems.js";
 
 const sections: Readonly<Record<SectionName, (context: Context) => Promise<SectionReport>>> = {
   adapter: adapterSection,
@@ -30,16 +33,23 @@ async function report(shell: Shell, flags: Flags): Promise<object> {
   const done: Record<string, object> = {};
   const lines: string[] = [];
   const started = performance.now();
-  const { adapter, software, ...first } = await look();
+  const open = () => openTuned({ warn: shell.warn, note: () => {} });
+  const { adapter, software, tuned, abilities, ...first } = await look(open);
   let { peak } = first;
+  const wrong: string[] = [];
   for (const [i, section] of flags.sections.entries()) {
     const seconds = ((performance.now() - started) / 1000).toFixed(0);
     say(`[${i + 1}/${flags.sections.length}, ${seconds} s] ${section}`);
     // Whatever else the machine did may have stopped meanwhile.
-    if (i > 0) peak = better(peak, (await look()).peak);
+    if (i > 0) peak = better(peak, await peakOf(await open()));
     const settings = settingsOf(flags, software);
     try {
-      const found = await sections[section]({ ...settings, adapter, software, peak, say: (line) => say(`  ${line}`) });
+      const found = await sections[section]({
+        ...settings,
+        ...{ adapter, software, tuned, abilities, open, peak },
+        say: (line) => say(`  ${line}`),
+      });
+      wrong.push(...(found.wrong ?? []));
       done[section] = found.data;
       const text = render(found, flags.markdown);
       lines.push(...text);
@@ -55,22 +65,32 @@ async function report(shell: Shell, flags: Flags): Promise<object> {
     if (flags.out !== undefined)
       writeFileSync(flags.out, shell.json ? `${JSON.stringify(result())}\n` : `${lines.join("\n")}\n`);
   }
+  // Last, where nobody overlooks it.
+  for (const line of wrong) shell.warn(line);
+  if (wrong.length > 0) process.exitCode = 1;
   return result();
 
   function result() {
-    return { adapter, software, peakGflops: peak.gflops, copyGbps: peak.copyGbps, sections: done };
+    return { adapter, software, tuned, peakGflops: peak.gflops, copyGbps: peak.copyGbps, wrong, sections: done };
   }
 }
 
-async function look(): Promise<Pick<Context, "adapter" | "software" | "peak">> {
-  const device = await Device.open();
-  try {
-    const { name, software } = device.profile;
-    return { adapter: name, software, peak: await measurePeak(device) };
-  } finally {
-    device.close();
+async function look(open: Context["open"]) {
+  const device = await open();
+  const { name: adapter, software, features, tuned = {} } = device.profile;
+  const abilities: Ability[] = [];
+  if (!software && features.includes("shader-f16")) abilities.push("float16");
+  const peak = await peakOf(device);
+  if (!software) {
+    const units = await Device.open({ matrixUnits: true });
+    if (abilities.length > 0 && usableUnits(units.profile)) abilities.push("matrix units");
+    units.close();
   }
+  return { adapter, software, tuned: Object.keys(tuned).length, abilities, peak };
 }
+
+/** Measures, and closes the device. */
+const peakOf = (device: Device) => measurePeak(device).finally(() => device.close());
 
 function register(program: Command): void {
   withFlags(program.command("report", { isDefault: true }))

@@ -30,6 +30,8 @@ export interface Facts {
   readonly adapter?: string;
   /** Floating point operations of a run, where it counts them. */
   readonly flops?: number;
+  /** Problems for which this engine has tuned choices. */
+  readonly tuned?: number;
 }
 
 interface Replies {

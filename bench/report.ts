@@ -14,9 +14,17 @@ export interface SectionReport {
   /** How it was measured, and what to keep in mind. */
   readonly notes: readonly string[];
   readonly tables: readonly Table[];
+  /** What must not be, a sentence each: repeated at the end of the report, whose exit code is then 1. */
+  readonly wrong?: readonly string[];
   /** The same and more, for `--json`. */
   readonly data: object;
 }
+
+/** Whether this engine's kernels are chosen as they were tuned. */
+export const tunedNote = (count: number): string =>
+  count > 0
+    ? `This engine's kernels are those that \`mpn tune\` found on this adapter, for ${count} problems.`
+    : "Nothing was tuned: this engine's kernels are the built-in choices.";
 
 /** Lines of a section, an empty one at its end. */
 export function render({ title, notes, tables }: SectionReport, markdown: boolean): string[] {

@@ -1,4 +1,4 @@
-/** The systems that are compared, and which of them are here. */
+/** The systems that are compared, what is known of them, and which of them are here. */
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -13,7 +13,16 @@ export interface System {
   readonly command: Command;
   /** Package whose version is told. */
   readonly package?: string;
+  /** Some of its arithmetic is in float16: what it computes has bounds of its own. */
+  readonly halves?: boolean;
+  /** Compared unasked only where the adapter has this. */
+  readonly needs?: Ability;
+  /** What it tells about GPU buffers, where it tells anything. */
+  readonly gpuBytes?: string;
 }
+
+/** What hardware adapters may have; no software adapter counts, as it gains nothing from either. */
+export type Ability = "float16" | "matrix units";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const PEERS = here("./peers/");
@@ -24,8 +33,28 @@ const torch = (device: string): Command => ({ file: python, args: [`${PEERS}torc
 export const OURS = "mpn-webgpu";
 export const INSTALL = "npm ci --ignore-scripts --prefix bench/peers";
 
+const OUR_CHILD = here("./ours.mjs");
+const ours = { works: ["infer", "train", "step"], gpuBytes: "the most at once" } as const;
+const cuda = { works: ["infer", "train", "step"], gpuBytes: "the most at once, by its allocator" } as const;
+
 export const SYSTEMS: readonly System[] = [
-  { name: OURS, title: "mpn-webgpu", works: ["infer", "train", "step"], command: node(here("./ours.mjs")) },
+  { ...ours, name: OURS, title: "mpn-webgpu", command: node(OUR_CHILD) },
+  {
+    ...ours,
+    name: `${OURS}-f16`,
+    title: "mpn-webgpu, maps in float16",
+    command: node(OUR_CHILD, "float16"),
+    halves: true,
+    needs: "float16",
+  },
+  {
+    ...ours,
+    name: `${OURS}-f16-matrix`,
+    title: "mpn-webgpu, maps in float16, matrix units",
+    command: node(OUR_CHILD, "float16", "matrix"),
+    halves: true,
+    needs: "matrix units",
+  },
   {
     name: "ort-webgpu",
     title: "ONNX Runtime, WebGPU",
@@ -47,6 +76,7 @@ export const SYSTEMS: readonly System[] = [
     works: ["infer", "train"],
     command: node(`${PEERS}tfjs.mjs`),
     package: "@tensorflow/tfjs",
+    gpuBytes: "what it holds at the end",
   },
   {
     name: "jax-js",
@@ -63,8 +93,8 @@ export const SYSTEMS: readonly System[] = [
     package: "onnxruntime-node",
   },
   { name: "torch", title: "PyTorch, CPU", works: ["infer", "train", "step"], command: torch("cpu") },
-  { name: "torch-cuda", title: "PyTorch, CUDA", works: ["infer", "train", "step"], command: torch("cuda") },
-  { name: "torch-autocast", title: "PyTorch, autocast", works: ["infer", "train", "step"], command: torch("autocast") },
+  { ...cuda, name: "torch-cuda", title: "PyTorch, CUDA", command: torch("cuda") },
+  { ...cuda, name: "torch-autocast", title: "PyTorch, autocast", command: torch("autocast"), halves: true },
 ];
 
 export interface Presence {
@@ -74,10 +104,14 @@ export interface Presence {
 }
 
 /**
- * Those of the systems named, by default all, that can be run here.
+ * Those of the systems named, by default all that the adapter has something for, that can be run here.
  * @throws UserError for a name that is none
  */
-export function findSystems(names?: readonly string[], installed = hasPackage): Presence {
+export function findSystems(
+  names: readonly string[] | undefined,
+  abilities: readonly Ability[],
+  installed = hasPackage,
+): Presence {
   const unknown = names?.filter((name) => !SYSTEMS.some((system) => system.name === name)) ?? [];
   if (unknown.length > 0) {
     throw new UserError(
@@ -85,7 +119,7 @@ export function findSystems(names?: readonly string[], installed = hasPackage): 
       { exitCode: 2 },
     );
   }
-  const chosen = SYSTEMS.filter(({ name }) => names?.includes(name) ?? true);
+  const chosen = SYSTEMS.filter(({ name, needs }) => names?.includes(name) ?? (!needs || abilities.includes(needs)));
   const lacking = chosen.filter((system) => !installed(system));
   const torches = chosen.filter(({ name }) => name.startsWith("torch"));
   const devices = torches.length > 0 ? torchDevices() : [];

@@ -1,12 +1,11 @@
 /** What is measured on: adapter, machine, version, and the limits that shares are of. */
 import { spawnSync } from "node:child_process";
 import { availableParallelism, cpus } from "node:os";
-import { Device } from "#src/gpu/device.js";
 import type { Context } from "../options.js";
-import type { SectionReport } from "../report.js";
+import { type SectionReport, tunedNote } from "../report.js";
 
-export async function adapter({ software, peak }: Context): Promise<SectionReport> {
-  const device = await Device.open();
+export async function adapter({ software, peak, tuned, open }: Context): Promise<SectionReport> {
+  const device = await open();
   const { profile } = device;
   device.close();
   const { status, stdout } = spawnSync("git", ["describe", "--always", "--dirty"], { encoding: "utf8" });
@@ -18,6 +17,7 @@ export async function adapter({ software, peak }: Context): Promise<SectionRepor
     software,
     subgroupSize: profile.subgroupSize,
     features: profile.features,
+    tuned,
     peakGflops: peak.gflops,
     copyGbps: peak.copyGbps,
     cpu: cpus()[0]?.model ?? "unknown",
@@ -29,7 +29,10 @@ export async function adapter({ software, peak }: Context): Promise<SectionRepor
   };
   return {
     title: `${profile.name}, ${data.date}`,
-    notes: software ? ["A software adapter: the CPU does the work, and these are not a GPU's figures."] : [],
+    notes: [
+      ...(software ? ["A software adapter: the CPU does the work, and these are not a GPU's figures."] : []),
+      tunedNote(tuned),
+    ],
     tables: [
       {
         rows: [

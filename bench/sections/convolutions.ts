@@ -1,6 +1,5 @@
 /** Each convolution shape of ResNet-50, forward and both gradients, against the peak. */
 import { milliseconds } from "#src/cli/bench/timing.js";
-import { Device } from "#src/gpu/device.js";
 import { percent } from "#src/text.js";
 import { KINDS, type Kind, summaryOf, sweep } from "../conv-shapes.js";
 import type { Context } from "../options.js";
@@ -12,9 +11,10 @@ export async function convolutions({
   convolutionBatch: batch,
   rounds,
   software,
+  open,
   say,
 }: Context): Promise<SectionReport> {
-  const device = await Device.open();
+  const device = await open();
   try {
     say(`batch ${batch}: compiling`);
     const { peakGflops, figures } = await sweep(device, {

@@ -1,17 +1,17 @@
 /** Every operation of the training step beside the convolutions, by itself. */
 import { benchKernel, kernelCases } from "#src/cli/bench/kernels.js";
 import { hasTimestamps, milliseconds } from "#src/cli/bench/timing.js";
-import { Device } from "#src/gpu/device.js";
 import { percent } from "#src/text.js";
 import type { Context } from "../options.js";
 import type { SectionReport } from "../report.js";
 import { withoutAttention } from "./step.js";
 
-export async function kernels({ size, batches, rounds, peak, say }: Context): Promise<SectionReport> {
-  const [batch] = batches.step;
-  const device = await Device.open();
+export async function kernels(context: Context): Promise<SectionReport> {
+  const { size, batches, rounds, peak, open, say } = context;
+  const batch = Math.max(...batches.step);
+  const device = await open();
   try {
-    const cases = kernelCases(device, withoutAttention(size), batch).filter(({ op }) => !op.startsWith("conv2d"));
+    const cases = kernelCases(device, withoutAttention(context), batch).filter(({ op }) => !op.startsWith("conv2d"));
     const measured = [];
     for (const [i, kernel] of cases.entries()) {
       if (i % 20 === 0) say(`${i} of ${cases.length}`);

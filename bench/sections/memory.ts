@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import { workload } from "#src/cli/bench/model.js";
 import { mebibytes } from "#src/cli/bench/timing.js";
-import { Device, type DeviceProfile } from "#src/gpu/device.js";
+import type { DeviceProfile } from "#src/gpu/device.js";
 import { Lowering } from "#src/graph/lowering.js";
 import { planMemory } from "#src/graph/plan.js";
 import { reachable, type Tensor } from "#src/graph/tensor.js";
@@ -57,14 +57,17 @@ const bufferSize = (bytes: number) => Math.max(16, Math.ceil(bytes / 16) * 16);
 
 export async function memory({
   size,
+  set,
   memoryBatch: batch,
   limitSeconds,
   say,
   systems,
+  abilities,
+  open,
 }: Context): Promise<SectionReport> {
-  const device = await Device.open();
+  const device = await open();
   try {
-    const ours = plannedBytes(device.profile, withoutAttention(size), batch);
+    const ours = plannedBytes(device.profile, withoutAttention({ size, set }), batch);
     const torch = await torchBytes();
     const rows = [
       ["", "mpn-webgpu, planned", "PyTorch"],
@@ -100,10 +103,10 @@ export async function memory({
   }
 
   async function torchBytes(): Promise<Record<string, number> | null> {
-    const system = findSystems(systems).present.find(({ name }) => name === "torch");
+    const system = findSystems(systems, abilities).present.find(({ name }) => name === "torch");
     if (!system) return null;
     say("PyTorch");
-    const files = await CaseFiles.create(device, [`imageSize=[${size}]`]);
+    const files = await CaseFiles.create(device, [`imageSize=[${size}]`, ...set]);
     const peer = new Peer(system.name, system.command, process.env, limitSeconds);
     try {
       const { weights, model } = files;

@@ -8,7 +8,6 @@ import { maxPicturePixels } from "#src/data/image-batch.js";
 import { imageBatches } from "#src/data/loader.js";
 import { loadPriors } from "#src/data/prior-cache.js";
 import { writeSyntheticDataset } from "#src/data/synth/dataset.js";
-import { Device } from "#src/gpu/device.js";
 import { featureSize } from "#src/models/config.js";
 import { Extractor, extractionBatch } from "#src/retrieval/extractor.js";
 import { modelConfigOf } from "#src/training/config.js";
@@ -20,15 +19,21 @@ import { temporaryFolder } from "../temporary.js";
 
 const WARM_UP_STEPS = 3;
 
-export async function small({ smallSteps: steps, say }: Context): Promise<SectionReport> {
+export async function small({
+  set,
+  smallSteps: steps,
+  smallPictures: imagesPerCamera,
+  open,
+  say,
+}: Context): Promise<SectionReport> {
   const folder = temporaryFolder("mpn-bench-small-");
-  const device = await Device.open();
+  const device = await open();
   try {
     say("drawing synthetic people");
     const root = join(folder, "dataset");
-    await writeSyntheticDataset(root, { trainPeople: 12, testPeople: 6, distractors: 0, junk: 0 });
+    await writeSyntheticDataset(root, { trainPeople: 12, testPeople: 6, imagesPerCamera, distractors: 0, junk: 0 });
     const dataset = await loadDataset(root);
-    const config = loadConfig({ preset: "small", set: ["iterationsPerEpoch=100000"] });
+    const config = loadConfig({ preset: "small", set: [...set, "iterationsPerEpoch=100000"] });
     const batch = config.subjects * config.imagesPerSubject;
     const { pids, labels } = trainIdentities(dataset.train);
     const [rows, cols] = featureSize(config.imageSize);

@@ -1,13 +1,15 @@
 /** The recorded training step of MPN: its pipelines and objects, the CPU's part in it, and where the GPU's time goes. */
 import { runOnce, taken, workload } from "#src/cli/bench/model.js";
 import { mebibytes, milliseconds, summarize } from "#src/cli/bench/timing.js";
-import { Device } from "#src/gpu/device.js";
+import type { Device } from "#src/gpu/device.js";
 import { Program } from "#src/graph/program.js";
 import type { ModelConfig } from "#src/models/config.js";
 import { ParameterStore } from "#src/nn/parameters.js";
 import { percent } from "#src/text.js";
-import { presetModel } from "#src/training/load-config.js";
-import type { Context } from "../options.js";
+import { modelConfigOf } from "#src/training/config.js";
+import { loadConfig } from "#src/training/load-config.js";
+import { IDENTITIES } from "../case-files.js";
+import type { Context, Settings } from "../options.js";
 import type { SectionReport } from "../report.js";
 
 /** Recordings of a sample of CPU time, which the system counts in steps of milliseconds. */
@@ -41,16 +43,19 @@ export async function measureRecording(device: Device, program: Program): Promis
   return summarize(samples);
 }
 
-export const withoutAttention = (size: readonly [number, number]): ModelConfig =>
-  presetModel("paper", { model: "mpn", channelAttention: false, imageSize: [...size] });
+/** MPN without channel attention at the paper's settings, as the comparison has it. */
+export function withoutAttention({ size, set }: Pick<Settings, "size" | "set">): ModelConfig {
+  const config = loadConfig({ preset: "paper", set: ["channelAttention=false", `imageSize=[${size}]`, ...set] });
+  return modelConfigOf(config, IDENTITIES);
+}
 
 export async function step(context: Context): Promise<SectionReport> {
   const { size, peak, say } = context;
-  const [batch] = context.batches.step;
-  const device = await Device.open();
+  const batch = Math.max(...context.batches.step);
+  const device = await context.open();
   const store = new ParameterStore();
   try {
-    const { graph, values } = workload(store, { config: withoutAttention(size), mode: "train", batch });
+    const { graph, values } = workload(store, { config: withoutAttention(context), mode: "train", batch });
     store.allocate(device, 0);
     const program = await Program.compile(device, { ...graph, batch });
     const feeds = taken(program, values());

@@ -108,15 +108,16 @@ async function configOf({ model, preset, size }: ModelChoice): Promise<ModelConf
 }
 
 async function benchModels(shell: Shell, options: ModelOptions) {
-  const [{ openTuned }, { Device }, { benchModel }, { better, measurePeak }] = await Promise.all([
-    import("./common.js"),
+  const [{ openTuned }, { Device }, { benchModel }, { better, measurePeak }, { usableUnits }] = await Promise.all([
+    import("../tuning/open.js"),
     import("../gpu/device.js"),
     import("./bench/model.js"),
     import("./bench/peak.js"),
+    import("../ops/conv-matrix.js"),
   ]);
   const config = await configOf(options);
   const device = await openTuned(shell, { matrixUnits: options.matrixUnits });
-  const { name, software, tuned, matrixUnits } = device.profile;
+  const { name, software, tuned } = device.profile;
   const another = async () => {
     const next = await Device.open({ matrixUnits: options.matrixUnits });
     next.useTuned(tuned);
@@ -186,7 +187,7 @@ async function benchModels(shell: Shell, options: ModelOptions) {
     for (const line of table([memoryHead, ...memory])) shell.print(line);
     for (const c of cases) if (c.profile) printProfile(shell, `${c.mode} batch ${c.batch}`, c.profile, peak);
     const { gflops: peakGflops, copyGbps } = peak;
-    return { adapter: name, software, matrixUnits: matrixUnits ?? null, peakGflops, copyGbps, cases };
+    return { adapter: name, software, matrixUnits: usableUnits(device.profile) ?? null, peakGflops, copyGbps, cases };
   } finally {
     device.close();
   }
@@ -220,7 +221,7 @@ function rates({ flops, bytes }: { flops: number; bytes: number }, ms: number, p
 
 async function benchKernels(shell: Shell, options: KernelOptions) {
   const [{ openTuned }, { benchKernel, kernelCases }, { measurePeak }, { hasTimestamps }] = await Promise.all([
-    import("./common.js"),
+    import("../tuning/open.js"),
     import("./bench/kernels.js"),
     import("./bench/peak.js"),
     import("./bench/timing.js"),
@@ -273,7 +274,7 @@ async function benchKernels(shell: Shell, options: KernelOptions) {
 
 async function benchTable8(shell: Shell, options: Table8CommandOptions) {
   const [{ openTuned }, { measureTable8, TABLE8, turnsOf }, { table8Rows, table8Text }] = await Promise.all([
-    import("./common.js"),
+    import("../tuning/open.js"),
     import("./bench/table8.js"),
     import("./bench/table8-rows.js"),
   ]);

@@ -7,7 +7,7 @@ import { maxPicturePixels } from "../data/image-batch.js";
 import type { OnUnreadable } from "../data/loader.js";
 import type { DetectorErrors } from "../data/perturb.js";
 import { UserError } from "../errors.js";
-import { Device, type OpenOptions } from "../gpu/device.js";
+import type { Device, OpenOptions } from "../gpu/device.js";
 import type { Precision } from "../graph/storage.js";
 import type { ModelConfig } from "../models/config.js";
 import { ParameterStore } from "../nn/parameters.js";
@@ -17,23 +17,11 @@ import { boundBy, type Pace } from "../retrieval/pipeline.js";
 import { percent, table } from "../text.js";
 import { type OpenCheckpoint, openCheckpoint } from "../training/checkpoint.js";
 import { detectorErrorsOf, modelConfigOf } from "../training/config.js";
-import { readTuned } from "../tuning/cache.js";
+import { openTuned } from "../tuning/open.js";
 import type { Shell } from "./shell.js";
 
 /** The network that ships: trained on synthetic people (weights/README.md). */
 const SHIPPED_WEIGHTS = fileURLToPath(new URL("../../weights/small.safetensors", import.meta.url));
-
-/** The adapter, with what `mpn tune` found on it; says so where it lacks what is asked of it. */
-export async function openTuned(shell: Shell, options: OpenOptions = {}): Promise<Device> {
-  const device = await Device.open(options);
-  if (options.matrixUnits && !device.profile.matrixUnits)
-    shell.warn(`--matrix-units: ${device.profile.name} has none that the kernels can use; nothing changes`);
-  const tuned = await readTuned(device.profile, shell.warn);
-  const count = Object.keys(tuned).length;
-  if (count > 0) shell.note(`${count} kernels are chosen as they were tuned on this adapter`);
-  device.useTuned(tuned);
-  return device;
-}
 
 export async function openDevice(shell: Shell, options: OpenOptions = {}): Promise<Device> {
   const device = await openTuned(shell, options);

@@ -5,7 +5,7 @@ import { PRECISIONS } from "../graph/storage.js";
 export const precisionOption = (): Option =>
   new Option("--precision <name>", "how feature maps are stored (default: as in training)").choices(PRECISIONS);
 
-/** `--matrix-units` of the commands that time, check or use a network (`OpenOptions.matrixUnits`). */
+/** `--matrix-units` of the commands that tune, time, check or use a network (`OpenOptions.matrixUnits`). */
 export const matrixUnitsOption = (): Option =>
   new Option(
     "--matrix-units",

@@ -2,6 +2,7 @@ import { type Command, Option } from "commander";
 import type { PresetName } from "../training/config.js";
 import type { TuningResult } from "../tuning/search.js";
 import type { Mode } from "./bench/model.js";
+import { matrixUnitsOption } from "./network-options.js";
 import { heightByWidth, run, type Shell, wholeNumber } from "./shell.js";
 
 const MODELS = ["mpn", "mpn0", "ide", "pcb", "mgn", "pyramid", "dsa"] as const;
@@ -16,6 +17,7 @@ interface TuneOptions {
   rounds?: number;
   quick?: boolean;
   again?: boolean;
+  matrixUnits?: boolean;
 }
 
 /** `mpn tune`: the fastest kernel for each convolution of a model on this adapter, kept for the runs that follow. */
@@ -32,25 +34,35 @@ export function register(program: Command): void {
     .option("--rounds <n>", "times that each candidate is timed (default: 3 in software, 10 on others)", wholeNumber(1))
     .option("--quick", "try one kernel of each kind, not the relatives of the best")
     .option("--again", "tune what is tuned already, too")
+    .addOption(matrixUnitsOption())
     .action(run(tune));
 }
 
 async function tune(shell: Shell, options: TuneOptions) {
-  const [{ openDevice }, { presetModel }, { workload }, { ParameterStore }, cache, search, { describeChoice }] =
-    await Promise.all([
-      import("./common.js"),
-      import("../training/load-config.js"),
-      import("./bench/model.js"),
-      import("../nn/parameters.js"),
-      import("../tuning/cache.js"),
-      import("../tuning/search.js"),
-      import("../ops/conv-candidates.js"),
-    ]);
+  const [
+    { openDevice },
+    { presetModel },
+    { workload },
+    { ParameterStore },
+    cache,
+    search,
+    { describeChoice },
+    { usableUnits },
+  ] = await Promise.all([
+    import("./common.js"),
+    import("../training/load-config.js"),
+    import("./bench/model.js"),
+    import("../nn/parameters.js"),
+    import("../tuning/cache.js"),
+    import("../tuning/search.js"),
+    import("../ops/conv-candidates.js"),
+    import("../ops/conv-matrix.js"),
+  ]);
   const { preset, size } = options;
   const model =
     options.model === "mpn0" ? ({ model: "mpn", channelAttention: false } as const) : { model: options.model };
   const config = presetModel(preset, { ...model, ...(size && { imageSize: size }) });
-  const device = await openDevice(shell);
+  const device = await openDevice(shell, { matrixUnits: options.matrixUnits });
   let stopped = false;
   const done = shell.onInterrupt(() => {
     stopped = true;
@@ -108,6 +120,7 @@ async function tune(shell: Shell, options: TuneOptions) {
       adapter: name,
       driver: description,
       software,
+      matrixUnits: usableUnits(device.profile) ?? null,
       shaders: cache.shaderHash(),
       path,
       batch,

@@ -68,7 +68,7 @@ export function register(program: Command): void {
     .action(
       run(async (shell, files: string[], { precision, matrixUnits }: VerifyOptions) => {
         const { readSafetensors } = await import("../formats/safetensors.js");
-        const { openTuned } = await import("./common.js");
+        const { openTuned } = await import("../tuning/open.js");
         const read = await Promise.all(files.map(async (file) => ({ file, content: await readSafetensors(file) })));
         // Fixtures decide whether a kernel is right, so they run with the driver's index clamps.
         const device = await openTuned(shell, { robust: true, matrixUnits });
@@ -124,14 +124,16 @@ async function check(
 
 async function errorsOf(device: Device, file: string, kind: string, content: SafetensorsFile, precision: Precision) {
   if (kind === "mpn") {
-    const { HALF_BOUNDS, MODEL_BOUNDS, verifyModel } = await import("../training/verify-model.js");
-    const halves = precision === "float16" || device.profile.matrixUnits?.components === "f16";
-    const bounds = halves ? HALF_BOUNDS : MODEL_BOUNDS;
+    const { HALF_BOUNDS, halves, MODEL_BOUNDS, verifyModel } = await import("../training/verify-model.js");
+    const rounded = halves(device.profile, precision);
+    const bounds = rounded ? HALF_BOUNDS : MODEL_BOUNDS;
     return {
-      errors: await verifyModel(device, content, file, precision),
+      errors: await verifyModel(device, content, file, { precision, rounded }),
       bounds: (group: string) => bounds[group],
       // Halves have bounds that allow for borders.
-      again: halves ? undefined : (run: number) => verifyModel(device, moveImages(content, run), file, precision),
+      again: rounded
+        ? undefined
+        : (run: number) => verifyModel(device, moveImages(content, run), file, { precision, rounded }),
     };
   }
   const { verifyMetrics, verifyPrior } = await import("./verify-exact.js");

@@ -36,7 +36,7 @@ export function alignment(numbers: readonly number[]): 1 | 2 | 4 {
 }
 
 /**
- * The name under which a choice for this problem is kept. Numbers of pixels that share a power of two share a choice, so that
+ * The name of a problem. Numbers of pixels that share a power of two share a choice, so that
  * what was tuned at one batch size serves those near it.
  */
 export function problemKey({ gather, rows, cols, inner, taps, stride, groups, ...rest }: ConvProblem): string {
@@ -46,9 +46,18 @@ export function problemKey({ gather, rows, cols, inner, taps, stride, groups, ..
   return `${gather} ${m}x${cols} of ${taps}x${k} /${stride.join("x")}${how} aligned ${rest.aMultiple},${rest.multiple}`;
 }
 
+/**
+ * The name under which a device keeps a tuned choice. Problems that its matrix units could make have others than without the units:
+ * what was the fastest of all but them says nothing against them.
+ */
+export function tunedKey(profile: DeviceProfile, problem: ConvProblem): string {
+  const { components, size } = (matrixTile(profile, problem) && profile.matrixUnits) ?? {};
+  return `${problemKey(problem)}${components ? ` with units ${components} ${size}` : ""}`;
+}
+
 /** The tuned choice where there is one that can run here; else what is known to be good on such an adapter. */
 export function chooseConv(profile: DeviceProfile, problem: ConvProblem): ConvChoice {
-  const tuned = profile.tuned?.[problemKey(problem)] as ConvChoice | undefined;
+  const tuned = profile.tuned?.[tunedKey(profile, problem)] as ConvChoice | undefined;
   if (tuned && choiceFits(profile, problem, tuned)) return tuned;
   const matrix = matrixTile(profile, problem);
   if (matrix) return { kernel: "matrix", tile: matrix };

@@ -1,5 +1,5 @@
 /** Convolutions on matrix units (shaders/conv_matrix.wgsl), for devices that were opened for them: pure functions of data. */
-import type { DeviceProfile } from "../gpu/device.js";
+import type { DeviceProfile, MatrixUnits } from "../gpu/device.js";
 import type { KernelSpec } from "../gpu/kernel.js";
 import type { Defines } from "../gpu/shader.js";
 import type { ConvProblem } from "./conv-choice.js";
@@ -18,18 +18,29 @@ export interface MatrixTile {
 const SIDE = 64;
 const SUBGROUPS = 4;
 
-/** The tile where matrix units pay: products that fill most of one. Null without units, or with subgroups of varying size. */
-export function matrixTile(profile: DeviceProfile, problem: ConvProblem): MatrixTile | null {
-  const { rows, cols, gather } = problem;
-  const lanesY = (SUBGROUPS * profile.subgroupSize) / (SIDE / 4);
-  if (gather === "weightGrad" || rows < SIDE / 2 || cols < SIDE / 2) return null;
-  const tiles = [32, 16].map((depth) => ({ lanesX: SIDE / 4, lanesY, tm: SIDE / lanesY, tv: 1, depth }));
-  return tiles.find((tile) => matrixFits(profile, problem, tile)) ?? null;
+/** The tile where matrix units pay: products that fill most of one. Null where the device has no use for its units. */
+export function matrixTile(profile: DeviceProfile, { rows, cols, gather }: ConvProblem): MatrixTile | null {
+  return gather === "weightGrad" || rows < SIDE / 2 || cols < SIDE / 2 ? null : deepest(profile);
 }
 
-export function matrixFits(profile: DeviceProfile, { gather }: ConvProblem, t: MatrixTile): boolean {
+/** The units that a device was opened for, where a tile fits it: subgroups of varying size, or little memory, leave them idle. */
+export function usableUnits(profile: DeviceProfile): MatrixUnits | undefined {
+  return deepest(profile) ? profile.matrixUnits : undefined;
+}
+
+export function matrixFits(profile: DeviceProfile, { gather }: ConvProblem, tile: MatrixTile): boolean {
+  return gather !== "weightGrad" && deviceFits(profile, tile);
+}
+
+function deepest(profile: DeviceProfile): MatrixTile | null {
+  const lanesY = (SUBGROUPS * profile.subgroupSize) / (SIDE / 4);
+  const tiles = [32, 16].map((depth) => ({ lanesX: SIDE / 4, lanesY, tm: SIDE / lanesY, tv: 1, depth }));
+  return tiles.find((tile) => deviceFits(profile, tile)) ?? null;
+}
+
+function deviceFits(profile: DeviceProfile, t: MatrixTile): boolean {
   const { matrixUnits: units, subgroupSize } = profile;
-  if (!units || gather === "weightGrad") return false;
+  if (!units) return false;
   const bytes = units.components === "f16" ? 2 : 4;
   return (
     t.lanesX === SIDE / 4 &&

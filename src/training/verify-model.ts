@@ -1,7 +1,7 @@
 /** Fixtures of kind "mpn": one model, one batch, a few steps, against the reference's answers (relative L2 a group). */
 import { UserError } from "../errors.js";
 import type { SafetensorsFile } from "../formats/safetensors.js";
-import type { Device } from "../gpu/device.js";
+import type { Device, DeviceProfile } from "../gpu/device.js";
 import { fuse } from "../graph/passes.js";
 import { Program } from "../graph/program.js";
 import type { Precision } from "../graph/storage.js";
@@ -11,6 +11,7 @@ import { modelOf } from "../models/index.js";
 import { featureMap } from "../models/mpn.js";
 import { Build } from "../nn/layers.js";
 import { type NamedArray, ParameterStore } from "../nn/parameters.js";
+import { usableUnits } from "../ops/conv-matrix.js";
 import { lossScalingOf } from "./loss-scale.js";
 import { partLabels, type TrainingStep, trainingStep } from "./step.js";
 
@@ -27,7 +28,7 @@ export const MODEL_BOUNDS: Readonly<Record<string, number>> = {
 };
 
 /**
- * The same in float16, from two to six times the worst of the public fixtures on lavapipe: features 3.4e-3 and map 3.8e-3 (MPN*; the
+ * The same where maps are stored in float16, or operands rounded to it by matrix units (not run on any yet), from two to six times the worst of the public fixtures on lavapipe: features 3.4e-3 and map 3.8e-3 (MPN*; the
  * others at most 1.2e-3), main 1.2e-2, aux 1.5e-2, losses 1.1e-3, running 9e-4, gradients 0.36, update 1.6e-5. Storing a map
  * rounds each value by up to 2^-11; what batch norm over a few pooled vectors makes of that is ten times as much. Gradients
  * are another matter: where a value next to a tie or to 0 changes sides, its gradient goes elsewhere. The reference itself,
@@ -45,6 +46,11 @@ export const HALF_BOUNDS: Readonly<Record<string, number>> = {
   gradients: 0.6,
   update: 1e-4,
 };
+
+/** Whether maps or operands are rounded to float16, which decides the bounds and what is compared. */
+export function halves(profile: DeviceProfile, precision: Precision): boolean {
+  return precision === "float16" || usableUnits(profile)?.components === "f16";
+}
 
 /** Small enough that no fixture's gradients overflow: a few images of a network of width 4 have large ones. */
 const FIXTURE_SCALE = 64;
@@ -154,15 +160,21 @@ class Fixture {
   }
 }
 
+export interface VerifyOptions {
+  /** In float16, gradients are those of a scaled loss, as in training. */
+  readonly precision?: Precision;
+  /** Compares what HALF_BOUNDS are for instead of what MODEL_BOUNDS are for; by default as the device computes. */
+  readonly rounded?: boolean;
+}
+
 /**
- * @param precision in float16, gradients are those of a scaled loss, as in training
  * @returns relative error by group; groups that the fixture does not ask for are absent
  */
 export async function verifyModel(
   device: Device,
   file: SafetensorsFile,
   path: string,
-  precision: Precision = "float32",
+  { precision = "float32", rounded = halves(device.profile, precision) }: VerifyOptions = {},
 ): Promise<Record<string, number>> {
   const fixture = new Fixture(file, path);
   const { shape, data } = fixture.images();
@@ -180,7 +192,7 @@ export async function verifyModel(
       );
     }
     const evaluation = await verifyEvaluation(device, store, fixture, images, data, precision);
-    const training = await verifyTraining(device, store, fixture, step, data, precision);
+    const training = await verifyTraining(device, store, fixture, step, data, { precision, rounded });
     return { ...evaluation, ...training };
   } finally {
     step.lossScale?.memory.destroy(device);
@@ -216,7 +228,7 @@ async function verifyTraining(
   fixture: Fixture,
   step: TrainingStep,
   data: Float32Array,
-  precision: Precision,
+  { precision, rounded }: Required<VerifyOptions>,
 ) {
   const errors = new Map<string, GroupError>();
   const group = (name: string) => {
@@ -230,8 +242,7 @@ async function verifyTraining(
   const program = await Program.compile(device, { outputs, updates: step.updates, precision });
   const feeds = Object.fromEntries(Object.entries(fixture.feeds(data)).filter(([name]) => program.takes(name)));
   try {
-    const halves = precision === "float16";
-    for (let i = 0; i < (halves ? 1 : fixture.steps); i++) {
+    for (let i = 0; i < (rounded ? 1 : fixture.steps); i++) {
       const values = await program.run(feeds, i === 0 ? Object.keys(outputs) : Object.keys(losses));
       for (const name of ["id", "triplet", "alignment", "softShare", "total"]) {
         group("losses").add(fixture.floats(`expect.step${i}.loss.${name}`), values[name] ?? [0]);
@@ -249,7 +260,7 @@ async function verifyTraining(
         step.gradients.map((_, k) => (values[`gradient ${k}`] as Float32Array).map((v) => v / scale)),
       )) {
         if (fixture.has(`expect.grad.${name}`)) group("gradients").add(fixture.floats(`expect.grad.${name}`), gradient);
-        if (halves)
+        if (rounded)
           group("update").add(firstMove(fixture, name, gradient), moved(fixture, name, after.get(name)!.data));
       }
       for (const [name, { data: running }] of after) {
@@ -257,7 +268,7 @@ async function verifyTraining(
           group("running").add(fixture.floats(`expect.running.${name}`), running);
       }
     }
-    if (fixture.steps > 1 && !halves) {
+    if (fixture.steps > 1 && !rounded) {
       for (const [name, { data: after }] of await store.read(device)) {
         if (!fixture.has(`expect.after.${name}`)) continue;
         group("update").add(moved(fixture, name, fixture.floats(`expect.after.${name}`)), moved(fixture, name, after));

@@ -4,7 +4,7 @@ import { Lowering } from "../graph/lowering.js";
 import { Program, type Values } from "../graph/program.js";
 import { apply, input, type Node, reachable, type Tensor } from "../graph/tensor.js";
 import { describeChoice, firstCandidates, neighbours, sameChoice } from "../ops/conv-candidates.js";
-import { type ConvChoice, type ConvProblem, chooseConv, plainChoice, problemKey } from "../ops/conv-choice.js";
+import { type ConvChoice, type ConvProblem, chooseConv, plainChoice, tunedKey } from "../ops/conv-choice.js";
 import { seededRng, uniform } from "../random.js";
 
 /** A convolution (or gradient) to be tuned by itself: a problem, and a node that has it. */
@@ -50,8 +50,8 @@ export interface TuningOptions {
  * single wrong value among 50 million shows as more.
  */
 const BOUND = 1e-4;
-/** Matrix units round operands to 11 bits. */
-const MATRIX_BOUND = 2e-3;
+/** Units of f16 round operands to 11 bits; those of f32 round nothing. */
+const HALVES_BOUND = 2e-3;
 /** A choice has to be this much faster than the usual one to replace it: timings scatter. */
 const WORTHWHILE = 0.98;
 
@@ -62,7 +62,7 @@ export function tuningCases(device: Device, outputs: readonly Tensor[]): TuningC
   const cases = new Map<string, TuningCase>();
   for (const { node, problem } of lowering.launches) {
     if (!problem) continue;
-    const key = problemKey(problem as ConvProblem);
+    const key = tunedKey(device.profile, problem as ConvProblem);
     if (!cases.has(key)) cases.set(key, { key, problem: problem as ConvProblem, node });
   }
   return [...cases.values()];
@@ -79,6 +79,7 @@ export async function tuneCase(
 ): Promise<TuningResult> {
   const before = device.profile.tuned;
   const profile = { ...device.profile, tuned: undefined };
+  const halves = profile.matrixUnits?.components === "f16";
   const bench = new Bench(device, node, key);
   const timed: Entry[] = [];
   const refused: Refused[] = [];
@@ -92,12 +93,14 @@ export async function tuneCase(
     const verify = async (choices: readonly ConvChoice[]) => {
       for (const choice of choices) {
         if ([...timed, ...refused].some((other) => sameChoice(other.choice, choice))) continue;
-        const entry = await bench
-          .add(choice)
-          .catch((error: Error) => refuse(choice, `does not run (${error.message})`));
+        const entry = await bench.add(choice).catch(async (error: Error) => {
+          refuse(choice, `does not run (${error.message})`);
+          // What WebGPU still has to say of it must not be laid at the next one's door.
+          await device.idle().catch(() => {});
+        });
         if (!entry) continue;
         const error = relativeError(await bench.values(entry), expected);
-        if (error <= (choice.kernel === "matrix" ? MATRIX_BOUND : BOUND)) timed.push(entry);
+        if (error <= (choice.kernel === "matrix" && halves ? HALVES_BOUND : BOUND)) timed.push(entry);
         else refuse(choice, `is off by ${error.toExponential(1)} of the plain kernel's values`);
       }
     };

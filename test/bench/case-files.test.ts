@@ -28,6 +28,7 @@ const options = {
   budgetSeconds: 60,
   limitSeconds: 120,
   secondStartWithinSeconds: 0,
+  secondStarts: 3,
   warmCache: true,
   say: () => {},
 };

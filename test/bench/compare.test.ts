@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { type CompareOptions, compareCase, type Failure, type Outcome, relativeError } from "../../bench/compare.js";
+import { type CompareOptions, compareCase, type Failure, type Outcome } from "../../bench/compare.js";
+import { comparison, comparisonTable, expectedMs, type Row, relativeError } from "../../bench/comparison.js";
 import type { Job } from "../../bench/peer.js";
-import { comparison, comparisonTable, type Row } from "../../bench/sections/models.js";
 import type { System } from "../../bench/systems.js";
 import { temporaryFolder } from "../support/tiny.js";
 
@@ -31,6 +31,7 @@ const options: CompareOptions = {
   budgetSeconds: 60,
   limitSeconds: 60,
   secondStartWithinSeconds: 60,
+  secondStarts: 3,
   say: () => {},
 };
 const isOutcome = (o: Outcome | Failure): o is Outcome => !("failed" in o);
@@ -45,8 +46,7 @@ test("systems take turns, each in a process of its own, and start again with the
     ...starts("mpn-webgpu"),
     ...starts("off"),
     ...rounds,
-    ...[1, 2, 3].flatMap(() => starts("mpn-webgpu")),
-    ...[1, 2, 3].flatMap(() => starts("off")),
+    ...[1, 2, 3].flatMap(() => [...starts("mpn-webgpu"), ...starts("off")]),
   ]);
   const cacheOf = (name: string) => new Set(caches.filter((_, i) => events[i].startsWith(name)));
   assert.equal([cacheOf("mpn-webgpu").size, cacheOf("off").size, new Set(caches).size], [1, 1, 2]);
@@ -54,6 +54,7 @@ test("systems take turns, each in a process of its own, and start again with the
   for (const outcome of outcomes.filter(isOutcome)) {
     assert.equal([outcome.runs, outcome.version, outcome.gpuBytes, outcome.flops], [2, "1.2.3", 123, 4e6]);
     assert.ok(outcome.firstStartMs > outcome.firstRunMs && outcome.secondStartMs! > 0);
+    assert.is(outcome.secondStarts, 3);
     if (process.platform !== "linux") continue;
     assert.ok(outcome.peakBytes! > 2 ** 20);
     assert.ok(outcome.cpuMs! >= 0 && outcome.idleCores! < 1);
@@ -87,6 +88,64 @@ test("a slow system has fewer runs, at least one, and no second start", async ()
   assert.is(once.runs, 1);
 });
 
+test("a system that runs once has its first run's time, and does not start again", async () => {
+  const once = (system: string) => system === "off";
+  const outcomes = (await compareCase(fakes("good", "off").systems, job, { ...options, once })) as Outcome[];
+  assert.equal(
+    outcomes.map(({ runs, secondStarts }) => [runs, secondStarts]),
+    [
+      [2, 3],
+      [0, 0],
+    ],
+  );
+  assert.is(outcomes[1].times.medianMs, outcomes[1].firstRunMs);
+  const { rows } = comparisonTable("a case", comparison(outcomes, 2, 100));
+  assert.is(rows[2][rows[0].indexOf("runs")], "the first");
+  assert.match(rows[1][rows[0].indexOf("second")], / \(3\)$/);
+});
+
+test("second starts that worked are kept when a later one fails", async () => {
+  const [ours, tires] = (await compareCase(fakes("good", "tires").systems, job, options)) as Outcome[];
+  assert.equal([ours.secondStarts, tires.secondStarts], [3, 1]);
+  assert.ok(tires.secondStartMs! > 0);
+});
+
+test("the time of a large batch is told by the largest smaller one of the same work", async () => {
+  const outcomes = (await compareCase(fakes("good", "dies").systems, job, options)) as Outcome[];
+  const rows = comparison(outcomes, 2, 100);
+  const { medianMs } = rows[0] as Row;
+  const cases = [
+    { work: "infer", batch: 1, rows: [] },
+    { work: "infer", batch: 4, rows },
+  ] as const;
+  assert.is(expectedMs(cases, { work: "infer", batch: 32 }, "mpn-webgpu"), 8 * medianMs);
+  for (const [work, batch, system] of [
+    ["infer", 4, "mpn-webgpu"],
+    ["train", 32, "mpn-webgpu"],
+    ["infer", 32, "dies"],
+    ["infer", 32, "another"],
+  ] as const)
+    assert.ok(Number.isNaN(expectedMs(cases, { work, batch }, system)), `${work} ${batch} ${system}`);
+});
+
+test("what is beyond the bound of its arithmetic is wrong", async () => {
+  const outcomes = (await compareCase(fakes("good", "off").systems, job, options)) as Outcome[];
+  const wrong = (given: readonly Outcome[]) => (comparison(given, 2, 100) as Row[]).map((row) => row.wrong);
+  assert.equal(wrong(outcomes), [false, true]);
+  const { rows } = comparisonTable("a case", comparison(outcomes, 2, 100));
+  assert.is(rows[2][rows[0].indexOf("relative error")], "1.0e-3 WRONG, bound 1e-4");
+  const [ours, off] = outcomes;
+  assert.equal(wrong([ours, { ...off, system: "mpn-webgpu-f16" }]), [false, false]);
+  assert.equal(wrong([{ ...ours, system: "mpn-webgpu-f16" }, off]), [false, false], "as rough as the reference");
+  assert.equal(wrong([ours, { ...off, features: Float32Array.of(1, Number.NaN, 4) }]), [false, true]);
+  assert.equal(wrong([{ ...ours, features: Float32Array.of(Number.NaN, 1, 4) }]), [true]);
+  const losses = (values: number[], system = "off") => ({ ...off, system, features: null, losses: values });
+  assert.equal(wrong([losses([1, 2]), losses([1 + 1e-6, 3]), losses([1 + 1e-4, 2]), losses([])]), [
+    ...[false, false, true, true],
+  ]);
+  assert.equal(wrong([losses([1]), losses([1.001], "torch-autocast")]), [false, false]);
+});
+
 test("outputs are compared with the first system's, losses with those of the same steps", async () => {
   const inference = (await compareCase(fakes("good", "off").systems, job, options)) as Outcome[];
   const [ours, off] = comparison(inference, 2, 100) as Row[];
@@ -108,7 +167,7 @@ test("outputs are compared with the first system's, losses with those of the sam
   const { rows } = comparisonTable("training", [comparison(trained, 2, 100)[0], row]);
   assert.equal(
     rows.slice(1).map((cells) => cells[rows[0].indexOf("relative error")]),
-    ["reference", "5.0e-1, 0.0e+0 after 1"],
+    ["reference", "5.0e-1, 0.0e+0 after 1 WRONG, bound 1e-5"],
   );
 });
 
@@ -119,7 +178,7 @@ test("the table has a line for each system, failed ones included", async () => {
   const cell = (row: number, head: string) => rows[row][rows[0].indexOf(head)];
   assert.is(cell(1, ""), "mpn-webgpu 1.2.3");
   assert.equal([cell(1, "to ours"), cell(1, "relative error"), cell(1, "runs")], ["1.00 x", "reference", "2"]);
-  assert.is(cell(2, "relative error"), "1.0e-3");
+  assert.is(cell(2, "relative error"), "1.0e-3 WRONG, bound 1e-4");
   assert.match(rows[3].join(" "), "dies failed: dies ended with code 3");
 });
 

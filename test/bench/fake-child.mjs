@@ -1,5 +1,5 @@
 /** A child of the comparison that computes nothing: `fake-child.mjs <name> <log> <behaviour>`; its runs are lines of the log. */
-import { appendFileSync } from "node:fs";
+import { appendFileSync, readFileSync } from "node:fs";
 import { readTensors, serve } from "../../bench/peers/child.mjs";
 
 const [name, log, behaviour] = process.argv.slice(2);
@@ -13,6 +13,10 @@ await serve({
       console.error("Error: the driver crashed\n    at nowhere");
       process.exit(3);
     }
+    const { MPN_TUNED: tuned, XDG_CACHE_HOME: cache } = process.env;
+    if (!tuned || tuned.startsWith(cache)) throw new Error("what was tuned is looked for where nothing is");
+    // It starts twice.
+    if (behaviour === "tires" && readFileSync(log, "utf8").split(`${name} prepares`).length > 2) process.exit(3);
     tensors = inputs && readTensors(inputs);
     note(`prepares ${mode}`);
     return { version: "1.2.3", flops: 4e6 };

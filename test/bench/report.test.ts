@@ -1,17 +1,22 @@
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Device } from "#src/gpu/device.js";
+import { plainChoice } from "#src/ops/conv-choice.js";
+import { tunedPath, writeTuned } from "#src/tuning/cache.js";
+import type { Row } from "../../bench/comparison.js";
 import { KINDS, summaryOf, sweep } from "../../bench/conv-shapes.js";
 import { type Flags, SECTIONS, settingsOf, withFlags } from "../../bench/options.js";
 import { render } from "../../bench/report.js";
-import { findSystems, SYSTEMS } from "../../bench/systems.js";
-import { temporaryFolder } from "../support/tiny.js";
+import { type Ability, findSystems, SYSTEMS } from "../../bench/systems.js";
+import { temporaryFolder, tinyArguments } from "../support/tiny.js";
 
+/** Where the reports look for what was tuned. */
+const tuned = temporaryFolder();
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
 function flagsOf(...args: string[]): Flags {
@@ -25,7 +30,7 @@ test("what the flags leave open depends on the adapter", () => {
   const flags = flagsOf();
   assert.equal(flags.sections, [...SECTIONS]);
   const software = settingsOf(flags, true);
-  assert.equal(software.batches, { infer: [1, 4], train: [4], step: [4] });
+  assert.equal(software.batches, { infer: [1, 4, 32], train: [4], step: [4] });
   assert.equal(
     [software.size, software.works],
     [
@@ -61,7 +66,11 @@ test("flags are taken over, in the order of the report", () => {
 });
 
 test("systems that are not installed are left out, with the command that installs them", () => {
-  const { present, absent } = findSystems(["mpn-webgpu", "tfjs", "jax-js"], (system) => system.package === undefined);
+  const { present, absent } = findSystems(
+    ["mpn-webgpu", "tfjs", "jax-js"],
+    [],
+    (system) => system.package === undefined,
+  );
   assert.equal(
     present.map(({ name }) => name),
     ["mpn-webgpu"],
@@ -69,7 +78,18 @@ test("systems that are not installed are left out, with the command that install
   assert.is(absent.length, 1);
   assert.match(absent[0], "TensorFlow.js");
   assert.match(absent[0], "`npm ci --ignore-scripts --prefix bench/peers`");
-  assert.throws(() => findSystems(["tensorflow"]), `there is no tensorflow; choose from ${SYSTEMS[0].name}, `);
+  assert.throws(() => findSystems(["tensorflow"], []), `there is no tensorflow; choose from ${SYSTEMS[0].name}, `);
+});
+
+test("float16 and matrix units are compared where an adapter has them, or by name", () => {
+  const found = (abilities: readonly Ability[], names?: readonly string[]) =>
+    findSystems(names, abilities, () => true)
+      .present.map(({ name }) => name)
+      .filter((name) => name.startsWith("mpn-webgpu"));
+  assert.equal(found([]), ["mpn-webgpu"]);
+  assert.equal(found(["float16"]), ["mpn-webgpu", "mpn-webgpu-f16"]);
+  assert.equal(found(["float16", "matrix units"]), ["mpn-webgpu", "mpn-webgpu-f16", "mpn-webgpu-f16-matrix"]);
+  assert.equal(found([], ["mpn-webgpu-f16-matrix"]), ["mpn-webgpu-f16-matrix"]);
 });
 
 test("the peers are pinned, and no part of the package", () => {
@@ -134,15 +154,21 @@ test("convolutions are swept forward and backward", async () => {
 });
 
 function bench(...args: string[]) {
-  return spawnSync(process.execPath, ["--import", "tsx", "bench/index.ts", ...args], { cwd: root, encoding: "utf8" });
+  const env = { ...process.env, MPN_TUNED: tuned };
+  return spawnSync(process.execPath, ["--import", "tsx", "bench/index.ts", ...args], {
+    cwd: root,
+    encoding: "utf8",
+    env,
+  });
 }
 
 test("the report as data says what was measured, on stdout and in a file", () => {
   const { stdout, stderr, status } = bench("--json", "--sections", "adapter");
   assert.is(status, 0, stderr);
-  const { adapter, software, peakGflops, copyGbps, sections } = JSON.parse(stdout);
+  const { adapter, software, tuned: problems, peakGflops, copyGbps, wrong, sections } = JSON.parse(stdout);
   assert.type(adapter, "string");
   assert.type(software, "boolean");
+  assert.equal([problems, wrong], [0, []]);
   assert.ok(peakGflops > 0 && copyGbps > 0);
   assert.equal(Object.keys(sections), ["adapter"]);
   for (const field of ["name", "description", "cpu", "threads", "node", "date", "commit"])
@@ -154,6 +180,64 @@ test("the report as data says what was measured, on stdout and in a file", () =>
   assert.is(written.status, 0, written.stderr);
   assert.is(written.stdout, "");
   assert.match(readFileSync(out, "utf8"), /^## .*\n(.*\n)+\| multiply-adds, best of several runs and shaders \| \d/);
+});
+
+test("every section that runs a model gives its figures at any size, with what was tuned", async () => {
+  const device = await Device.open();
+  const choice = plainChoice(device.profile, { rows: 8, cols: 8, multiple: 4 });
+  await writeTuned(tunedPath(device.profile, tuned)!, device.profile, { "a problem": choice });
+  device.close();
+  const names = ["models", "step", "kernels", "small", "memory"];
+  const { stdout, stderr, status } = bench(
+    ...["--json", "--quick", "--warm-cache", "--systems", "mpn-webgpu,mpn-webgpu-f16", "--sections", names.join(",")],
+    ...["--size", "48x16", "--cases", "infer,step", "--batch", "4", ...tinyArguments],
+  );
+  assert.is(status, 0, stderr);
+  const { tuned: problems, sections } = JSON.parse(stdout);
+  assert.is(problems, 1);
+  const { models, step, kernels, small, memory } = sections;
+  assert.equal(
+    models.cases.map(({ work, batch, rows }: { work: string; batch: number; rows: Row[] }) => [
+      ...[work, batch],
+      rows.map(({ system, wrong, runs, secondStarts }) => [system, wrong, runs > 0, secondStarts > 0]),
+    ]),
+    ["infer", "step"].map((work) => [
+      ...[work, 4],
+      ["mpn-webgpu", "mpn-webgpu-f16"].map((system) => [system, false, true, true]),
+    ]),
+  );
+  for (const { rows } of models.cases) {
+    const [exact, halves] = rows;
+    assert.ok(exact.error === null && halves.error < halves.bound && exact.bound < halves.bound);
+    assert.ok(exact.flops > 0 && halves.flops >= exact.flops, "scaling a loss counts, too");
+    assert.ok(exact.gpuBytes > 0);
+    assert.equal([exact.tuned, halves.tuned], [1, 1], "the children read it, too");
+  }
+  assert.ok(models.cases[0].rows[1].error > 1e-6, "float16 was not used");
+  assert.equal([step.objectsMade, step.batch, step.size], [0, 4, [48, 16]]);
+  assert.ok(step.dispatches > step.pipelines && step.cpuMs.medianMs > 0);
+  assert.ok(kernels.kernels.some(({ op }: { op: string }) => op === "cropResize"));
+  assert.ok(small.trainImagesPerSecond > 0 && small.extraction.networkPerSecond > 0);
+  assert.ok(memory.ours.total > memory.ours.variables && memory.torch === null);
+});
+
+test("a system that computes something else is named at the end, and the report fails", () => {
+  if (process.platform === "win32") return;
+  // In Python's place a child whose features are three numbers.
+  const folder = temporaryFolder();
+  const python = join(folder, "python");
+  const child = `"${process.execPath}" "${join(import.meta.dirname, "fake-child.mjs")}" torch "${folder}/log" off`;
+  writeFileSync(python, `#!/bin/sh\n[ "$1" = -c ] && echo cpu || exec ${child}\n`, { mode: 0o755 });
+  process.env.PYTHON = python;
+  const { stdout, stderr, status } = bench(
+    ...["--quick", "--warm-cache", "--sections", "models", "--cases", "infer", "--systems", "mpn-webgpu,torch"],
+    ...["--size", "48x16", "--batch", "2", ...tinyArguments],
+  );
+  delete process.env.PYTHON;
+  assert.is(status, 1);
+  const line = "WRONG: PyTorch, CPU 1.2.3 is off by Infinity, more than 0.0001 (infer, batch 2).";
+  assert.ok(stdout.includes(line), stdout);
+  assert.match(stderr.trim().split("\n").at(-1)!, `warning: ${line}`);
 });
 
 test("wrong usage is refused", () => {

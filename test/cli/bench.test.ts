@@ -89,8 +89,19 @@ test("bench rerank measures both rankings, phase by phase, and memory beside the
   );
   for (const { seconds, peakBytes } of result.phases) assert.ok(seconds >= 0 && peakBytes > 0);
   assert.ok(result.gpuPeakBytes > 0 && result.peakBytes >= result.phases[0].peakBytes);
+  assert.equal([result.limitBytes, result.withinLimit], [2 ** 31, true]);
+  assert.ok(result.memoryBytes >= result.phases[0].peakBytes && result.memoryBytes < 2 ** 31);
   for (const rate of [result.mAP, result.rank1, result.rerank.mAP, result.rerank.rank1])
     assert.ok(rate > 0 && rate <= 1);
+});
+
+test("bench rerank fails beyond its limit of memory, and still says all", () => {
+  const few = ["rerank", "--queries", "20", "--gallery", "108", "--dim", "12", "--limit", "1"];
+  const { stdout, status } = bench(...few);
+  assert.is(status, 1);
+  assert.match(stdout, /re-ranked/);
+  assert.match(stdout, /MiB beside the features.*: MORE THAN the limit of 1\.0 MiB/);
+  assert.is(JSON.parse(bench(...few, "--json").stdout).withinLimit, false);
 });
 
 test("the peers are measured by name; what cannot be trained only infers", () => {

@@ -5,7 +5,8 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { readSafetensors } from "#src/formats/safetensors.js";
 import { Device } from "#src/gpu/device.js";
-import { HALF_BOUNDS, MODEL_BOUNDS, verifyModel } from "#src/training/verify-model.js";
+import { HALF_BOUNDS, halves, MODEL_BOUNDS, verifyModel } from "#src/training/verify-model.js";
+import { paperProfile } from "../support/profile.js";
 
 const folder = join(import.meta.dirname, "../fixtures");
 const device = await Device.open({ robust: true });
@@ -14,7 +15,7 @@ for (const name of readdirSync(folder).filter((file) => file.endsWith(".safetens
   const file = await readSafetensors(join(folder, name));
   if (file.metadata.kind !== "mpn") continue;
   test(name, async () => {
-    const errors = await verifyModel(device, file, name, "float16");
+    const errors = await verifyModel(device, file, name, { precision: "float16" });
     assert.ok(errors.features > MODEL_BOUNDS.features / 10, "float16 was not used");
     assert.ok("update" in errors && "gradients" in errors);
     for (const [group, error] of Object.entries(errors)) {
@@ -22,6 +23,30 @@ for (const name of readdirSync(folder).filter((file) => file.endsWith(".safetens
     }
   });
 }
+
+test("storage in float16 and usable matrix units of f16 count as rounded, and nothing else does", () => {
+  const units = (components: "f16" | "f32", subgroupSize = 32) =>
+    paperProfile({ software: false, subgroupSize, matrixUnits: { components, size: 8 } });
+  assert.is(halves(paperProfile(), "float32"), false);
+  assert.is(halves(paperProfile(), "float16"), true);
+  assert.is(halves(units("f16"), "float32"), true);
+  assert.is(halves(units("f32"), "float32"), false);
+  assert.is(halves(units("f16", 0), "float32"), false, "subgroups of varying size leave them idle");
+});
+
+test("what is compared of a rounded run is its first step, the update by its own gradients", async () => {
+  const name = "mpn.safetensors";
+  const file = await readSafetensors(join(folder, name));
+  assert.ok(Number(file.metadata.steps) > 1);
+  const exact = await verifyModel(device, file, name);
+  const rounded = await verifyModel(device, file, name, { rounded: true });
+  // In float32 all that both compare is the same but for the losses of later steps.
+  for (const group of ["features", "map", "gradients", "running"]) assert.is(rounded[group], exact[group], group);
+  assert.is.not(rounded.losses, exact.losses);
+  assert.is.not(rounded.update, exact.update);
+  for (const [group, error] of Object.entries(rounded))
+    assert.ok(error <= Math.min(HALF_BOUNDS[group], MODEL_BOUNDS[group]), `${group} ${error}`);
+});
 
 test.after(() => device.close());
 test.run();

@@ -5,7 +5,8 @@ import type { DeviceProfile } from "#src/gpu/device.js";
 import { Lowering } from "#src/graph/lowering.js";
 import { input, reachable } from "#src/graph/tensor.js";
 import { firstCandidates, neighbours } from "#src/ops/conv-candidates.js";
-import { type ConvProblem, choiceFits, chooseConv, plainChoice, problemKey } from "#src/ops/conv-choice.js";
+import { type ConvProblem, choiceFits, chooseConv, plainChoice, problemKey, tunedKey } from "#src/ops/conv-choice.js";
+import { usableUnits } from "#src/ops/conv-matrix.js";
 import { ladderOf, pixelsPerSplit, RUNGS, tileFits, type WorkgroupTile } from "#src/ops/conv-tiles.js";
 import { conv2d, gradients, mul, sum } from "#src/ops/index.js";
 import { paperProfile } from "../support/profile.js";
@@ -163,6 +164,38 @@ test("matrix units make wide products where a device was opened for them, and no
   const depth = (components: "f16" | "f32") =>
     chooseConv(gpu("apple", { matrixUnits: { components, size: 8 } }), wide).tile as WorkgroupTile;
   assert.equal([depth("f16").depth, depth("f32").depth], [32, 16]);
+});
+
+test("no choice that was tuned without matrix units is taken on a device that has them, where they make the product", () => {
+  const on = gpu("nvidia", { matrixUnits: { components: "f16", size: 16 } });
+  const found = problems([4, 24, 8, 64], [1, 1, 64, 128]);
+  const [wide] = found;
+  const dw = found.find(({ gather }) => gather === "weightGrad")!;
+  const tiled = { kernel: "tiled", tile: RUNGS["64x64, 4x4"] } as const;
+  const choose = (profile: DeviceProfile, key: string, problem = wide) =>
+    chooseConv({ ...profile, tuned: { [key]: tiled } }, problem);
+  assert.equal(choose(gpu("nvidia"), tunedKey(gpu("nvidia"), wide)), tiled);
+  assert.is(choose(on, tunedKey(gpu("nvidia"), wide)).kernel, "matrix");
+  assert.equal(choose(on, tunedKey(on, wide)), tiled, "the tuner had compared it with the units");
+  const other = gpu("nvidia", { matrixUnits: { components: "f16", size: 8 } });
+  assert.is(choose(other, tunedKey(on, wide)).kernel, "matrix", "those of other units");
+  // What the units cannot make is tuned once.
+  for (const without of [on, gpu("nvidia", { matrixUnits: on.matrixUnits, subgroupSize: 0 })])
+    assert.equal(choose(without, problemKey(dw), dw), tiled);
+  assert.equal(choose({ ...on, subgroupSize: 0 }, problemKey(wide)), tiled);
+});
+
+test("units are of use where a tile fits the device", () => {
+  const units = { components: "f16", size: 16 } as const;
+  assert.is(usableUnits(gpu("nvidia")), undefined);
+  assert.is(usableUnits(gpu("nvidia", { matrixUnits: units })), units);
+  for (const less of [
+    { subgroupSize: 0 },
+    { subgroupSize: 64 },
+    { workgroupBytes: 4096 },
+    { workgroupInvocations: 64 },
+  ])
+    assert.is(usableUnits(gpu("nvidia", { matrixUnits: units, ...less })), undefined, JSON.stringify(less));
 });
 
 test("problems that differ in what a kernel depends on have different names; nearby batches share one", () => {

@@ -98,5 +98,25 @@ test("a candidate that does not compile is refused, and the rest goes on", async
   assert.is.not(winner.choice.kernel, "tiled");
 });
 
+test("where a device has matrix units they are tried, and what wins is kept for such devices alone", async () => {
+  const real = await sharedDevice();
+  // The adapter has none, so that every kernel on them fails.
+  const device = Object.assign(Object.create(real), {
+    profile: { ...real.profile, subgroupSize: 8, matrixUnits: { components: "f16", size: 8 } },
+  }) as Device;
+  const [x, w] = [input("x", [1, 8, 4, 32]), input("w", [1, 1, 32, 32])];
+  const [c] = tuningCases(device, [conv2d(x, w)]);
+  const [without] = tuningCases(real, [conv2d(x, w)]);
+  assert.is.not(c.key, without.key);
+  const { usual, winner, refused } = await tuneCase(device, c, { rounds: 1, steps: 0, warn: () => {} });
+  assert.equal(
+    refused.map(({ choice }) => choice.kernel),
+    ["matrix"],
+  );
+  assert.is.not(usual.choice.kernel, "matrix");
+  assert.equal(chooseConv({ ...device.profile, tuned: { [c.key]: winner.choice } }, c.problem), winner.choice);
+  assert.is(chooseConv({ ...device.profile, tuned: { [without.key]: winner.choice } }, c.problem).kernel, "matrix");
+});
+
 test.after(closeDevice);
 test.run();

@@ -9,6 +9,7 @@ interface Options {
   queries: number;
   gallery: number;
   dim: number;
+  limit: number;
 }
 
 /** Images of a person in MSMT17's gallery. */
@@ -24,10 +25,11 @@ export function registerRerank(bench: Command): void {
     .option("--queries <n>", "query images", wholeNumber(1), 11659)
     .option("--gallery <n>", "gallery images", wholeNumber(1), 82161)
     .option("--dim <n>", "length of a feature", wholeNumber(1), 3072)
+    .option("--limit <MiB>", "memory beside the features beyond which the exit code is 1", wholeNumber(1), 2048)
     .action(run(benchRerank));
 }
 
-async function benchRerank(shell: Shell, { queries, gallery, dim }: Options) {
+async function benchRerank(shell: Shell, { queries, gallery, dim, limit }: Options) {
   const [{ Device }, { evaluateRankings }, { gpuSimilarity }, { rerankedSimilarity }, { remembered }, common] =
     await Promise.all([
       import("../../gpu/device.js"),
@@ -82,6 +84,14 @@ async function benchRerank(shell: Shell, { queries, gallery, dim }: Options) {
     const gpuPeakBytes = device.peakBufferBytes;
     const where = software ? "in that memory too, as the processor plays the GPU" : "on the GPU";
     shell.print(`GPU buffers at most ${mebibytes(gpuPeakBytes)}, ${where}`);
+    // What a software adapter's buffers take is resident already.
+    const memoryBytes = peakBytes() - featureBytes + (software ? 0 : gpuPeakBytes);
+    const limitBytes = limit * 2 ** 20;
+    const withinLimit = memoryBytes <= limitBytes;
+    shell.print(
+      `${mebibytes(memoryBytes)} beside the features${software ? "" : ", GPU buffers included"}: ${withinLimit ? "within" : "MORE THAN"} the limit of ${mebibytes(limitBytes)}`,
+    );
+    if (!withinLimit) process.exitCode = 1;
     const { mAP, rank1 } = plain;
     return {
       adapter: name,
@@ -92,6 +102,9 @@ async function benchRerank(shell: Shell, { queries, gallery, dim }: Options) {
       featureBytes,
       gpuPeakBytes,
       peakBytes: peakBytes() - featureBytes,
+      memoryBytes,
+      limitBytes,
+      withinLimit,
       phases,
       rank1,
       mAP,
