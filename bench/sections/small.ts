@@ -76,7 +76,7 @@ export async function small({
     return {
       title: `small end to end, images of ${config.imageSize.join("x")}`,
       notes: [
-        `Synthetic people, JPEG of 128x64. Training: ${steps} steps of ${batch} images after ${WARM_UP_STEPS}, decoding, augmentation and priors included. Extraction: ${extraction.images} images, each with its mirror image; by itself, the ${bound} is the slower part.`,
+        `Synthetic people, JPEG of 128x64. Training: ${steps} steps of ${batch} images after ${WARM_UP_STEPS}, decoding, augmentation and priors included. Extraction: ${extraction.images} images, each with its mirror image; by itself, the ${bound} is the slower part${device.profile.software ? "; together they share the same cores" : ""}.`,
       ],
       tables: [
         {

@@ -71,10 +71,12 @@ export async function step(context: Context): Promise<SectionReport> {
     const recording: Recording = { dispatches, pipelines, objectsMade, cpuMs };
     say("profile");
     const profile = (await program.profile(feeds)).byShader();
-    const total = profile.reduce((sum, { ms }) => sum + ms, 0);
+    const sum = (of: "count" | "ms" | "flops" | "bytes") => profile.reduce((all, shader) => all + shader[of], 0);
+    const total = sum("ms");
     const { peakBufferBytes: gpuBytes } = device;
     program.destroy();
-    const shaders = profile.map(({ shader, count, ms, flops, bytes }) => ({
+    type Shader = Omit<(typeof profile)[number], "label">;
+    const figuresOf = ({ shader, count, ms, flops, bytes }: Shader) => ({
       shader,
       count,
       ms,
@@ -83,7 +85,15 @@ export async function step(context: Context): Promise<SectionReport> {
       peakShare: flops / ms / 1e6 / peak.gflops,
       gbps: bytes / ms / 1e6,
       copyShare: bytes / ms / 1e6 / peak.copyGbps,
-    }));
+    });
+    const shaders = profile.map(figuresOf);
+    const whole = figuresOf({
+      shader: "all of them",
+      count: sum("count"),
+      ms: total,
+      flops: sum("flops"),
+      bytes: sum("bytes"),
+    });
     return {
       title: `The training step, batch ${batch}, images of ${size.join("x")}`,
       notes: [
@@ -110,7 +120,7 @@ export async function step(context: Context): Promise<SectionReport> {
                 title: `${milliseconds(total)} ms of dispatches by shader`,
                 rows: [
                   ["", "dispatches", "ms", "of time", "GFLOP/s", "of peak", "GB/s", "of copy"],
-                  ...shaders.map((s) => [
+                  ...[...shaders, whole].map((s) => [
                     s.shader,
                     String(s.count),
                     milliseconds(s.ms),
@@ -123,7 +133,7 @@ export async function step(context: Context): Promise<SectionReport> {
             ]
           : []),
       ],
-      data: { batch, size, ...recording, gpuBytes, dispatchMs: total, shaders },
+      data: { batch, size, ...recording, gpuBytes, dispatchMs: total, shaders, whole },
     };
   } finally {
     store.destroy(device);

@@ -1,5 +1,4 @@
 /** Finds the parsing and segmentation maps of images where their tools leave them, and makes priors of them. */
-
 import { readdir } from "node:fs/promises";
 import { isAbsolute, join, parse, relative, sep } from "node:path";
 import { UserError } from "../errors.js";

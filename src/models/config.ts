@@ -2,6 +2,7 @@ import { closest } from "fastest-levenshtein";
 import * as v from "valibot";
 import { UserError } from "../errors.js";
 
+/** What settings are made of; `number` is finite, `whole` exact. */
 export const number = v.pipe(v.number(), v.finite());
 export const whole = v.pipe(v.number(), v.safeInteger());
 export const count = v.pipe(whole, v.minValue(1));

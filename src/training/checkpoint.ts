@@ -117,7 +117,7 @@ export interface OpenCheckpoint extends CheckpointState {
  */
 export async function openCheckpoint(path: string): Promise<OpenCheckpoint> {
   if (await isTorchFile(path)) {
-    const checkpoint = await readCheckpoint(path);
+    const checkpoint = await readTorchCheckpoint(path);
     const { config, pids, step, sampler, weights } = checkpoint;
     return {
       path,
@@ -139,7 +139,7 @@ export async function openCheckpoint(path: string): Promise<OpenCheckpoint> {
       path,
       names: [...weights.keys()],
       restore: async (device, store) => {
-        const loaded = store.loadFrom(device, weights, path, (names) => namedArrays(reader.view(names)));
+        const loaded = store.loadFrom(device, weights, path, (names) => reader.view(names) as Map<string, NamedArray>);
         refuseOthers(path, loaded, TRAINING_ONLY);
       },
       close: () => reader.close(),
@@ -155,10 +155,7 @@ export async function openCheckpoint(path: string): Promise<OpenCheckpoint> {
  * @throws UserError when the file is neither, or damaged
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
-  if (await isTorchFile(path)) {
-    const { readForeign } = await import("./foreign.js");
-    return foreignCheckpoint(path, await readForeign(path));
-  }
+  if (await isTorchFile(path)) return readTorchCheckpoint(path);
   const reader = await SafetensorsReader.open(path);
   try {
     const state = stateOf(reader, path);
@@ -175,7 +172,10 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
   }
 }
 
-const namedArrays = (tensors: ReadonlyMap<string, StoredTensor>) => tensors as ReadonlyMap<string, NamedArray>;
+async function readTorchCheckpoint(path: string): Promise<Checkpoint> {
+  const { readForeign } = await import("./foreign.js");
+  return foreignCheckpoint(path, await readForeign(path));
+}
 
 /** What the header says. */
 function stateOf({ metadata, entries }: SafetensorsReader, path: string): CheckpointState {
