@@ -6,6 +6,7 @@ import type { Sample } from "#src/data/dataset.js";
 import { ImageError, type RgbImage } from "#src/data/image.js";
 import { boundBy, paceOf, representSamples } from "#src/retrieval/pipeline.js";
 import { userError } from "../data/helpers.js";
+import { VirtualTime } from "../support/virtual-time.js";
 
 const samplesOf = (count: number): Sample[] =>
   Array.from({ length: count }, (_, i) => ({ path: String(i), name: `${i}.jpg`, pid: 1, camid: 1 }));
@@ -16,11 +17,11 @@ const represent = (images: readonly RgbImage[]) => Float32Array.from(images.flat
 const rowsOf = (indices: ArrayLike<number>) => Float32Array.from(Array.from(indices, (i) => [i, -i]).flat());
 
 /** One image after the other, each in so many milliseconds. */
-function decoderOf(milliseconds: (path: string) => number) {
+function decoderOf(milliseconds: (path: string) => number, pause: (milliseconds: number) => Promise<unknown> = sleep) {
   let queue: Promise<unknown> = Promise.resolve();
   return {
     decode: (path: string): Promise<RgbImage> => {
-      const done = queue.then(() => sleep(milliseconds(path))).then(() => imageOf(path));
+      const done = queue.then(() => pause(milliseconds(path))).then(() => imageOf(path));
       queue = done;
       return done;
     },
@@ -28,13 +29,13 @@ function decoderOf(milliseconds: (path: string) => number) {
 }
 
 /** One batch after the other, each in so many milliseconds. */
-function gpuOf(milliseconds: number, batch = 4) {
+function gpuOf(milliseconds: number, batch = 4, pause: (milliseconds: number) => Promise<unknown> = sleep) {
   let queue: Promise<unknown> = Promise.resolve();
   return {
     dim: 2,
     batch,
     ofImages: (images: readonly RgbImage[]): Promise<Float32Array> => {
-      const done = queue.then(() => sleep(milliseconds)).then(() => represent(images));
+      const done = queue.then(() => pause(milliseconds)).then(() => represent(images));
       queue = done;
       return done;
     },
@@ -46,10 +47,14 @@ for (const { slow, decode, gpu } of [
   { slow: "GPU", decode: 1, gpu: 60 },
 ] as const) {
   test(`a slow ${slow} is named, and the other one is idle most of the time`, async () => {
-    const { features, indices, pace } = await representSamples(
-      samplesOf(30),
-      decoderOf(() => decode),
-      gpuOf(gpu),
+    const time = new VirtualTime();
+    const pause = (milliseconds: number) => time.sleep(milliseconds);
+    const { features, indices, pace } = await time.run(() =>
+      representSamples(
+        samplesOf(30),
+        decoderOf(() => decode, pause),
+        gpuOf(gpu, 4, pause),
+      ),
     );
     assert.equal(features, rowsOf(indices));
     assert.equal(
