@@ -2,6 +2,7 @@
 import { writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import { better, measurePeak } from "#src/cli/bench/peak.js";
+import { checkOutput } from "#src/cli/outputs.js";
 import { main, run, type Shell } from "#src/cli/shell.js";
 import { UserError } from "#src/errors.js";
 import { Device } from "#src/gpu/device.js";
@@ -29,9 +30,15 @@ const sections: Readonly<Record<SectionName, (context: Context) => Promise<Secti
 };
 
 async function report(shell: Shell, flags: Flags): Promise<object> {
+  if (flags.out !== undefined) await checkOutput("--out", flags.out, "bench", []);
   const say = (line: string) => process.stderr.write(`${line}\n`);
   const done: Record<string, object> = {};
   const lines: string[] = [];
+  const add = (text: readonly string[]) => {
+    lines.push(...text);
+    if (flags.out === undefined) for (const line of text) shell.print(line);
+  };
+  add([flags.markdown ? "# mpn-webgpu bench" : "MPN-WEBGPU BENCH", ""]);
   const started = performance.now();
   const open = () => openTuned({ warn: shell.warn, note: () => {} });
   const { adapter, software, tuned, abilities, ...first } = await look(open);
@@ -51,9 +58,7 @@ async function report(shell: Shell, flags: Flags): Promise<object> {
       });
       wrong.push(...(found.wrong ?? []));
       done[section] = found.data;
-      const text = render(found, flags.markdown);
-      lines.push(...text);
-      if (flags.out === undefined) for (const line of text) shell.print(line);
+      add(render(found, flags.markdown));
     } catch (error) {
       if (error instanceof UserError && error.exitCode === 2) throw error;
       const { message } = error as Error;
@@ -71,7 +76,16 @@ async function report(shell: Shell, flags: Flags): Promise<object> {
   return result();
 
   function result() {
-    return { adapter, software, tuned, peakGflops: peak.gflops, copyGbps: peak.copyGbps, wrong, sections: done };
+    return {
+      bench: "mpn-webgpu",
+      adapter,
+      software,
+      tuned,
+      peakGflops: peak.gflops,
+      copyGbps: peak.copyGbps,
+      wrong,
+      sections: done,
+    };
   }
 }
 

@@ -44,6 +44,12 @@ const KINDS = {
     example: "weights.pth",
     isOwn: async (path) => (await import("../formats/torch-write.js")).startsAsWritten(await start(path)),
   },
+  bench: {
+    what: "report of npm run bench",
+    example: "bench.txt",
+    isOwn: async (path) =>
+      /^(# mpn-webgpu bench\n|MPN-WEBGPU BENCH\n|\{"bench":"mpn-webgpu")/.test((await start(path)).toString()),
+  },
   onnx: {
     what: "ONNX model as convert writes it",
     example: "model.onnx",

@@ -179,7 +179,26 @@ test("the report as data says what was measured, on stdout and in a file", () =>
   const written = bench("--markdown", "--out", out, "--sections", "adapter");
   assert.is(written.status, 0, written.stderr);
   assert.is(written.stdout, "");
-  assert.match(readFileSync(out, "utf8"), /^## .*\n(.*\n)+\| multiply-adds, best of several runs and shaders \| \d/);
+  const report = readFileSync(out, "utf8");
+  assert.match(report, /^# mpn-webgpu bench\n\n## .*\n(.*\n)+\| multiply-adds, best of several runs and shaders \| \d/);
+});
+
+test("what the report would replace is looked at before anything is measured", () => {
+  const out = join(temporaryFolder(), "notes.md");
+  writeFileSync(out, "## My notes\n");
+  const refused = bench("--out", out, "--sections", "adapter");
+  assert.is(refused.status, 1);
+  assert.match(refused.stderr, /--out .*notes\.md: what is there is no report of npm run bench, and would be lost/);
+  assert.not.match(refused.stderr, /\[1\/1/);
+  assert.is(readFileSync(out, "utf8"), "## My notes\n");
+
+  // Its own reports are replaced, whatever their form.
+  writeFileSync(out, "");
+  for (const flags of [["--json"], ["--markdown"], [], ["--json"]]) {
+    const { status, stderr } = bench("--out", out, "--sections", "adapter", ...flags);
+    assert.is(status, 0, stderr);
+  }
+  assert.type(JSON.parse(readFileSync(out, "utf8")).sections.adapter, "object");
 });
 
 test("every section that runs a model gives its figures at any size, with what was tuned", async () => {
