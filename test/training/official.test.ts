@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Program } from "#src/graph/program.js";
@@ -9,7 +11,9 @@ import { Extractor } from "#src/retrieval/extractor.js";
 import { configDigest, modelConfigOf } from "#src/training/config.js";
 import { loadConfig } from "#src/training/load-config.js";
 import { trainingStep } from "#src/training/step.js";
+import { mpn } from "../support/mpn.js";
 import { closeDevice, draw, sharedDevice, typed } from "../support/op.js";
+import { temporaryFolder, tinyArguments, writeTinyDataset } from "../support/tiny.js";
 
 const TINY = ["layers=[1,1,1,1]", "width=4", "imageSize=[48,16]", "parts=3", "partDim=8"];
 const official = loadConfig({ preset: "official", set: TINY });
@@ -112,6 +116,28 @@ test("the extractor resizes as the configuration says", async () => {
   assert.equal(await features("bicubic", 16, 48), await features("bilinear", 16, 48), "nothing to resize");
   assert.not.equal(await features("bicubic", 9, 31), await features("bilinear", 9, 31));
   store.destroy(device);
+});
+
+test("a training run erases with the preset's values, in normalised space", async () => {
+  const dataset = join(temporaryFolder(), "data");
+  await writeTinyDataset(dataset);
+  const firstLoss = async (name: string, ...settings: string[]) => {
+    const out = join(dataset, name);
+    const { code, stderr } = await mpn([
+      ...["train", dataset, "--out", out, "--preset", "official", "--no-evaluate", ...tinyArguments],
+      ...["epochs=1", ...settings].flatMap((setting) => ["--set", setting]),
+    ]);
+    assert.is(code, 0, stderr);
+    return JSON.parse(readFileSync(join(out, "metrics.jsonl"), "utf8").split("\n")[0]).loss;
+  };
+  const own = await firstLoss("own", "erasing=1");
+  assert.equal(await firstLoss("named", "erasing=1", "erasingFill=[0.4914,0.4822,0.4465]"), own);
+  assert.not.equal(await firstLoss("paper", "erasing=1", "erasingFill=[0,0,0]"), own);
+  const [black, grey] = [
+    await firstLoss("black", "erasing=0", "erasingFill=[0,0,0]"),
+    await firstLoss("grey", "erasing=0"),
+  ];
+  assert.equal(black, grey, "where nothing is erased");
 });
 
 test.after(closeDevice);
