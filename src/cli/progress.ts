@@ -46,14 +46,14 @@ function barOn(stream: NodeJS.WriteStream, title: string, total: number): Progre
     fps: 5,
     gracefulExit: false, // Signals are the commands' business; see Shell.onInterrupt.
   });
-  const started = performance.now();
+  const left = timeLeft(total);
   let lastNote = "";
   bar.start(total, 0, { left: "", note: "" });
   active = { bar, stream };
   return {
     update(done, note = lastNote) {
       lastNote = note;
-      bar.update(done, { left: timeLeft(started, done, total), note });
+      bar.update(done, { left: left(done), note });
     },
     stop() {
       if (active?.bar !== bar) return;
@@ -64,13 +64,13 @@ function barOn(stream: NodeJS.WriteStream, title: string, total: number): Progre
 }
 
 function linesOn(stream: NodeJS.WritableStream, title: string, total: number, every: number): Progress {
-  const started = performance.now();
-  let written = started;
+  const left = timeLeft(total);
+  let written = performance.now();
   let latest = "";
   return {
     update(done, note = "") {
       const now = performance.now();
-      latest = [`${title} ${done}/${total}`, timeLeft(started, done, total), note].filter(Boolean).join("  ");
+      latest = [`${title} ${done}/${total}`, left(done), note].filter(Boolean).join("  ");
       if (now - written < every) return;
       written = now;
       stream.write(`${latest}\n`);
@@ -83,10 +83,20 @@ function linesOn(stream: NodeJS.WritableStream, title: string, total: number, ev
   };
 }
 
-function timeLeft(started: number, done: number, total: number): string {
-  const elapsed = (performance.now() - started) / 1000;
-  if (done >= total) return `in ${formatSeconds(elapsed)}`;
-  return done > 0 ? `${formatSeconds((elapsed / done) * (total - done))} left` : "";
+/**
+ * What is left, as the pace since the first update tells: before it shaders are compiled and workers started, and a run that
+ * is resumed has steps that it did not do.
+ */
+function timeLeft(total: number): (done: number) => string {
+  const started = performance.now();
+  let first: { done: number; at: number } | null = null;
+  return (done) => {
+    const now = performance.now();
+    first ??= { done, at: now };
+    if (done >= total) return `in ${formatSeconds((now - started) / 1000)}`;
+    const seconds = (now - first.at) / 1000;
+    return done > first.done ? `${formatSeconds((seconds / (done - first.done)) * (total - done))} left` : "";
+  };
 }
 
 /** `42s`, `3m 05s`, `2h 07m`. */

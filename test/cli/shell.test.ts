@@ -6,6 +6,7 @@ import * as assert from "uvu/assert";
 import { formatSeconds, startProgress } from "#src/cli/progress.js";
 import { SYNTH_DEFAULTS } from "#src/data/synth/defaults.js";
 import { resolveOptions } from "#src/data/synth/options.js";
+import { VirtualTime } from "../support/virtual-time.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -146,6 +147,27 @@ test("progress where there is no terminal is a plain line now and then, and the 
   progress.stop();
   progress.stop();
   assert.is(stream.read()?.toString(), "epoch 3/3  in 0s  loss 1\n");
+});
+
+test("the time left is that of the steps still to do, whatever came before the first one", async () => {
+  const stream = new PassThrough();
+  const time = new VirtualTime();
+  await time.run(async () => {
+    const progress = startProgress("training", 1600, { stream: stream as unknown as NodeJS.WriteStream, every: 0 });
+    await time.sleep(30_000); // The first step after a resume at 800, which compiles.
+    for (const done of [801, 802, 803]) {
+      progress.update(done);
+      await time.sleep(500);
+    }
+    progress.update(1600);
+    progress.stop();
+  });
+  assert.equal(stream.read()?.toString().trim().split("\n"), [
+    "training 801/1600",
+    "training 802/1600  6m 39s left",
+    "training 803/1600  6m 39s left",
+    "training 1600/1600  in 32s",
+  ]);
 });
 
 test("durations are short", () => {
