@@ -1,4 +1,4 @@
-/** This engine as a child of the comparison (bench/peers/child.mjs): `ours.mjs [float32|float16] [matrix]`. */
+/** This engine as a child of the comparison (bench/peers/child.mjs): `ours.mjs [float32|float16] [matrix|clamps]`. */
 import { taken, workload } from "#src/cli/bench/model.js";
 import { Program } from "#src/graph/program.js";
 import { input } from "#src/graph/tensor.js";
@@ -14,7 +14,7 @@ import { minimise } from "#src/training/step.js";
 import { openTuned } from "#src/tuning/open.js";
 import { channelsLast, readTensors, serve } from "./peers/child.mjs";
 
-const [precision = "float32", units] = process.argv.slice(2);
+const [precision = "float32", variant] = process.argv.slice(2);
 
 /** The step that every peer can do: the loss is the mean of the squared features. */
 function squares(store, config, batch) {
@@ -36,9 +36,12 @@ await serve({
   async prepare({ mode, batch, weights, inputs, lr, momentum, weightDecay }) {
     const checkpoint = await openCheckpoint(weights);
     const config = modelConfigOf(checkpoint.config, checkpoint.pids.length);
-    device = await openTuned({ warn: console.error, note() {} }, { matrixUnits: units === "matrix" });
+    device = await openTuned(
+      { warn: console.error, note() {} },
+      { matrixUnits: variant === "matrix", robust: variant === "clamps" },
+    );
     const { name, software, tuned } = device.profile;
-    if (units === "matrix" && !usableUnits(device.profile))
+    if (variant === "matrix" && !usableUnits(device.profile))
       throw new Error(`${name} has no matrix units that the kernels can use`);
     const store = new ParameterStore();
     const whole = workload(store, { config, mode: mode === "infer" ? "infer" : "train", batch, precision });

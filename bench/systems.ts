@@ -15,8 +15,8 @@ export interface System {
   readonly package?: string;
   /** Some of its arithmetic is in float16: what it computes has bounds of its own. */
   readonly halves?: boolean;
-  /** Compared unasked only where the adapter has this. */
-  readonly needs?: Ability;
+  /** Compared unasked only where the adapter has this; "a name" is what none has. */
+  readonly needs?: Ability | "a name";
   /** What it tells about GPU buffers, where it tells anything. */
   readonly gpuBytes?: string;
 }
@@ -39,6 +39,14 @@ const cuda = { works: ["infer", "train", "step"], gpuBytes: "the most at once, b
 
 export const SYSTEMS: readonly System[] = [
   { ...ours, name: OURS, title: "mpn-webgpu", command: node(OUR_CHILD) },
+  {
+    // What the peers' default costs this engine.
+    ...ours,
+    name: `${OURS}-clamps`,
+    title: "mpn-webgpu, with Dawn's index clamps",
+    command: node(OUR_CHILD, "float32", "clamps"),
+    needs: "a name",
+  },
   {
     ...ours,
     name: `${OURS}-f16`,
@@ -119,7 +127,9 @@ export function findSystems(
       { exitCode: 2 },
     );
   }
-  const chosen = SYSTEMS.filter(({ name, needs }) => names?.includes(name) ?? (!needs || abilities.includes(needs)));
+  const chosen = SYSTEMS.filter(
+    ({ name, needs }) => names?.includes(name) ?? (!needs || abilities.some((ability) => ability === needs)),
+  );
   const lacking = chosen.filter((system) => !installed(system));
   const torches = chosen.filter(({ name }) => name.startsWith("torch"));
   const devices = torches.length > 0 ? torchDevices() : [];

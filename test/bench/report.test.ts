@@ -90,6 +90,7 @@ test("float16 and matrix units are compared where an adapter has them, or by nam
   assert.equal(found(["float16"]), ["mpn-webgpu", "mpn-webgpu-f16"]);
   assert.equal(found(["float16", "matrix units"]), ["mpn-webgpu", "mpn-webgpu-f16", "mpn-webgpu-f16-matrix"]);
   assert.equal(found([], ["mpn-webgpu-f16-matrix"]), ["mpn-webgpu-f16-matrix"]);
+  assert.equal(found([], ["mpn-webgpu-clamps"]), ["mpn-webgpu-clamps"]);
 });
 
 test("the peers are pinned, and no part of the package", () => {
@@ -208,7 +209,15 @@ test("every section that runs a model gives its figures at any size, with what w
   device.close();
   const names = ["models", "step", "kernels", "small", "memory"];
   const { stdout, stderr, status } = bench(
-    ...["--json", "--quick", "--warm-cache", "--systems", "mpn-webgpu,mpn-webgpu-f16", "--sections", names.join(",")],
+    ...[
+      "--json",
+      "--quick",
+      "--warm-cache",
+      "--systems",
+      "mpn-webgpu,mpn-webgpu-clamps,mpn-webgpu-f16",
+      "--sections",
+      names.join(","),
+    ],
     ...["--size", "48x16", "--cases", "infer,step", "--batch", "4", ...tinyArguments],
   );
   assert.is(status, 0, stderr);
@@ -222,17 +231,18 @@ test("every section that runs a model gives its figures at any size, with what w
     ]),
     ["infer", "step"].map((work) => [
       ...[work, 4],
-      ["mpn-webgpu", "mpn-webgpu-f16"].map((system) => [system, false, true, true]),
+      ["mpn-webgpu", "mpn-webgpu-clamps", "mpn-webgpu-f16"].map((system) => [system, false, true, true]),
     ]),
   );
   for (const { rows } of models.cases) {
-    const [exact, halves] = rows;
+    const [exact, clamped, halves] = rows;
+    assert.is(clamped.error, 0);
     assert.ok(exact.error === null && halves.error < halves.bound && exact.bound < halves.bound);
     assert.ok(exact.flops > 0 && halves.flops >= exact.flops, "scaling a loss counts, too");
     assert.ok(exact.gpuBytes > 0);
-    assert.equal([exact.tuned, halves.tuned], [1, 1], "the children read it, too");
+    assert.equal([exact.tuned, clamped.tuned, halves.tuned], [1, 1, 1], "the children read it, too");
   }
-  assert.ok(models.cases[0].rows[1].error > 1e-6, "float16 was not used");
+  assert.ok(models.cases[0].rows[2].error > 1e-6, "float16 was not used");
   assert.equal([step.objectsMade, step.batch, step.size], [0, 4, [48, 16]]);
   assert.ok(step.dispatches > step.pipelines && step.cpuMs.medianMs > 0);
   assert.ok(kernels.kernels.some(({ op }: { op: string }) => op === "cropResize"));
