@@ -19,7 +19,7 @@ const LARGE_BUDGET_SECONDS = 30;
 /** Cores that a waiting system may use before the report says so. */
 const RESTLESS = 0.05;
 
-/** Learning rate and weight decay: of the step that all can do, and those of the paper (Sec. 4). */
+/** Learning rate and weight decay: of the step that all can do, and those of the paper (Sec. 5.1). */
 const HYPER = {
   infer: { lr: 0, momentum: 0, weightDecay: 0 },
   train: { lr: 0.01, momentum: 0.9, weightDecay: 0 },

@@ -25,7 +25,7 @@ export function register(program: Command): void {
   const command = withMapOptions(program.command("ablate"))
     .description("train the variants of the paper's tables, several seeds each, and write the tables")
     .option("--data <dataset>", `training, query and gallery images: ${DATASET_HELP}`)
-    .option("--tables <ids>", "which of 1, 2, 3, 4 (Tables 1 to 4) and 9 (Fig. 9); by default all")
+    .option("--tables <ids>", "which of 1 to 7 (Tables 1 to 7) and 9 (Fig. 9); by default all")
     .option("--variants <names>", "only these rows, such as baseline,mt-only,mpn")
     .option("--list", "name the variants with their settings, and do nothing else")
     .option("--seeds <n>", "runs of each variant; their seeds count up from the configuration's", wholeNumber(1), 3)

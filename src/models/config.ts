@@ -18,7 +18,7 @@ export const modelFields = {
   layers: v.optional(v.strictTuple([count, count, count, count]), [3, 4, 6, 3]),
   /** Channels of the stem; stage i (0 to 3) outputs 4 * width * 2^i channels, the last one 32 * width. */
   width: v.optional(count, 64),
-  /** Height and width in pixels that every image is resized to (Sec. 4). */
+  /** Height and width in pixels that every image is resized to (Sec. 5.1). */
   imageSize: v.optional(v.strictTuple([count, count]), [384, 128]),
   /**
    * K, the number of body parts, hence of pairs of a main task (MT) and an auxiliary task (AT) (Sec. 3.1). Stripes of PCB,

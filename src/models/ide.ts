@@ -1,11 +1,11 @@
 /**
- * IDE: one classifier over a global feature; trained first, its backbone is what MPN starts from (Sec. 4). ResNet with
- * the last stage's stride removed, global average pooling, Linear, batch norm, LeakyReLU(0.1), dropout, classifier, as
- * in the code that the authors published. At test time the image is represented by what the classifier sees, `partDim`
+ * IDE: one classifier over a global feature; trained first, its backbone is what MPN starts from (Sec. 5.1). ResNet with
+ * the last stage's stride removed, global average pooling, Linear, batch norm, LeakyReLU(0.1), dropout, classifier, with
+ * the initial values of the code that the authors published (models/base.py). At test time the image is represented by what the classifier sees, `partDim`
  * values, as the public baselines with this head do.
  */
 import type { Tensor } from "../graph/tensor.js";
-import { constantValues, heFanOut } from "../nn/init.js";
+import { constantValues, heFanOut, normal } from "../nn/init.js";
 import type { Build } from "../nn/layers.js";
 import { resnet } from "../nn/resnet.js";
 import { dropout, globalAveragePool, leakyRelu, reshape } from "../ops/index.js";
@@ -22,7 +22,7 @@ function embed(b: Build, c: ModelConfig, map: Tensor): Tensor {
   const [n, channels] = pooled.shape;
   const init = { weight: heFanOut, bias: constantValues(0), linear: true };
   const x = b.partsConv(["embedding"], reshape(pooled, [n, 1, 1, channels]), c.partDim, "all", init);
-  return reshape(leakyRelu(b.batchNorm("bn", x), SLOPE), [n, c.partDim]);
+  return reshape(leakyRelu(b.batchNorm("bn", x, { gamma: normal(0.02, 1) }), SLOPE), [n, c.partDim]);
 }
 
 const featureMap = (b: Build, c: ModelConfig, images: Tensor) => resnet(b, "backbone", images, c);

@@ -16,18 +16,18 @@ export const constantValues =
     new Float32Array(sizeOf(shape)).fill(value);
 
 /** Normal with a standard deviation that may depend on the shape (Box-Muller). */
-function normalValues(deviation: (shape: readonly number[]) => number): Initializer {
+function normalValues(deviation: (shape: readonly number[]) => number, mean = 0): Initializer {
   return (seed, name, shape) => {
     const rng = seededRng(seed, Stream.parameters, nameKey(name));
     const std = deviation(shape);
     return Float32Array.from({ length: sizeOf(shape) }, () => {
       const radius = Math.sqrt(-2 * Math.log(1 - uniformFloat64(rng)));
-      return std * radius * Math.cos(2 * Math.PI * uniformFloat64(rng));
+      return mean + std * radius * Math.cos(2 * Math.PI * uniformFloat64(rng));
     });
   };
 }
 
-export const normal = (std: number) => normalValues(() => std);
+export const normal = (std: number, mean = 0) => normalValues(() => std, mean);
 
 /** He et al.: N(0, 2 / fan out), for the backbone's convolutions. */
 export const heFanOut: Initializer = normalValues(([out, , kh = 1, kw = 1]) => Math.sqrt(2 / (out * kh * kw)));

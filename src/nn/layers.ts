@@ -13,6 +13,8 @@ export interface BatchNormActivation {
 export interface BatchNormLayer extends BatchNormActivation {
   /** Whether this walk's batch moves the running statistics, in training; true by default. */
   readonly moves?: boolean;
+  /** Initial values of the scale; 1 by default. */
+  readonly gamma?: Initializer;
 }
 
 export interface PartsInit {
@@ -42,20 +44,20 @@ export class Build {
   batchNorm(
     names: string | readonly string[],
     x: Tensor,
-    { moves = true, ...activation }: BatchNormLayer = {},
+    { moves = true, gamma: initialGamma = constantValues(1), ...activation }: BatchNormLayer = {},
   ): Tensor {
     const list = typeof names === "string" ? [names] : names;
     const channels = x.shape[x.shape.length - 1];
-    const vector = (suffix: string, value: number) => ({
+    const vector = (suffix: string, init: Initializer) => ({
       names: list.map((n) => `${n}.${suffix}`),
       shape: [channels],
       diskShape: [channels / list.length],
-      init: constantValues(value),
+      init,
     });
-    const gamma = this.store.parameter(vector("weight", 1));
-    const beta = this.store.parameter(vector("bias", 0));
-    const mean = this.store.statistic(vector("running_mean", 0));
-    const variance = this.store.statistic(vector("running_var", 1));
+    const gamma = this.store.parameter(vector("weight", initialGamma));
+    const beta = this.store.parameter(vector("bias", constantValues(0)));
+    const mean = this.store.statistic(vector("running_mean", constantValues(0)));
+    const variance = this.store.statistic(vector("running_var", constantValues(1)));
     const now = (t: Tensor) => this.moved.get(t) ?? t;
     const v = { gamma, beta, runningMean: now(mean), runningVar: now(variance) };
     const options = { training: this.training, ...activation, ...(!moves && { momentum: 0 }) };

@@ -1,5 +1,5 @@
 /**
- * Multi-query evaluation (Sec. 5.2, Market-1501): a query is searched with all images of its person by its own camera.
+ * Multi-query evaluation (Table 4, Market-1501): a query is searched with all images of its person by its own camera.
  *
  * For each query, the multi-query images of the same identity and camera (on Market-1501 those of `gt_bbox`) are
  * represented and scaled to unit length, and the vectors are pooled by their average or by their maximum, element by

@@ -29,31 +29,31 @@ export const trainConfigSchema = v.strictObject({
   /** Decides initial values, batches and augmentation; the same seed gives the same weights on the same adapter. */
   seed: v.optional(v.pipe(whole, v.minValue(0), v.maxValue(0xffffffff)), 0),
 
-  /** S, people of a batch (Sec. 4). */
+  /** S, people of a batch (Sec. 5.1). */
   subjects: v.optional(count, 6),
-  /** A, images of each person of a batch (Sec. 4). */
+  /** A, images of each person of a batch (Sec. 5.1). */
   imagesPerSubject: v.optional(count, 8),
-  /** Passes over the enlarged training set (Sec. 4). */
+  /** Passes over the enlarged training set (Sec. 5.1). */
   epochs: v.optional(count, 70),
   /** Batches of an epoch; null: as many as the enlarged training set fills, see `epochLength`. */
   iterationsPerEpoch: v.optional(v.nullable(count), null),
 
-  /** Learning rate at the start (Sec. 4). */
+  /** Learning rate at the start (Sec. 5.1). */
   lr: v.optional(v.pipe(number, v.gtValue(0)), 0.01),
-  /** Epochs after which the learning rate is multiplied by `lrGamma`, again and again (Sec. 4). */
+  /** Epochs after which the learning rate is multiplied by `lrGamma`, again and again (Sec. 5.1). */
   lrStep: v.optional(count, 20),
   lrGamma: v.optional(v.pipe(number, v.gtValue(0), v.maxValue(1)), 0.1),
   /** Factor of the learning rate for the backbone: below 1 for one that is trained already. */
   lrBackbone: v.optional(v.pipe(number, v.gtValue(0)), 1),
-  /** Momentum of SGD (Sec. 4). */
+  /** Momentum of SGD (Sec. 5.1). */
   momentum: v.optional(v.pipe(number, v.minValue(0), v.ltValue(1)), 0.9),
-  /** Weight decay of every parameter, those of batch norm included (Sec. 4). */
+  /** Weight decay of every parameter, those of batch norm included (Sec. 5.1). */
   weightDecay: v.optional(v.pipe(number, v.minValue(0)), 5e-4),
   nesterov: v.optional(v.boolean(), false),
 
-  /** Probability of a horizontal flip (Sec. 4). */
+  /** Probability of a horizontal flip (Sec. 5.1). */
   flip: v.optional(fraction, 0.5),
-  /** Probability of random erasing (Sec. 4). */
+  /** Probability of random erasing (Sec. 5.1). */
   erasing: v.optional(fraction, 0.5),
   /** Range of the erased area, as a fraction of the image's. */
   erasingArea: v.optional(range(fraction), [0.02, 0.4]),
@@ -61,7 +61,7 @@ export const trainConfigSchema = v.strictObject({
   erasingAspect: v.optional(range(v.pipe(number, v.gtValue(0))), [0.3, 3.33]),
   /** Red, green and blue of erased pixels, in normalised values; 0 is the mean colour. */
   erasingFill: v.optional(v.strictTuple([number, number, number]), [0, 0, 0]),
-  /** How many times random translation enlarges the training set (Sec. 4); 1 leaves the images where they are. */
+  /** How many times random translation enlarges the training set (Sec. 5.1); 1 leaves the images where they are. */
   translationFolds: v.optional(count, 5),
   /** Furthest translation, as a fraction of the image's height and width. */
   translationFraction: v.optional(fraction, 0.05),

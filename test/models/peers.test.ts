@@ -199,6 +199,26 @@ async function allocated(config: ModelConfig): Promise<ParameterStore> {
   return store;
 }
 
+test("ide: initial values of its head are those of the published code", async () => {
+  const store = await allocated(parseModelConfig({ ...TINY, model: "ide", partDim: 512 }));
+  const values = await store.read(await sharedDevice());
+  const moments = (name: string) => {
+    const { data, shape } = values.get(name)!;
+    const mean = data.reduce((a, b) => a + b, 0) / data.length;
+    const deviation = Math.sqrt(data.reduce((a, b) => a + (b - mean) ** 2, 0) / data.length);
+    return { mean, deviation, shape, data };
+  };
+  const gamma = moments("bn.weight");
+  assert.ok(Math.abs(gamma.mean - 1) < 0.005 && Math.abs(gamma.deviation / 0.02 - 1) < 0.2, JSON.stringify(gamma));
+  const { deviation, shape } = moments("embedding.weight");
+  assert.ok(Math.abs(deviation / Math.sqrt(2 / shape[0]) - 1) < 0.05, "fan out");
+  assert.ok(Math.abs(moments("classifier.weight").deviation / 0.001 - 1) < 0.1);
+  for (const name of ["embedding.bias", "bn.bias", "classifier.bias"])
+    assert.ok(moments(name).data.every((v) => v === 0));
+  assert.ok(moments("backbone.bn1.weight").data.every((v) => v === 1));
+  store.destroy(await sharedDevice());
+});
+
 for (const settings of [...TRAINABLE, { model: "dsa" }]) {
   test(`${settings.model}: features do not depend on the other images of the batch`, async () => {
     const config = parseModelConfig({ ...TINY, ...settings });
