@@ -68,7 +68,7 @@ async function report(shell: Shell, flags: Flags): Promise<object> {
       process.exitCode = 1;
     }
     if (flags.out !== undefined)
-      writeFileSync(flags.out, shell.json ? `${JSON.stringify(result())}\n` : `${lines.join("\n")}\n`);
+      writeFileSync(flags.out, flags.out.endsWith(".json") ? `${JSON.stringify(result())}\n` : `${lines.join("\n")}\n`);
   }
   // Last, where nobody overlooks it.
   for (const line of wrong) shell.warn(line);

@@ -69,7 +69,10 @@ export function withFlags(command: Command): Command {
     .option("--sections <names>", `only these, of ${SECTIONS.join(", ")}`, listOf(SECTIONS), [...SECTIONS])
     .option("--quick", "small images and few runs, to see that everything works", false)
     .option("--markdown", "print Markdown", false)
-    .option("--out <file>", "write the report there, after each section, instead of printing it")
+    .option(
+      "--out <file>",
+      "write the report there, after each section, instead of printing it; as data where it ends in .json",
+    )
     .option("--size <HxW>", "height and width of the images (default: 384x128)", heightByWidth)
     .option(
       "--set <key=value>",

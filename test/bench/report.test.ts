@@ -11,6 +11,7 @@ import { tunedPath, writeTuned } from "#src/tuning/cache.js";
 import type { Row } from "../../bench/comparison.js";
 import { KINDS, summaryOf, sweep } from "../../bench/conv-shapes.js";
 import { type Flags, SECTIONS, settingsOf, withFlags } from "../../bench/options.js";
+import { casesOf, DATA, README, speedTable, withTable } from "../../bench/readme.js";
 import { render } from "../../bench/report.js";
 import { type Ability, findSystems, SYSTEMS } from "../../bench/systems.js";
 import { temporaryFolder, tinyArguments } from "../support/tiny.js";
@@ -200,13 +201,23 @@ test("what the report would replace is looked at before anything is measured", (
   assert.not.match(refused.stderr, /\[1\/1/);
   assert.is(readFileSync(out, "utf8"), "## My notes\n");
 
-  // Its own reports are replaced, whatever their form.
-  writeFileSync(out, "");
-  for (const flags of [["--json"], ["--markdown"], [], ["--json"]]) {
-    const { status, stderr } = bench("--out", out, "--sections", "adapter", ...flags);
-    assert.is(status, 0, stderr);
+  // Its own reports are replaced.
+  for (const name of ["report.json", "report.md", "report.txt"]) {
+    const own = join(temporaryFolder(), name);
+    for (const run of [1, 2]) {
+      const flags = ["--out", own, "--sections", "adapter", ...(name === "report.md" ? ["--markdown"] : [])];
+      const { status, stderr, stdout } = bench(...flags);
+      assert.equal([status, stdout], [0, ""], `${name}, run ${run}: ${stderr}`);
+    }
+    const text = readFileSync(own, "utf8");
+    if (name === "report.json") assert.type(JSON.parse(text).sections.adapter, "object");
+    else assert.match(text, name === "report.md" ? /^# mpn-webgpu bench\n/ : /^MPN-WEBGPU BENCH\n/);
   }
-  assert.type(JSON.parse(readFileSync(out, "utf8")).sections.adapter, "object");
+});
+
+test("the README's speed table is the output of the benchmark", () => {
+  const readme = readFileSync(README, "utf8");
+  assert.is(withTable(readme, speedTable(casesOf(DATA))), readme, "node --import tsx bench/readme.ts writes it");
 });
 
 test("every section that runs a model gives its figures at any size, with what was tuned", async () => {
