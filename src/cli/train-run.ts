@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type Dataset, datasetTable, formatDatasetTable, remarks, trainIdentities } from "../data/dataset.js";
 import { DecodePool } from "../data/decode-pool.js";
 import { maxPicturePixels } from "../data/image-batch.js";
-import type { Prior } from "../data/prior.js";
+import type { MovablePrior } from "../data/prior.js";
 import { loadPriors } from "../data/prior-cache.js";
 import { searchedFor } from "../data/prior-maps.js";
 import { UserError } from "../errors.js";
@@ -320,7 +320,7 @@ async function startingPoint(
   return init === undefined ? undefined : { checkpoint: await readCheckpoint(init), resume: false };
 }
 
-async function priorsFor(shell: Shell, dataset: Dataset, config: TrainConfig): Promise<Prior[] | undefined> {
+async function priorsFor(shell: Shell, dataset: Dataset, config: TrainConfig): Promise<MovablePrior[] | undefined> {
   const model = modelConfigOf(config, 1);
   if (!modelOf(model).usesPrior(model)) return undefined;
   const [rows, cols] = featureSize(config.imageSize);

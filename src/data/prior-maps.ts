@@ -6,7 +6,7 @@ import type { Sample } from "./dataset.js";
 import { type LabelMap, perturbLabels, readLabelMap } from "./label-map.js";
 import { LABEL_SETS, type LabelSet } from "./label-sets.js";
 import type { DetectorErrors } from "./perturb.js";
-import { coarsePrior, type Grid, type Prior, segmentationPrior, wholePrior } from "./prior.js";
+import { coarsePrior, type Grid, type MovablePrior, segmentationPrior, wholePrior } from "./prior.js";
 
 /** The maps of one image; null for one that is not there. */
 export interface MapPaths {
@@ -120,7 +120,7 @@ export async function priorFromMaps(
   place: string,
   { parsing, segmentation }: MapPaths,
   settings: Grid & { labels: LabelSet; perturb?: DetectorErrors },
-): Promise<Prior> {
+): Promise<MovablePrior> {
   const { perturb } = settings;
   const seen = (map: LabelMap) => (perturb ? perturbLabels(map, place, perturb) : map);
   const person = segmentation === null ? null : seen(await readLabelMap(segmentation));
