@@ -27,8 +27,13 @@ export interface CompileOptions {
    * Outputs are float32 either way.
    */
   readonly precision?: Precision;
-  /** The caller's own buffers for inputs and outputs (usage STORAGE), so that nothing is copied. */
+  /**
+   * The caller's own buffers for inputs and outputs (usage STORAGE), so that nothing is copied. Kernels work on 16 bytes at a
+   * time, so that a buffer has as many as its tensor, rounded up to a multiple of 16; what the last ones hold then is undefined.
+   */
   readonly buffers?: ReadonlyMap<Tensor, GPUBuffer>;
+  /** Whether products may be made by the matrix units that the device was opened for; true by default. */
+  readonly matrixUnits?: boolean;
   /** Batch size, to advise one that fits when a tensor exceeds the adapter's limits. */
   readonly batch?: number;
 }
@@ -88,7 +93,9 @@ export class Program {
     const nodes = reachable(roots);
     const { once, values } = options.hoist ? hoist(roots) : { once: new Set<unknown>(), values: [] };
     const ordered = [...nodes.filter((n) => once.has(n)), ...updatesEarly(nodes.filter((n) => !once.has(n)))];
-    const lowering = new Lowering(device.profile);
+    const lowering = new Lowering(
+      options.matrixUnits === false ? { ...device.profile, matrixUnits: undefined } : device.profile,
+    );
     lowering.lower(ordered);
 
     const program = new Program(device, outputs, findInputs(nodes, roots));
@@ -251,6 +258,13 @@ export class Program {
       this.owned.push(buffer);
       return buffer;
     };
+    for (const [t, { size }] of theirs) {
+      const wanted = boundBytes(t);
+      if (size < wanted)
+        throw new UserError(
+          `The buffer for ${t} holds ${size} bytes; make it ${wanted}, a multiple of 16, of which ${t.bytes} are its values.`,
+        );
+    }
     const outputRoots = new Map<Tensor, GPUBuffer>();
     for (const t of Object.values(this.outputs)) {
       const buffer = theirs.get(t);
@@ -345,7 +359,7 @@ export class Program {
           );
         given.delete(b.name);
         const { buffer, byteOffset } = this.range(t);
-        return { binding: b.index, resource: { buffer, offset: byteOffset, size: Math.ceil(t.bytes / 16) * 16 } };
+        return { binding: b.index, resource: { buffer, offset: byteOffset, size: boundBytes(t) } };
       });
       if (given.size > 0)
         throw new Error(`${launch.label}: ${launch.kernel.shader}.wgsl does not bind ${[...given].join(", ")}`);
@@ -360,6 +374,9 @@ export class Program {
     });
   }
 }
+
+/** What a kernel may touch of a tensor: whole `vec4`. */
+const boundBytes = (t: Tensor) => Math.ceil(t.bytes / 16) * 16;
 
 function requireHalves(device: Device): void {
   if (device.gpu.features.has("shader-f16")) return;

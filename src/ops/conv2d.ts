@@ -162,15 +162,16 @@ const convInputGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
 
 /**
  * The sum of two gradients, where one is a convolution's input gradient that nobody has read yet: made in its epilogue.
+ * @param shared what is needed as it is, too, and would be made twice
  * @returns null where neither is
  */
-export function addInEpilogue(a: Tensor, b: Tensor): Tensor | null {
+export function addInEpilogue(a: Tensor, b: Tensor, shared: ReadonlySet<Tensor>): Tensor | null {
   for (const [product, other] of [
     [b, a],
     [a, b],
   ]) {
     const { node } = product;
-    if (node?.op !== convInputGradOp || node.inputs.length > 2) continue;
+    if (node?.op !== convInputGradOp || node.inputs.length > 2 || shared.has(product)) continue;
     return apply(convInputGradOp, [...node.inputs, other], node.attrs as ConvAttrs & { shape: readonly number[] })[0];
   }
   return null;

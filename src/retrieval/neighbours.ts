@@ -3,7 +3,7 @@ import type { Device } from "../gpu/device.js";
 import { Program } from "../graph/program.js";
 import { Block, input, variable } from "../graph/tensor.js";
 import { topK } from "../ops/index.js";
-import { alignedRows, blockFeeds, blockInputs, cosineTile, inverseLengths } from "./gpu-similarity.js";
+import { alignedRows, blockFeeds, blockInputs, cosineTile, EXACT, inverseLengths } from "./gpu-similarity.js";
 import type { Features } from "./similarity.js";
 
 /** Neighbours of N images: the queries, numbered from 0, then the gallery. */
@@ -81,7 +81,7 @@ export async function nearestNeighbours(
     // A tile off the diagonal stands for its mirror image too.
     const half = topK(tile, place, start, "columns", 0);
     const { values, indices, least } = topK(tile, place, half, "rows", 1);
-    program = await Program.compile(device, { outputs: { values, indices, least } });
+    program = await Program.compile(device, { outputs: { values, indices, least }, ...EXACT });
     await foldTiles(device, program, parts, sets, inverse, onProgress);
     // Nothing lies in this place, so that the lists are read as they are.
     const lists = await program.run({ place: new Uint32Array(8) }, ["values", "indices", "least"]);

@@ -63,7 +63,9 @@ test("the largest rung is taken whose grid fills the machine", () => {
     [128, 64],
     "64 filters",
   );
-  assert.equal(outputs(tileOf(nvidia, forward([1, 24, 8, 512], [3, 3, 512, 512], { padding: 1 }))), [32, 32]);
+  const few = tileOf(nvidia, forward([1, 24, 8, 512], [3, 3, 512, 512], { padding: 1 }));
+  assert.equal(outputs(few), [32, 32]);
+  assert.is(few.lanesX * few.lanesY, 128, "of two with as many workgroups, the one that keeps four schedulers busy");
   for (const vendor of VENDORS) {
     const { fill } = ladderOf(gpu(vendor));
     for (const batch of [1, 4, 32])
