@@ -122,7 +122,11 @@ function rankOptions(shell: Shell, parameters: RerankParameters | undefined): Ra
       if (done >= total) report = shell.onProgress(title);
     };
   };
-  const phases = { neighbours: progress("nearest neighbours"), vectors: progress("reciprocal vectors") };
+  const phases = {
+    neighbours: progress("nearest neighbours"),
+    vectors: progress("reciprocal vectors"),
+    index: progress("who holds which"),
+  };
   return {
     onRanked: progress("ranking"),
     rerank: parameters && { ...parameters, onProgress: (phase, done, total) => phases[phase](done, total) },

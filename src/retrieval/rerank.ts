@@ -33,7 +33,7 @@ export const DEFAULT_RERANK: RerankParameters = { k1: 20, k2: 6, lambda: 0.3 };
 export interface RerankOptions extends Partial<RerankParameters> {
   /** See `NeighbourOptions`. */
   block?: number;
-  onProgress?: (phase: "neighbours" | "vectors", done: number, total: number) => void;
+  onProgress?: (phase: "neighbours" | "vectors" | "index", done: number, total: number) => void;
 }
 
 /** Distances below this are rounding: a row without a larger one is of images that are all the same. */
@@ -66,7 +66,12 @@ export async function rerankedSimilarity(
   const queries = features.query.length / features.dim;
   const gallery = images - queries;
   const averaged = (image: number) => average(vectors, near, image, k2);
-  const holders = transposed(gallery, images, (g) => averaged(queries + g));
+  // Every row is asked for twice: it is counted before it is placed.
+  let asked = 0;
+  const holders = transposed(gallery, images, (g) => {
+    if (++asked % REPORT_EVERY === 0 || asked === 2 * gallery) onProgress?.("index", asked, 2 * gallery);
+    return averaged(queries + g);
+  });
   const farthest = near.least.map((similarity) => 2 - 2 * similarity);
 
   return async (start, end) => {
