@@ -361,7 +361,8 @@ export class Program {
   }
 }
 
-function requireHalves(device: Device): void {
+/** Throws UserError where the adapter cannot store float16. */
+export function requireHalves(device: Device): void {
   if (device.gpu.features.has("shader-f16")) return;
   throw new UserError(
     `The adapter ${device.profile.name} cannot store float16: it lacks the feature shader-f16. Use precision float32 on it.`,
