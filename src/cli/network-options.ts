@@ -5,6 +5,10 @@ import { PRECISIONS } from "../graph/storage.js";
 export const precisionOption = (): Option =>
   new Option("--precision <name>", "how feature maps are stored (default: as in training)").choices(PRECISIONS);
 
+/** `--precision` of the commands that make a network of their own. */
+export const storageOption = (): Option =>
+  new Option("--precision <name>", "how feature maps are stored").choices(PRECISIONS).default("float32");
+
 /** `--matrix-units` of the commands that tune, time, check or use a network (`OpenOptions.matrixUnits`). */
 export const matrixUnitsOption = (): Option =>
   new Option(

@@ -378,7 +378,8 @@ export class Program {
 /** What a kernel may touch of a tensor: whole `vec4`. */
 const boundBytes = (t: Tensor) => Math.ceil(t.bytes / 16) * 16;
 
-function requireHalves(device: Device): void {
+/** Throws UserError where the adapter cannot store float16. */
+export function requireHalves(device: Device): void {
   if (device.gpu.features.has("shader-f16")) return;
   throw new UserError(
     `The adapter ${device.profile.name} cannot store float16: it lacks the feature shader-f16. Use precision float32 on it.`,
