@@ -16,29 +16,29 @@ export interface CompareOptions {
   readonly limitSeconds: number;
   /** Leaves the adapter's cache of compiled shaders as it is, instead of giving each child an empty one. */
   readonly warmCache?: boolean;
-  /** A second start is measured of systems whose first start took no longer. */
-  readonly secondStartWithinSeconds: number;
-  /** How often: fewer, at least once, where its first start tells that they may take more than 21 s in all. */
-  readonly secondStarts: number;
-  /** A system that is not run again after its first run, whose time then stands for all. */
-  readonly once?: (system: string) => boolean;
+  /** Starts are measured further, a second one included, of systems whose first start took no longer. */
+  readonly restartWithinSeconds: number;
+  /** How many of either kind: fewer, at least one, where the first one tells that as many may take more than 21 s. */
+  readonly starts: number;
   readonly say: (line: string) => void;
 }
 
-const SECOND_START_BUDGET_MS = 21_000;
+const START_BUDGET_MS = 21_000;
 
 export interface Outcome extends Facts {
   readonly system: string;
   readonly title: string;
-  /** Milliseconds from the start of the process to the first result, nothing being compiled before. */
+  /** Milliseconds from the start of the process to the first result, nothing being compiled before, in the median. */
   readonly firstStartMs: number;
+  /** Processes that it is the median of. */
+  readonly firstStarts: number;
   /** The same of further processes, which find the shaders that the first one compiled, in the median; null where not measured. */
   readonly secondStartMs: number | null;
   /** Those further processes. */
   readonly secondStarts: number;
-  /** The first run alone. */
+  /** The first run alone, of the process whose other runs were timed. */
   readonly firstRunMs: number;
-  /** Of the runs after the first; of the first one where it stayed the only one. */
+  /** Of the runs after the first. */
   readonly times: Times;
   /** Runs after the first. */
   readonly runs: number;
@@ -81,6 +81,7 @@ export async function compareCase(
   const caches = temporaryFolder("mpn-bench-shaders-");
   const failures = new Map<System, string>();
   const runners: Runner[] = [];
+  const freshly = ({ name }: System) => environment(options.warmCache ? null : mkdtempSync(join(caches, `${name}-`)));
   const fail = ({ name }: System, error: unknown) => {
     const message = (error as Error).message.split("\n")[0];
     say(`${name} failed: ${message}`);
@@ -89,16 +90,15 @@ export async function compareCase(
   try {
     for (const system of systems) {
       say(`${system.name}: first start`);
-      const env = environment(options.warmCache ? null : mkdtempSync(join(caches, `${system.name}-`)));
+      const env = freshly(system);
       try {
         runners.push({ ...(await start(system, env, job, options)), env, ms: [], cpu: [], idleMs: 0, waitedMs: 0 });
       } catch (error) {
         failures.set(system, fail(system, error));
       }
     }
-    const repeated = runners.filter(({ system }) => !options.once?.(system.name));
     for (let round = 1; round <= options.rounds; round++) {
-      const going = repeated.filter((r) => !failures.has(r.system) && goesOn(r.ms, options));
+      const going = runners.filter((r) => !failures.has(r.system) && goesOn(r.ms, options));
       if (going.length > 0) say(`round ${round} of ${options.rounds}: ${going.map((r) => r.system.name).join(", ")}`);
       for (const runner of going) {
         try {
@@ -118,32 +118,39 @@ export async function compareCase(
     }
     // In turns, as the runs are; a system that fails keeps what was measured before, and starts no more.
     let due = runners.filter(
-      ({ system, firstStartMs }) =>
-        outcomes.has(system) && firstStartMs <= 1000 * options.secondStartWithinSeconds && !options.once?.(system.name),
+      ({ system, firstStartMs }) => outcomes.has(system) && firstStartMs <= 1000 * options.restartWithinSeconds,
     );
-    const again = new Map<System, number[]>(due.map(({ system }) => [system, []]));
-    for (let round = 0; round < options.secondStarts; round++) {
-      due = due.filter(({ firstStartMs }) => round < Math.max(1, Math.floor(SECOND_START_BUDGET_MS / firstStartMs)));
-      if (due.length > 0) say(`second start ${round + 1}: ${due.map(({ system }) => system.name).join(", ")}`);
+    const starts = new Map(
+      due.map(({ system, firstStartMs }) => [system, { first: [firstStartMs], second: [] as number[] }]),
+    );
+    const startAgain = async (system: System, env: NodeJS.ProcessEnv) => {
+      const { firstStartMs, peer } = await start(system, env, job, options);
+      await peer.close();
+      return firstStartMs;
+    };
+    for (let round = 0; round < options.starts; round++) {
+      due = due.filter(({ firstStartMs }) => round < Math.max(1, Math.floor(START_BUDGET_MS / firstStartMs)));
+      if (due.length > 0) say(`starts ${round + 1}: ${due.map(({ system }) => system.name).join(", ")}`);
       for (const runner of due) {
         const { system, env } = runner;
+        const { first, second } = starts.get(system)!;
         try {
-          const { firstStartMs, peer } = await start(system, env, job, options);
-          again.get(system)!.push(firstStartMs);
-          await peer.close();
+          if (round > 0) first.push(await startAgain(system, freshly(system)));
+          second.push(await startAgain(system, env));
         } catch (error) {
           fail(system, error);
           due = due.filter((other) => other !== runner);
         }
       }
     }
-    for (const [system, ms] of again)
-      if (ms.length > 0)
-        outcomes.set(system, {
-          ...outcomes.get(system)!,
-          secondStartMs: summarize(ms).medianMs,
-          secondStarts: ms.length,
-        });
+    for (const [system, { first, second }] of starts)
+      outcomes.set(system, {
+        ...outcomes.get(system)!,
+        firstStartMs: summarize(first).medianMs,
+        firstStarts: first.length,
+        secondStartMs: second.length > 0 ? summarize(second).medianMs : null,
+        secondStarts: second.length,
+      });
     return systems.map(
       (system) =>
         outcomes.get(system) ?? { system: system.name, title: system.title, failed: failures.get(system) ?? "" },
@@ -198,10 +205,11 @@ async function finish({ system, peer, facts, firstStartMs, firstRunMs, ms, cpu, 
     title: system.title,
     ...facts,
     firstStartMs,
+    firstStarts: 1,
     secondStartMs: null,
     secondStarts: 0,
     firstRunMs,
-    times: summarize(ms.length > 0 ? ms : [firstRunMs]),
+    times: summarize(ms),
     runs: ms.length,
     cpuMs: cpu.length > 0 ? summarize(cpu).medianMs : null,
     idleCores: waitedMs > 0 ? idleMs / waitedMs : null,

@@ -39,17 +39,6 @@ export interface Case {
   readonly rows: readonly (Row | Failure)[];
 }
 
-/** What a run would take by the system's time at the largest smaller batch that was measured; NaN where there was none. */
-export function expectedMs(
-  cases: readonly Case[],
-  { work, batch }: Pick<Case, "work" | "batch">,
-  system: string,
-): number {
-  const before = cases.findLast((c) => c.work === work && c.batch < batch);
-  const row = before?.rows.find((row) => row.system === system);
-  return before && row && "medianMs" in row ? (row.medianMs * batch) / before.batch : Number.NaN;
-}
-
 export function comparison(outcomes: readonly (Outcome | Failure)[], batch: number, peakGflops: number) {
   const done = outcomes.filter((o): o is Outcome => !("failed" in o));
   const reference = done[0];
@@ -100,11 +89,11 @@ export function comparisonTable(title: string, rows: readonly (Row | Failure)[])
     const after = later.length > 0 ? `, ${later.at(-1)} after ${later.length}` : "";
     return [
       fullTitle(row),
-      seconds(row.firstStartMs),
+      `${seconds(row.firstStartMs)} (${row.firstStarts})`,
       seconds(row.secondStartMs) + (row.secondStarts > 0 ? ` (${row.secondStarts})` : ""),
       seconds(row.firstRunMs),
       ...[row.medianMs, row.minMs, row.maxMs].map(milliseconds),
-      row.runs > 0 ? String(row.runs) : "the first",
+      String(row.runs),
       row.cpuMs === null ? "-" : milliseconds(row.cpuMs),
       milliseconds(row.msPerImage),
       row.toOurs === null ? "-" : `${row.toOurs.toPrecision(3)} x`,

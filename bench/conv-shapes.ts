@@ -44,11 +44,16 @@ export interface Figures extends Times {
   /** Share of the peak, at the median and at the least time. */
   readonly share: number;
   readonly bestShare: number;
+  /** By the clock: the median in milliseconds, and its share of the peak that the clock gives. */
+  readonly clockMs: number;
+  readonly clockShare: number;
 }
 
 export interface Sweep {
   /** Billions of operations a second, measured the same way; of a software adapter, a second of CPU time. */
   readonly peakGflops: number;
+  /** The same a second by the clock. */
+  readonly clockGflops: number;
   readonly figures: readonly Figures[];
 }
 
@@ -63,9 +68,9 @@ export interface SweepOptions {
 
 /** Compiles all and runs them in turns. */
 export async function sweep(device: Device, { batch, runs, filter = "", onRound }: SweepOptions): Promise<Sweep> {
-  const cases: { name: string; kind: Kind | null; program: Program; ms: number[] }[] = [];
+  const cases: { name: string; kind: Kind | null; program: Program; ms: number[]; clock: number[] }[] = [];
   const add = async (name: string, kind: Kind | null, y: Tensor) => {
-    cases.push({ name, kind, program: await Program.compile(device, { outputs: { y } }), ms: [] });
+    cases.push({ name, kind, program: await Program.compile(device, { outputs: { y } }), ms: [], clock: [] });
   };
   for (const y of fmaPeakGraphs(device.profile.software)) await add("peak", null, y);
   for (const [height, width, channels, filters, kernel, stride] of SHAPES) {
@@ -85,21 +90,37 @@ export async function sweep(device: Device, { batch, runs, filter = "", onRound 
     for (let run = 0; run <= runs; run++) {
       onRound?.(run);
       for (const c of cases) {
-        const ms = await busyMs(device, c.program);
+        const { ms, clock } = await busyMs(device, c.program);
         // The first run finds cold caches and pages that no one has touched yet.
-        if (run > 0) c.ms.push(ms);
+        if (run === 0) continue;
+        c.ms.push(ms);
+        c.clock.push(clock);
       }
     }
     const rate = (flops: number, ms: number) => flops / ms / 1e6;
     const peaks = cases.filter(({ kind }) => kind === null);
-    const peakGflops = Math.max(...peaks.map(({ program, ms }) => rate(program.flops, Math.min(...ms))));
-    const figures = cases.flatMap(({ name, kind, program: { flops }, ms }): Figures[] => {
+    const best = (of: "ms" | "clock") => Math.max(...peaks.map((c) => rate(c.program.flops, Math.min(...c[of]))));
+    const [peakGflops, clockGflops] = [best("ms"), best("clock")];
+    const figures = cases.flatMap(({ name, kind, program: { flops }, ms, clock }): Figures[] => {
       if (kind === null) return [];
       const times = summarize(ms);
       const share = (of: number) => rate(flops, of) / peakGflops;
-      return [{ name, kind, flops, ...times, share: share(times.medianMs), bestShare: share(times.minMs) }];
+      const { medianMs: clockMs } = summarize(clock);
+      const clockShare = rate(flops, clockMs) / clockGflops;
+      return [
+        {
+          name,
+          kind,
+          flops,
+          ...times,
+          share: share(times.medianMs),
+          bestShare: share(times.minMs),
+          clockMs,
+          clockShare,
+        },
+      ];
     });
-    return { peakGflops, figures };
+    return { peakGflops, clockGflops, figures };
   } finally {
     for (const { program } of cases) program.destroy();
   }
@@ -109,19 +130,28 @@ export async function sweep(device: Device, { batch, runs, filter = "", onRound 
  * On a software adapter the threads that compute are this process's, so that other programs on the machine disturb their CPU
  * time less than the clock.
  */
-async function busyMs(device: Device, program: Program): Promise<number> {
-  if (!device.profile.software) return (await gpuTimes(device, program, {}, 1))[0];
-  const before = process.cpuUsage();
+async function busyMs(device: Device, program: Program): Promise<{ ms: number; clock: number }> {
+  if (!device.profile.software) {
+    const [ms] = await gpuTimes(device, program, {}, 1);
+    return { ms, clock: ms };
+  }
+  const [before, started] = [process.cpuUsage(), performance.now()];
   await program.run();
   await device.idle();
+  const clock = performance.now() - started;
   const { user, system } = process.cpuUsage(before);
-  return (user + system) / 1000;
+  return { ms: (user + system) / 1000, clock };
 }
 
 /** Median and least of the shapes' shares of one kind, and the milliseconds of all of them once. */
-export function summaryOf(figures: readonly Figures[], kind: Kind, share: "share" | "bestShare" = "share") {
+export function summaryOf(
+  figures: readonly Figures[],
+  kind: Kind,
+  share: "share" | "bestShare" | "clockShare" = "share",
+) {
   const own = figures.filter((f) => f.kind === kind);
   const { medianMs: median, minMs: least } = summarize(own.map((f) => f[share]));
-  const ms = own.reduce((total, f) => total + (share === "share" ? f.medianMs : f.minMs), 0);
+  const times = { share: "medianMs", bestShare: "minMs", clockShare: "clockMs" } as const;
+  const ms = own.reduce((total, f) => total + f[times[share]], 0);
   return { kind, median, least, ms };
 }

@@ -35,8 +35,8 @@ export interface Settings {
   readonly works: readonly Work[];
   /** Runs after the first one: of each system, and of everything else that is timed. */
   readonly rounds: number;
-  /** Second starts of each system, where they are short. */
-  readonly secondStarts: number;
+  /** First starts and second starts of each system, where they are short. */
+  readonly starts: number;
   readonly convolutionBatch: number;
   /** Of the training step whose memory is compared with PyTorch's. */
   readonly memoryBatch: number;
@@ -114,7 +114,7 @@ export function settingsOf(flags: Flags, software: boolean): Settings {
       : { infer: only(1, 4, 32), train: only(4, ...large), step: only(4, ...large) },
     works: flags.cases,
     rounds: flags.rounds ?? (quick ? 1 : software ? 5 : 20),
-    secondStarts: quick ? 1 : 3,
+    starts: quick ? 1 : 3,
     convolutionBatch: batch ?? (software ? 1 : 32),
     memoryBatch: batch ?? (quick ? 4 : 8),
     smallPictures: quick ? 2 : 4,

@@ -17,7 +17,7 @@ export async function convolutions({
   const device = await open();
   try {
     say(`batch ${batch}: compiling`);
-    const { peakGflops, figures } = await sweep(device, {
+    const { peakGflops, clockGflops, figures } = await sweep(device, {
       batch,
       runs: rounds,
       onRound: (round) => say(round === 0 ? "first run" : `round ${round} of ${rounds}`),
@@ -25,22 +25,34 @@ export async function convolutions({
     const summaries = KINDS.map((kind) => ({
       ...summaryOf(figures, kind),
       best: summaryOf(figures, kind, "bestShare"),
+      clock: summaryOf(figures, kind, "clockShare"),
     }));
+    // Elsewhere both are the adapter's own timestamps.
+    const byClock = software ? ["median by the clock", "least by the clock", "ms for all by the clock"] : [];
     const names = [...new Set(figures.map(({ name }) => name))];
     return {
       title: `ResNet-50's convolutions at 384x128, batch ${batch}`,
       notes: [
-        `Shares of ${peakGflops.toFixed(1)} GFLOP a second${software ? " of CPU time" : ""}, measured the same way in turn with the shapes; times are the medians of ${rounds} runs${software ? ", in CPU time of all threads" : ""}. Gradients include every transposition; operations are those of the direct convolution, of which Winograd needs fewer.`,
+        `Shares of ${peakGflops.toFixed(1)} GFLOP a second${software ? " of CPU time" : ""}, measured the same way in turn with the shapes; times are the medians of ${rounds} runs${software ? ", in CPU time of all threads" : ""}. Gradients include every transposition; operations are those of the direct convolution, of which Winograd needs fewer.${software ? ` By the clock: shares of ${clockGflops.toFixed(1)} GFLOP a second of the clock's time.` : ""}`,
       ],
       tables: [
         {
           title: "shares of the peak",
           rows: [
-            ["", "median of shapes", "least of shapes", "median, best runs", "least, best runs", "ms for all"],
-            ...summaries.map(({ kind, median, least, best, ms }) => [
+            [
+              "",
+              "median of shapes",
+              "least of shapes",
+              "median, best runs",
+              "least, best runs",
+              "ms for all",
+              ...byClock,
+            ],
+            ...summaries.map(({ kind, median, least, best, ms, clock }) => [
               TITLES[kind],
               ...[median, least, best.median, best.least].map((share) => percent(share)),
               milliseconds(ms),
+              ...(software ? [percent(clock.median), percent(clock.least), milliseconds(clock.ms)] : []),
             ]),
           ],
         },
@@ -57,7 +69,7 @@ export async function convolutions({
           ],
         },
       ],
-      data: { batch, rounds, peakGflops, cpuTime: software, summaries, figures },
+      data: { batch, rounds, peakGflops, clockGflops, cpuTime: software, summaries, figures },
     };
   } finally {
     device.close();

@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { milliseconds } from "#src/cli/bench/timing.js";
 import { CaseFiles } from "../case-files.js";
 import { type CompareOptions, compareCase } from "../compare.js";
-import { BOUNDS, type Case, comparison, comparisonTable, expectedMs, fullTitle } from "../comparison.js";
+import { BOUNDS, type Case, comparison, comparisonTable, fullTitle } from "../comparison.js";
 import type { Context } from "../options.js";
 import type { Job, Work } from "../peer.js";
 import { type SectionReport, type Table, tunedNote } from "../report.js";
@@ -11,10 +11,10 @@ import { findSystems, type System, versionOf } from "../systems.js";
 
 /** Of the runs of one system in one case, on a software adapter, where some take minutes each. */
 const BUDGET_SECONDS = 100;
-const SECOND_START_WITHIN_SECONDS = 100;
+const RESTART_WITHIN_SECONDS = 100;
 /** Systems with such a batch are not resident together: some take gigabytes. */
 const LARGE_BATCH = 32;
-/** The budget then, and with it, from the time at a smaller batch, who runs once. */
+/** The budget then. */
 const LARGE_BUDGET_SECONDS = 30;
 /** Cores that a waiting system may use before the report says so. */
 const RESTLESS = 0.05;
@@ -59,9 +59,8 @@ export async function models(context: Context): Promise<SectionReport> {
           budgetSeconds,
           limitSeconds,
           warmCache,
-          secondStarts: context.secondStarts,
-          secondStartWithinSeconds: software && large ? 0 : SECOND_START_WITHIN_SECONDS,
-          once: (system) => software && large && expectedMs(cases, { work, batch }, system) > 1000 * budgetSeconds,
+          starts: context.starts,
+          restartWithinSeconds: software && large ? 0 : RESTART_WITHIN_SECONDS,
           say,
         };
         const outcomes = [];
@@ -94,15 +93,15 @@ export async function models(context: Context): Promise<SectionReport> {
     notes: [
       ...wrong,
       tunedNote(context.tuned),
-      `A process for each system and case; after a first run of each, rounds of one run each in turn. First start: from the process's start to its first result${warmCache ? "" : ", no shader compiled before"}; second start: the same of a new process that finds the first one's shaders, of all systems in turn, in the median of as many as are in brackets (${context.secondStarts}; fewer where they would take more than 21 s).`,
-      `With batches of ${LARGE_BATCH} and more one system after another instead of in turns, so that they are not in memory together${software ? `; without second starts, and with the first run alone where a smaller batch tells that another one would take more than ${LARGE_BUDGET_SECONDS} s` : ""}.`,
+      `A process for each system and case; after a first run of each, rounds of one run each in turn. First start: from the process's start to its first result${warmCache ? "" : ", no shader compiled before"}; second start: the same of a new process that finds the first one's shaders, of all systems in turn; both in the median of as many as are in brackets (${context.starts}; fewer where first ones would take more than 21 s).`,
+      `With batches of ${LARGE_BATCH} and more one system after another instead of in turns, so that they are not in memory together${software ? "; started once" : ""}.`,
       `Of peak: the floating point operations that this engine counts, over the median time, as a share of ${peak.gflops.toFixed(1)} GFLOP/s. Relative error: the greatest difference over the greatest value, against the first row; of training, the loss before any update, and after the last one that both made, where rounding has been amplified, by batch norm over few images above all.`,
       `An error is wrong that is more than ${boundsText("float32")}; of systems that compute some of it in float16, ${boundsText("float16")}.`,
       `GPU buffers. ${telling.map(({ title, gpuBytes }) => `${title}: ${gpuBytes}`).join("; ")}; others tell nothing. PyTorch on CUDA, TensorFlow.js and jax-js keep the images on the device; this engine and ONNX Runtime upload them in every run.`,
       "On WebGPU the peers get Dawn as it is by default; this engine, whose kernels check their own bounds, turns the index clamps off (`--systems mpn-webgpu,mpn-webgpu-clamps` shows what they cost it).",
       ...(software
         ? [
-            `Fewer runs where more than ${BUDGET_SECONDS} s of them (${LARGE_BUDGET_SECONDS} s with batches of ${LARGE_BATCH} and more) would be needed, at least one; no second start where the first took more than ${SECOND_START_WITHIN_SECONDS} s.`,
+            `Fewer runs where more than ${BUDGET_SECONDS} s of them (${LARGE_BUDGET_SECONDS} s with batches of ${LARGE_BATCH} and more) would be needed, at least one, and never the first; no second start where the first took more than ${RESTART_WITHIN_SECONDS} s.`,
           ]
         : []),
       ...restless,

@@ -1,8 +1,8 @@
 /** The recorded training step of MPN: its pipelines and objects, the CPU's part in it, and where the GPU's time goes. */
-import { runOnce, taken, workload } from "#src/cli/bench/model.js";
+import { type Mode, runOnce, taken, workload } from "#src/cli/bench/model.js";
 import { mebibytes, milliseconds, summarize } from "#src/cli/bench/timing.js";
 import type { Device } from "#src/gpu/device.js";
-import { Program } from "#src/graph/program.js";
+import { Program, type Values } from "#src/graph/program.js";
 import type { ModelConfig } from "#src/models/config.js";
 import { ParameterStore } from "#src/nn/parameters.js";
 import { percent } from "#src/text.js";
@@ -10,7 +10,7 @@ import { modelConfigOf } from "#src/training/config.js";
 import { loadConfig } from "#src/training/load-config.js";
 import { IDENTITIES } from "../case-files.js";
 import type { Context, Settings } from "../options.js";
-import type { SectionReport } from "../report.js";
+import type { SectionReport, Table } from "../report.js";
 
 /** Recordings of a sample of CPU time, which the system counts in steps of milliseconds. */
 const RECORDINGS = 20;
@@ -49,56 +49,107 @@ export function withoutAttention({ size, set }: Pick<Settings, "size" | "set">):
   return modelConfigOf(config, IDENTITIES);
 }
 
+interface ShaderFigures {
+  readonly shader: string;
+  readonly count: number;
+  readonly ms: number;
+  readonly timeShare: number;
+  readonly gflops: number;
+  readonly peakShare: number;
+  readonly gbps: number;
+  readonly copyShare: number;
+}
+
+/** Where the GPU's time goes: each shader, and all of them; no time where the adapter has no timestamps. */
+async function profileOf(
+  program: Program,
+  feeds: Readonly<Record<string, Values>>,
+  { gflops, copyGbps }: Context["peak"],
+) {
+  const profile = (await program.profile(feeds)).byShader();
+  const sum = (of: "count" | "ms" | "flops" | "bytes") => profile.reduce((all, shader) => all + shader[of], 0);
+  const dispatchMs = sum("ms");
+  type Shader = Omit<(typeof profile)[number], "label">;
+  const figuresOf = ({ shader, count, ms, flops, bytes }: Shader): ShaderFigures => ({
+    shader,
+    count,
+    ms,
+    timeShare: dispatchMs > 0 ? ms / dispatchMs : 0,
+    gflops: flops / ms / 1e6,
+    peakShare: flops / ms / 1e6 / gflops,
+    gbps: bytes / ms / 1e6,
+    copyShare: bytes / ms / 1e6 / copyGbps,
+  });
+  const whole = {
+    shader: "all of them",
+    count: sum("count"),
+    ms: dispatchMs,
+    flops: sum("flops"),
+    bytes: sum("bytes"),
+  };
+  return { dispatchMs, shaders: profile.map(figuresOf), whole: figuresOf(whole) };
+}
+
+function profileTables(title: string, { dispatchMs, shaders, whole }: Awaited<ReturnType<typeof profileOf>>): Table[] {
+  if (dispatchMs === 0) return [];
+  const line = (s: ShaderFigures) => [
+    s.shader,
+    String(s.count),
+    milliseconds(s.ms),
+    percent(s.timeShare),
+    ...(s.gflops > 0 ? [s.gflops.toFixed(2), percent(s.peakShare)] : ["-", "-"]),
+    ...(s.gbps > 0 ? [s.gbps.toFixed(2), percent(s.copyShare)] : ["-", "-"]),
+  ];
+  return [
+    {
+      title: `${title}: ${milliseconds(dispatchMs)} ms of dispatches by shader`,
+      rows: [
+        ["", "dispatches", "ms", "of time", "GFLOP/s", "of peak", "GB/s", "of copy"],
+        ...[...shaders, whole].map(line),
+      ],
+    },
+  ];
+}
+
 export async function step(context: Context): Promise<SectionReport> {
   const { size, peak, say } = context;
   const batch = Math.max(...context.batches.step);
+  const inferBatch = Math.min(...context.batches.infer);
   const device = await context.open();
-  const store = new ParameterStore();
-  try {
-    const { graph, values } = workload(store, { config: withoutAttention(context), mode: "train", batch });
+  const config = withoutAttention(context);
+  const compiled = async (store: ParameterStore, mode: Mode, batch: number) => {
+    const { graph, values } = workload(store, { config, mode, batch });
     store.allocate(device, 0);
     const program = await Program.compile(device, { ...graph, batch });
     const feeds = taken(program, values());
-    say("first step");
     await runOnce(program, feeds, graph.outputs);
+    return { program, feeds, outputs: graph.outputs };
+  };
+  const stores = [new ParameterStore(), new ParameterStore()];
+  try {
+    say("first step");
+    const { program, feeds, outputs } = await compiled(stores[0], "train", batch);
     const before = device.objectsMade;
     say("two more");
-    for (let i = 0; i < 2; i++) await runOnce(program, feeds, graph.outputs);
+    for (let i = 0; i < 2; i++) await runOnce(program, feeds, outputs);
     const objectsMade = device.objectsMade - before;
     say("recording");
     const cpuMs = await measureRecording(device, program);
     const { dispatches, pipelines } = program;
     const recording: Recording = { dispatches, pipelines, objectsMade, cpuMs };
     say("profile");
-    const profile = (await program.profile(feeds)).byShader();
-    const sum = (of: "count" | "ms" | "flops" | "bytes") => profile.reduce((all, shader) => all + shader[of], 0);
-    const total = sum("ms");
+    const training = await profileOf(program, feeds, peak);
     const { peakBufferBytes: gpuBytes } = device;
     program.destroy();
-    type Shader = Omit<(typeof profile)[number], "label">;
-    const figuresOf = ({ shader, count, ms, flops, bytes }: Shader) => ({
-      shader,
-      count,
-      ms,
-      timeShare: total > 0 ? ms / total : 0,
-      gflops: flops / ms / 1e6,
-      peakShare: flops / ms / 1e6 / peak.gflops,
-      gbps: bytes / ms / 1e6,
-      copyShare: bytes / ms / 1e6 / peak.copyGbps,
-    });
-    const shaders = profile.map(figuresOf);
-    const whole = figuresOf({
-      shader: "all of them",
-      count: sum("count"),
-      ms: total,
-      flops: sum("flops"),
-      bytes: sum("bytes"),
-    });
+    say("profile of an inference");
+    const { program: inferring, feeds: images } = await compiled(stores[1], "infer", inferBatch);
+    const inference = await profileOf(inferring, images, peak);
+    inferring.destroy();
     return {
       title: `The training step, batch ${batch}, images of ${size.join("x")}`,
       notes: [
         `CPU time: Program.encode and finish alone, ${SAMPLES} samples of ${RECORDINGS} recordings; this process's threads, so those of the adapter's driver too.`,
-        ...(total > 0 ? [] : ["The adapter has no timestamps: no profile."]),
+        ...(training.dispatchMs > 0 ? [] : ["The adapter has no timestamps: no profile."]),
       ],
       tables: [
         {
@@ -114,29 +165,13 @@ export async function step(context: Context): Promise<SectionReport> {
             ["GPU buffers, most at once", mebibytes(gpuBytes)],
           ],
         },
-        ...(total > 0
-          ? [
-              {
-                title: `${milliseconds(total)} ms of dispatches by shader`,
-                rows: [
-                  ["", "dispatches", "ms", "of time", "GFLOP/s", "of peak", "GB/s", "of copy"],
-                  ...[...shaders, whole].map((s) => [
-                    s.shader,
-                    String(s.count),
-                    milliseconds(s.ms),
-                    percent(s.timeShare),
-                    ...(s.gflops > 0 ? [s.gflops.toFixed(2), percent(s.peakShare)] : ["-", "-"]),
-                    ...(s.gbps > 0 ? [s.gbps.toFixed(2), percent(s.copyShare)] : ["-", "-"]),
-                  ]),
-                ],
-              },
-            ]
-          : []),
+        ...profileTables("the step", training),
+        ...profileTables(`an inference, batch ${inferBatch}`, inference),
       ],
-      data: { batch, size, ...recording, gpuBytes, dispatchMs: total, shaders, whole },
+      data: { batch, size, ...recording, gpuBytes, ...training, inference: { batch: inferBatch, ...inference } },
     };
   } finally {
-    store.destroy(device);
+    for (const store of stores) store.destroy(device);
     device.close();
   }
 }

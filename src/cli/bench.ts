@@ -273,11 +273,8 @@ async function benchKernels(shell: Shell, options: KernelOptions) {
 }
 
 async function benchTable8(shell: Shell, options: Table8CommandOptions) {
-  const [{ openTuned }, { measureTable8, TABLE8, turnsOf }, { table8Rows, table8Text }] = await Promise.all([
-    import("../tuning/open.js"),
-    import("./bench/table8.js"),
-    import("./bench/table8-rows.js"),
-  ]);
+  const [{ openTuned }, { measureTable8, TABLE8, turnsOf }, { COUNTED_NOTE, table8Rows, table8Text }] =
+    await Promise.all([import("../tuning/open.js"), import("./bench/table8.js"), import("./bench/table8-rows.js")]);
   const unknown = options.models.filter((name) => !TABLE8.some(({ model }) => model === name));
   if (unknown.length > 0) {
     const names = TABLE8.map(({ model }) => model).join(", ");
@@ -309,6 +306,7 @@ async function benchTable8(shell: Shell, options: Table8CommandOptions) {
       for (const line of (options.markdown ? markdownTable : table)(lines)) shell.print(line);
     }
     shell.print();
+    shell.print(COUNTED_NOTE);
     for (const { title, untrained } of rows) if (untrained) shell.print(`${title} is not trained here: ${untrained}.`);
     return { adapter: name, software, batch, size, width, layers, rounds, rows };
   } finally {

@@ -72,7 +72,7 @@ export class Device {
   private napping = false;
   /** Floats uploaded since the last submission. */
   private staged = 0;
-  /** Buffers and bind groups made so far: a steady state makes none. */
+  /** Buffers, bind groups and pipelines made so far: a steady state makes none. */
   objectsMade = 0;
   /** Bytes of buffers alive now, and the most there were. */
   bufferBytes = 0;

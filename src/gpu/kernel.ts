@@ -74,6 +74,7 @@ export class KernelCache {
           compute: { module: shared.module, entryPoint: spec.entryPoint ?? "main", constants: { ...spec.overrides } },
         }),
       );
+      this.device.objectsMade++;
       this.compileMs += performance.now() - started;
       return { key, spec, module: shared.reflected, layout: shared.layout, pipeline };
     } catch (error) {

@@ -27,8 +27,8 @@ const options = {
   rounds: 2,
   budgetSeconds: 60,
   limitSeconds: 120,
-  secondStartWithinSeconds: 0,
-  secondStarts: 3,
+  restartWithinSeconds: 0,
+  starts: 3,
   warmCache: true,
   say: () => {},
 };

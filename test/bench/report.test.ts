@@ -151,6 +151,13 @@ test("convolutions are swept forward and backward", async () => {
   for (const f of figures) {
     assert.ok(f.minMs > 0 && f.minMs <= f.medianMs && f.share > 0 && f.share <= f.bestShare, JSON.stringify(f));
     assert.is(summaryOf(figures, f.kind).median, f.share);
+    assert.ok(f.clockMs > 0 && f.clockShare > 0);
+    assert.equal(summaryOf(figures, f.kind, "clockShare"), {
+      kind: f.kind,
+      median: f.clockShare,
+      least: f.clockShare,
+      ms: f.clockMs,
+    });
   }
 });
 
@@ -245,6 +252,14 @@ test("every section that runs a model gives its figures at any size, with what w
   assert.ok(models.cases[0].rows[2].error > 1e-6, "float16 was not used");
   assert.equal([step.objectsMade, step.batch, step.size], [0, 4, [48, 16]]);
   assert.ok(step.dispatches > step.pipelines && step.cpuMs.medianMs > 0);
+  for (const { shaders, whole, dispatchMs } of [step, step.inference]) {
+    assert.is(whole.ms, dispatchMs);
+    assert.is(
+      shaders.reduce((sum: number, { count }: { count: number }) => sum + count, 0),
+      whole.count,
+    );
+  }
+  assert.ok(step.inference.whole.count < step.whole.count);
   assert.ok(kernels.kernels.some(({ op }: { op: string }) => op === "cropResize"));
   assert.ok(small.trainImagesPerSecond > 0 && small.extraction.networkPerSecond > 0);
   assert.ok(memory.ours.total > memory.ours.variables && memory.torch === null);

@@ -173,6 +173,8 @@ test("bench table8 prints Markdown, and refuses what it does not have", () => {
   const { stdout, status, stderr } = bench("table8", ...tiny, "--models", "pcb,dsa", "--markdown");
   assert.is(status, 0, stderr);
   assert.match(stdout, /\| {2}\| parameters \| .*\n\| --- \| ---: \|/);
+  assert.match(stdout, /\| DSA-reID \| .* 38\.5 M \| 187\.8 M \|/);
+  assert.match(stdout, /^\* the count of parameters that rounds to the paper's$/m);
   assert.match(stdout, /\| DSA-reID \| - \| 34.7 \| - \| 4.18 x \|/);
   assert.match(stdout, "DSA-reID is not trained here");
   const unknown = bench("table8", "--models", "pcb,resnet");

@@ -5,8 +5,7 @@ import { Program, type Values } from "../../graph/program.js";
 import { apply, input, type Node, reachable, type Tensor } from "../../graph/tensor.js";
 import type { ModelConfig } from "../../models/config.js";
 import { ParameterStore } from "../../nn/parameters.js";
-import { trainingStep } from "../../training/step.js";
-import { noise } from "./model.js";
+import { noise, training } from "./model.js";
 import { gpuTimes, summarize, type Times } from "./timing.js";
 
 /** Nodes of one operation, one set of shapes and attributes. */
@@ -18,6 +17,8 @@ export interface KernelCase {
   readonly count: number;
   readonly node: Node;
   readonly dispatches: number;
+  /** What the step is fed, by name. */
+  readonly fed: () => Readonly<Record<string, Values>>;
 }
 
 export interface KernelFigures extends Times {
@@ -29,13 +30,17 @@ export interface KernelFigures extends Times {
 
 /** The cases of a training step, in the order in which they first appear. Makes no GPU object. */
 export function kernelCases(device: Device, config: ModelConfig, batch: number): KernelCase[] {
-  const images = input("images", [batch, ...config.imageSize, 3]);
-  const step = trainingStep(new ParameterStore(), config, images);
+  const { graph, values } = training(new ParameterStore(), config, batch);
   const lowering = new Lowering(device.profile);
-  lowering.lower(reachable([...Object.values(step.losses).filter((t) => t !== undefined), ...step.updates]));
+  lowering.lower(reachable([...Object.values(graph.outputs), ...graph.updates]));
   const dispatches = new Map<Node, number>();
   for (const { node } of lowering.launches) dispatches.set(node, (dispatches.get(node) ?? 0) + 1);
 
+  let made: ReturnType<typeof values> | undefined;
+  const fed = () => {
+    made ??= values();
+    return made;
+  };
   const cases = new Map<string, KernelCase>();
   for (const [node, n] of dispatches) {
     const shape = (t: Tensor) => `[${t.shape.join(",")}]`;
@@ -43,7 +48,7 @@ export function kernelCases(device: Device, config: ModelConfig, batch: number):
     const key = JSON.stringify([node.op.name, shapes, node.attrs]);
     const known = cases.get(key);
     if (known) cases.set(key, { ...known, count: known.count + 1 });
-    else cases.set(key, { op: node.op.name, shapes: shapes + remark(node), count: 1, node, dispatches: n });
+    else cases.set(key, { op: node.op.name, shapes: shapes + remark(node), count: 1, node, dispatches: n, fed });
   }
   return [...cases.values()];
 }
@@ -60,16 +65,13 @@ function remark({ attrs }: Node): string {
  * @returns null for what does not exist outside of its graph, such as gradients that are made in place
  */
 export async function benchKernel(device: Device, kernel: KernelCase, runs: number): Promise<KernelFigures | null> {
-  const { node } = kernel;
-  const inputs = node.inputs.map((t, i) => input(`input ${i}`, t.shape, t.dtype));
-  const made = apply(node.op, inputs, node.attrs);
-  const outputs = Object.fromEntries(made.map((t, i) => [`output ${i}`, t]));
+  const { made, outputs } = alone(kernel.node);
   const lowering = new Lowering(device.profile);
   lowering.lower(reachable(made));
   if (lowering.launches.length !== kernel.dispatches) return null;
   const program = await Program.compile(device, { outputs });
   try {
-    const times = await gpuTimes(device, program, feedsOf(node, inputs), runs + 1);
+    const times = await gpuTimes(device, program, await feedsOf(device, kernel.node, kernel.fed()), runs + 1);
     const bytes = lowering.launches.reduce((sum, l) => sum + (l.bytes ?? 0), 0);
     // The first run finds cold caches and pages that no one has touched yet.
     return { ...summarize(times.slice(1)), flops: program.flops, bytes };
@@ -78,17 +80,40 @@ export async function benchKernel(device: Device, kernel: KernelCase, runs: numb
   }
 }
 
-/** Noise; whole maps for boxes; zeros for labels and positions. */
-function feedsOf(node: Node, inputs: readonly Tensor[]): Record<string, Values> {
+/** The operation on inputs of its own. */
+function alone({ op, inputs, attrs }: Node) {
+  const made = apply(
+    op,
+    inputs.map((t, i) => input(`input ${i}`, t.shape, t.dtype)),
+    attrs,
+  );
+  return { made, outputs: Object.fromEntries(made.map((t, i) => [`output ${i}`, t])) };
+}
+
+/**
+ * What the step itself is fed, such as labels and boxes; where it would take what an operation has found, such as the positions
+ * of maxima, what that one finds in noise; and noise.
+ */
+async function feedsOf(
+  device: Device,
+  { inputs }: Node,
+  fed: Readonly<Record<string, Values>>,
+): Promise<Record<string, Values>> {
   const feeds: Record<string, Values> = {};
-  inputs.forEach((t, i) => {
-    if (t.dtype !== "f32") return;
-    const boxes = node.op.name.startsWith("cropResize") && i === 1;
-    feeds[t.name] = boxes ? wholeMaps(t.shape[0], node.outputs[0].shape) : noise(t.size);
-  });
+  for (const [i, t] of inputs.entries()) {
+    if (!t.node) feeds[`input ${i}`] = fed[t.name] ?? noise(t.size);
+    else if (t.dtype === "f32") feeds[`input ${i}`] = noise(t.size);
+    else feeds[`input ${i}`] = await foundBy(device, t.node, t.node.outputs.indexOf(t), fed);
+  }
   return feeds;
 }
 
-function wholeMaps(images: number, [, height, width]: readonly number[]): Float32Array {
-  return Float32Array.from(Array.from({ length: images }, () => [0, 0, height, width]).flat());
+async function foundBy(device: Device, node: Node, output: number, fed: Readonly<Record<string, Values>>) {
+  const name = `output ${output}`;
+  const program = await Program.compile(device, { outputs: { [name]: alone(node).made[output] } });
+  try {
+    return (await program.run(await feedsOf(device, node, fed), [name]))[name];
+  } finally {
+    program.destroy();
+  }
 }

@@ -93,7 +93,7 @@ export function taken(program: Program, values: Readonly<Record<string, Values>>
 }
 
 /** The graph of a case, its parameters declared in the store, and what it is fed, made when asked for. */
-export function workload(store: ParameterStore, { config, mode, batch, precision = "float32" }: ModelCase) {
+export function workload(store: ParameterStore, { config, mode, batch, precision }: ModelCase) {
   return mode === "infer" ? inference(store, config, batch) : training(store, config, batch, precision);
 }
 
@@ -121,7 +121,7 @@ function inference(store: ParameterStore, config: ModelConfig, batch: number) {
 }
 
 /** The whole step: forward, losses, backward, SGD. Pairs of images show the same person. */
-function training(store: ParameterStore, config: ModelConfig, batch: number, precision: Precision) {
+export function training(store: ParameterStore, config: ModelConfig, batch: number, precision: Precision = "float32") {
   const images = input("images", [batch, ...config.imageSize, 3]);
   const step = trainingStep(store, config, images, {
     lossScaling: lossScalingOf({ precision, lossScale: "dynamic" }),
