@@ -7,13 +7,21 @@ import { requireQueryCameras, separateUnknownCameras, unexcluded } from "./datas
 import { isCsv, readCsv } from "./datasets/csv.js";
 import { findCuhk03, readCuhk03 } from "./datasets/cuhk03.js";
 import { listFolder, listSome, placeIn } from "./datasets/files.js";
-import { findMarket, MARKET_FOLDERS, marketLayout, readDistractors, readMarket } from "./datasets/market.js";
+import {
+  findMarket,
+  marketFolders,
+  marketLayout,
+  readDistractors,
+  readMarket,
+  severalDatasets,
+} from "./datasets/market.js";
 import { findMsmt17, readMsmt17 } from "./datasets/msmt17.js";
 import { differences, publishedAs } from "./datasets/published.js";
 import { findTree, readTree } from "./datasets/tree.js";
 import {
   type Dataset,
   DISTRACTOR_PID,
+  isPerson,
   JUNK_PID,
   type Layout,
   type LoadOptions,
@@ -116,7 +124,7 @@ async function detectLayout(place: string): Promise<Layout> {
   const info = await stat(place).catch(() => null);
   if (info === null) {
     throw new UserError(
-      `No dataset at ${place}: there is no such folder. Give one that holds ${MARKET_FOLDERS}, or of another layout ` +
+      `No dataset at ${place}: there is no such folder. Give one that holds ${marketFolders()}, or of another layout ` +
         "(see --layout), or a CSV file.",
     );
   }
@@ -124,15 +132,15 @@ async function detectLayout(place: string): Promise<Layout> {
     if (isCsv(place)) return "csv";
     throw new UserError(`${place} is a file; a dataset is a folder or a CSV file of path, pid, camid and subset.`);
   }
-  const cuhk03 = await findCuhk03(place);
-  if (cuhk03) return cuhk03;
-  const market = await findMarket(place);
-  if (market) return marketLayout(market);
-  if (await findMsmt17(place)) return "msmt17";
+  const [cuhk03, market, msmt17] = [await findCuhk03(place), await findMarket(place), await findMsmt17(place)];
+  const found = [cuhk03, market === null ? null : marketLayout(market), msmt17 === null ? null : ("msmt17" as const)];
+  const layouts = [...new Set(found.filter((layout) => layout !== null))];
+  if (layouts.length > 1) throw severalDatasets(place, layouts);
+  if (layouts.length === 1) return layouts[0];
   const tree = await findTree(place);
   if (tree) return tree.layout;
   throw new UserError(
-    `No dataset at ${place}: looked for ${MARKET_FOLDERS}, MSMT17's and CUHK03's lists, and folders of people, found ` +
+    `No dataset at ${place}: looked for ${marketFolders()}, MSMT17's and CUHK03's lists, and folders of people, found ` +
       `${listSome((await listFolder(place)) ?? [])}.`,
   );
 }
@@ -154,7 +162,6 @@ export interface TrainIdentities {
 
 /** Numbers the people of the training set from 0 in the order of their pids. */
 export function trainIdentities(train: readonly Sample[]): TrainIdentities {
-  const isPerson = (pid: number) => pid !== JUNK_PID && pid !== DISTRACTOR_PID;
   const pids = [...new Set(train.map(({ pid }) => pid).filter(isPerson))].sort((a, b) => a - b);
   const labelOf = new Map(pids.map((pid, label) => [pid, label]));
   return { pids, labels: Int32Array.from(train, ({ pid }) => labelOf.get(pid) ?? -1) };

@@ -1,5 +1,5 @@
 /** Single-query evaluation of a network on a dataset (Sec. 5): features, cosine similarities, CMC and mAP. */
-import type { Dataset, Sample } from "../data/dataset.js";
+import { type Dataset, DISTRACTOR_PID, JUNK_PID, type Sample } from "../data/dataset.js";
 import type { DecodePool } from "../data/decode-pool.js";
 import type { OnUnreadable } from "../data/loader.js";
 import type { Device } from "../gpu/device.js";
@@ -94,7 +94,8 @@ function labelsOf(dataset: Dataset, query: Extraction, gallery: Extraction): Lab
   const of = (samples: readonly Sample[], { indices }: Extraction, key: "pid" | "camid") =>
     Int32Array.from(indices, (i) => samples[i][key]);
   return {
-    queryIds: of(dataset.query, query, "pid"),
+    // A query that shows nobody has no right answer, whatever else shows nobody.
+    queryIds: of(dataset.query, query, "pid").map((pid) => (pid === DISTRACTOR_PID ? JUNK_PID : pid)),
     queryCams: of(dataset.query, query, "camid"),
     galleryIds: of(dataset.gallery, gallery, "pid"),
     galleryCams: of(dataset.gallery, gallery, "camid"),

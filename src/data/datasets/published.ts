@@ -1,5 +1,5 @@
 /** How many images and people the published datasets have, to say where a copy differs. */
-import { type Dataset, DISTRACTOR_PID, JUNK_PID, type Layout, type Sample, SUBSETS, type Subset } from "./types.js";
+import { type Dataset, isPerson, type Layout, type Sample, SUBSETS, type Subset } from "./types.js";
 
 interface Count {
   /** Files, junk and distractors included. */
@@ -87,8 +87,7 @@ export function publishedAs(dataset: Dataset, options: { distractors: number }):
   return trees.find((layout) => differences({ ...dataset, layout }, options).length === 0) ?? null;
 }
 
-const peopleOf = (samples: readonly Sample[]) =>
-  new Set(samples.map(({ pid }) => pid).filter((pid) => pid !== JUNK_PID && pid !== DISTRACTOR_PID)).size;
+const peopleOf = (samples: readonly Sample[]) => new Set(samples.map(({ pid }) => pid).filter(isPerson)).size;
 
 const describe = ({ images, people }: Count, what = "") =>
   `${images.toLocaleString("en")} ${what && `${what} `}of ${people.toLocaleString("en")} people`;
