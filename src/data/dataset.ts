@@ -55,6 +55,7 @@ const READERS: Readonly<Record<Layout, (root: string, request: ReadRequest) => P
   csv: readCsv,
 };
 const WITH_DISTRACTORS: readonly Layout[] = ["market", "market1501", "dukemtmc"];
+const WITH_VALIDATION: readonly Layout[] = ["msmt17", "pytorch", "folders"];
 
 /**
  * Reads the lists of a dataset in any of the layouts (src/data/datasets). No image is opened, but for CUHK03's .mat file,
@@ -71,6 +72,12 @@ export async function loadDataset(
 ): Promise<Dataset> {
   const place = resolve(root);
   const layout = options.layout ?? (await detectLayout(place));
+  if (options.trainVal && !WITH_VALIDATION.includes(layout)) {
+    throw new UserError(
+      `${place} has no validation images to train on too (layout ${layout}): MSMT17 has them in list_val.txt, a tree of ` +
+        "people's folders in val or train_all. Leave --train-val out.",
+    );
+  }
   const dataset = await READERS[layout](place, { ...options, layout, needed });
   if (options.multiQuery && dataset.multiQuery.length === 0) {
     throw new UserError(
@@ -100,7 +107,7 @@ export async function loadDataset(
   const counted = { trainVal, distractors: distractors.length };
   if (options.layout === undefined) {
     // A published dataset is one under any name of its folder.
-    if (layout === "market") dataset.layout = publishedAs(dataset, counted) ?? layout;
+    if (layout === "market") dataset.layout = publishedAs(dataset, distractors.length) ?? layout;
     dataset.notes.push(...toldFromFiles(dataset));
   }
   dataset.warnings.push(...differences(dataset, counted));

@@ -61,6 +61,25 @@ test("the pytorch tree: cameras of the names, the folder -1, 0000, val and multi
     assert.match(formatDatasetTable(all), "train: train_all");
   }));
 
+test("validation images are asked for in vain where there are none", () =>
+  withFolder(async (root) => {
+    const refused = async (place: string, expected: string) =>
+      assert.match((await userError(() => loadDataset(place, ["train"], { trainVal: true }))).message, expected);
+    for (const file of ["one/anna/1.jpg", "one/bo/1.jpg", "parts/train/anna/1.jpg"]) await put(join(root, file));
+    for (const home of ["one", "parts"])
+      await refused(
+        join(root, home),
+        `${join(root, home)} has no validation images to train on too: looked for val and`,
+      );
+    await put(join(root, "market", "bounding_box_train", "0001_c1.jpg"));
+    await put(join(root, "list.csv"), "one/anna/1.jpg,anna");
+    for (const [place, layout] of Object.entries({ market: "market", "list.csv": "csv" }))
+      await refused(join(root, place), `no validation images to train on too (layout ${layout})`);
+    // What val was merged into is what was asked for.
+    await put(join(root, "parts", "train_all", "anna", "1.jpg"));
+    assert.is((await loadDataset(join(root, "parts"), ["train"], { trainVal: true })).train.length, 1);
+  }));
+
 test("beside the tree that it was sorted from, the pytorch tree is asked for", () =>
   withFolder(async (root) => {
     await putPytorch(join(root, "pytorch"));
