@@ -3,11 +3,10 @@
  * DukeMTMC-reID has the same (its owners withdrew it; a copy at hand is read, nothing is fetched), and so has the
  * re-split CUHK03 (`cuhk03-np/{detected,labeled}`).
  */
-import { readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { UserError } from "../../errors.js";
 import { UNKNOWN_CAMERA } from "./cameras.js";
-import { imagesAmong, isImage, listFolder, listSome } from "./files.js";
+import { filesBelow, imagesAmong, isImage, listFolder, listSome } from "./files.js";
 import { cuhk03Kind, cuhk03Name, marketName } from "./names.js";
 import {
   type Dataset,
@@ -144,9 +143,9 @@ async function readImages(home: string, name: string, what: string, needed: bool
  */
 export async function readDistractors(home: string, folder: string): Promise<Sample[]> {
   for (const place of [join(home, folder), folder]) {
-    const entries = await readdir(place, { recursive: true }).catch(() => null);
+    const entries = await filesBelow(place);
     if (entries === null) continue;
-    return imagesAmong(entries.sort(), place).map((entry) => {
+    return imagesAmong(entries, place).map((entry) => {
       const name = basename(entry);
       const fields = marketName(name);
       const pid = fields?.pid === JUNK_PID ? JUNK_PID : DISTRACTOR_PID;

@@ -1,6 +1,6 @@
 /** Market-1501, DukeMTMC-reID and plain trees of the same kind. */
 import { mkdirSync, writeFileSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -214,6 +214,23 @@ test("further distractors join the gallery whatever they are called, and are not
     const tree = { layout: "folders", distractors: "images" } as const;
     await put(join(root, "gallery", "anna", "1.jpg"));
     assert.match((await userError(() => loadDataset(root, ["gallery"], tree))).message, /layout folders/);
+  }));
+
+test("distractors' folders that links lead back to are read once", () =>
+  withFolder(async (root) => {
+    await putMarket(root);
+    await put(join(root, "images", "b", "0000_c1_1.jpg"));
+    await symlink(".", join(root, "images", "self"));
+    // Sorted before what it leads to, which is called by its own name still.
+    await symlink("b", join(root, "images", "a"));
+    await put(join(root, "elsewhere", "0000_c2_1.jpg"));
+    await symlink(join(root, "elsewhere"), join(root, "images", "b", "more"));
+    const plain = await loadDataset(root, ["gallery"]);
+    const { gallery } = await loadDataset(root, ["gallery"], { distractors: "images" });
+    assert.equal(
+      gallery.slice(plain.gallery.length).map(({ path }) => path),
+      ["b/0000_c1_1.jpg", "b/more/0000_c2_1.jpg"].map((file) => join(root, "images", file)),
+    );
   }));
 
 test("a missing gt_bbox is named", () =>

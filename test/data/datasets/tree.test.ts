@@ -157,6 +157,16 @@ test("a plain tree: any names of people, no cameras; the query's own picture is 
     assert.match(unexcluded(dataset) ?? "", /camera of 3 of 3 queries is not known/);
   }));
 
+test("pictures without cameras that cannot be read have one of their own, and whoever decodes them tells of them", () =>
+  withFolder(async (root) => {
+    for (const file of ["query/anna/1.jpg", "gallery/anna/2.jpg", "gallery/bo/1.jpg"])
+      await put(join(root, file), file);
+    for (const link of ["query/anna/gone.jpg", "gallery/anna/gone.jpg"]) await symlink("nowhere", join(root, link));
+    await mkdir(join(root, "gallery", "bo", "folder.jpg"));
+    const { query, gallery } = await loadDataset(root, ["query", "gallery"]);
+    assert.is(new Set([...query, ...gallery].map(({ camid }) => camid)).size, 6);
+  }));
+
 test("multi-queries without the queries' cameras are refused as the dataset is read", () =>
   withFolder(async (root) => {
     for (const file of ["query/anna/1.jpg", "query/0002/0002_c1.jpg", "gallery/anna/2.jpg", "multi-query/anna/3.jpg"])
