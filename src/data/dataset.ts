@@ -31,6 +31,7 @@ import {
   type Subset,
 } from "./datasets/types.js";
 
+export { requireAnswers } from "./datasets/answers.js";
 export { SUBSET_FOLDERS } from "./datasets/market.js";
 export {
   type Dataset,

@@ -43,7 +43,10 @@ export const LAYOUTS = [
 ] as const;
 export type Layout = (typeof LAYOUTS)[number];
 
-/** Lists of images; those of query and gallery stand in the order in which ties of a ranking are broken. */
+/**
+ * Lists of images; those of query and gallery stand in the order in which ties of a ranking are broken. Where they are the
+ * same array, each image is searched for among all others (leave-one-out).
+ */
 export interface Dataset extends Record<Subset, Sample[]> {
   name: string;
   /** The folder of the images, where maps and caches that belong to them are looked for. */
