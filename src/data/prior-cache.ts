@@ -113,7 +113,9 @@ async function digestOf({ root, train }: Dataset, settings: PriorSettings, maps:
   const { rows, cols, labels, perturb } = settings;
   const describe = async (path: string | null) => {
     if (!path) return null;
-    const { size, mtimeMs } = await stat(path);
+    const { size, mtimeMs } = await stat(path).catch((cause) => {
+      throw new UserError(`Cannot read the map ${path}: ${cause.message}. Replace or remove the file.`, { cause });
+    });
     return [relative(root, path), size, mtimeMs];
   };
   const hash = createHash("sha256").update(

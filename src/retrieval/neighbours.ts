@@ -6,7 +6,7 @@ import { topK } from "../ops/index.js";
 import { alignedRows, blockFeeds, blockInputs, cosineTile, EXACT, inverseLengths } from "./gpu-similarity.js";
 import type { Features } from "./similarity.js";
 
-/** Neighbours of N images: the queries, numbered from 0, then the gallery. */
+/** Neighbours of N images: the queries, numbered from 0, then the gallery, unless that is the same set. */
 export interface Neighbours {
   /** Neighbours of each image: as many as were asked for, or all. */
   readonly count: number;
@@ -51,13 +51,14 @@ export async function nearestNeighbours(
 ): Promise<Neighbours> {
   const sets = { query, gallery };
   const inverse = { query: inverseLengths(query, dim, "query"), gallery: inverseLengths(gallery, dim, "gallery") };
-  const images = inverse.query.length + inverse.gallery.length;
+  const further = query === gallery ? 0 : inverse.gallery.length;
+  const images = inverse.query.length + further;
   const count = Math.min(keep, images);
   const fitting = Math.floor(device.profile.maxBindingBytes / (4 * dim * 64)) * 64;
   const side = Math.min(alignedRows(Math.min(block, images)), Math.max(fitting, 64));
   const parts = [
     ...partsOf("query", inverse.query.length, 0, side),
-    ...partsOf("gallery", inverse.gallery.length, inverse.query.length, side),
+    ...partsOf("gallery", further, inverse.query.length, side),
   ];
 
   const blocks: Block[] = [];

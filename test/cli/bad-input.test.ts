@@ -1,6 +1,6 @@
 /** Bad input: a clear error that names the file or value, exit code 1 or 2, never a stack trace, nothing lost. */
 import { execFileSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -52,6 +52,32 @@ test("a name without identity", async () => {
   const images = join(named, "bounding_box_train");
   copyFileSync(join(images, readdirSync(images)[0]), join(images, "holiday.jpg"));
   await refused(train(named), /holiday\.jpg/);
+});
+
+test("query and gallery by one camera: nothing to measure, which is told before anything is trained or extracted", async () => {
+  const one = join(folder, "one-camera");
+  await writeTinyDataset(one);
+  const gallery = join(one, "bounding_box_test");
+  for (const image of readdirSync(gallery))
+    renameSync(join(gallery, image), join(gallery, image.replace("_c2", "_c1")));
+  const reason =
+    /one-camera: no query has a right answer.*Of 2 queries 2 have their person in the gallery at all, 2 of them/;
+  const out = newRun();
+  const asked = ["train", one, "--out", out, ...tinyArguments];
+  const before = [
+    mpn(["evaluate", one]),
+    mpn(["evaluate", dataset, one]),
+    mpn(asked),
+    mpn(["train", dataset, "--out", out, ...tinyArguments, "--test", one]),
+    mpn(["ablate", "--data", one, "--out", out, "--tables", "1", "--variants", "mpn", ...tinyArguments.slice(4)]),
+  ];
+  for (const outcome of before) {
+    await refused(outcome, reason);
+    assert.not.match((await outcome).stderr, "adapter:");
+  }
+  assert.match((await mpn(asked)).stderr, "--no-evaluate trains without evaluating");
+  assert.not.ok(existsSync(out));
+  assert.is((await train(one, "--set", "epochs=1")).code, 0);
 });
 
 test("fewer people than S", async () => {

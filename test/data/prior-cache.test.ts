@@ -1,4 +1,4 @@
-import { chmod, readFile, stat, truncate, utimes } from "node:fs/promises";
+import { chmod, readFile, rm, stat, symlink, truncate, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -142,6 +142,9 @@ test("a damaged map is named", () =>
     const path = join(root, "parsing", `${NAMES[2]}.png`);
     await put(path, "no png");
     assert.match((await userError(() => loadPriors(dataset, SETTINGS))).message, path);
+    await rm(path);
+    await symlink("nowhere.png", path);
+    assert.match((await userError(() => loadPriors(dataset, SETTINGS))).message, `Cannot read the map ${path}: ENOENT`);
   }));
 
 test.run();

@@ -2,7 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { Sample } from "#src/data/dataset.js";
+import { loadDataset, type Sample } from "#src/data/dataset.js";
 import { LABEL_SETS, type LabelSet } from "#src/data/label-sets.js";
 import { movePrior, wholePrior } from "#src/data/prior.js";
 import { findMaps, priorFromMaps, searchedFor } from "#src/data/prior-maps.js";
@@ -68,6 +68,22 @@ test("SCHP cuts four characters off a name, whatever its ending", () =>
       const [{ parsing }] = await findMaps(root, [sample(root, "train", image)]);
       assert.is(parsing, join(root, "parsing", map), image);
     }
+  }));
+
+test("the folder in the name of a sample is none of its map's name", () =>
+  withFolder(async (root) => {
+    for (const file of ["train/anna/1.jpeg", "train/bo/2.webp"]) await put(join(root, file));
+    const { train } = await loadDataset(root, ["train"]);
+    assert.equal(
+      train.map(({ name }) => name),
+      ["anna/1.jpeg", "bo/2.webp"],
+    );
+    const maps = [join(root, "parsing", "train", "anna", "1..png"), join(root, "parsing", "train", "bo", "2.webp.png")];
+    for (const map of maps) await put(map);
+    assert.equal(
+      (await findMaps(root, train)).map(({ parsing }) => parsing),
+      maps,
+    );
   }));
 
 test("a folder that is named takes the place of the usual ones, and must fit", () =>
