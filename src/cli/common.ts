@@ -101,16 +101,17 @@ async function networkOf(
   return { checkpoint, config, store, extractor, perturb: errors, pool, close };
 }
 
-/** Warns of each image that cannot be read, and counts them. */
+/** Warns of each image that cannot be read, and counts them; one that several evaluations meet is one image. */
 export function countUnreadable(shell: Shell): { onUnreadable: OnUnreadable; readonly count: number } {
-  let count = 0;
+  const paths = new Set<string>();
   return {
-    onUnreadable: (_sample, error) => {
-      count++;
+    onUnreadable: ({ path }, error) => {
+      if (paths.has(path)) return;
+      paths.add(path);
       shell.warn(`${error.message} It is skipped.`);
     },
     get count() {
-      return count;
+      return paths.size;
     },
   };
 }

@@ -88,8 +88,7 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
   const display = { title: "evaluating", onUnreadable };
   const evaluated = await evaluateFully(shell, device, network, dataset, options, display);
   const { single: evaluation, others, fields } = evaluated;
-  const rows = [{ label: dataset.name, result: evaluation.result }, ...others];
-  printEvaluations(shell, rows);
+  printEvaluations(shell, [{ label: dataset.name, result: evaluation.result }, ...others]);
   printUnexcluded(shell, dataset);
   const { extractSeconds, rankSeconds, pace } = evaluation;
   shell.print(`features in ${extractSeconds.toFixed(1)} s (${paceText(pace)}), ranking in ${rankSeconds.toFixed(1)} s`);
@@ -109,10 +108,10 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
           cameras: r.cameras,
         })),
       },
-      evaluations: rows.map(({ label, result }, i) => ({
-        label: i === 0 ? network.checkpoint.path : label,
-        ...result,
-      })),
+      evaluations: [
+        { label: network.checkpoint.path, ...evaluation.result },
+        ...others.map(({ result, ...named }) => ({ ...named, ...result })),
+      ],
       notes: remarks(dataset),
       metrics: [],
       rankedLists: await rankedLists(dataset, evaluation, 8, network.perturb),

@@ -23,11 +23,16 @@ export interface Row {
   result: RankingResult;
 }
 
+/** Another ranking by the same network, marked so that a report does not take it for the next stage of a training. */
+export interface OtherRow extends Row {
+  aside: true;
+}
+
 export interface FullEvaluation {
   /** By single queries; its `release` is the caller's to call. */
   readonly single: DatasetEvaluation;
   /** What was asked for besides. */
-  readonly others: readonly Row[];
+  readonly others: readonly OtherRow[];
   /** All of it as scripts get it. */
   readonly fields: ReturnType<typeof evaluationFields> & { rerank?: object; multiQuery?: object };
 }
@@ -54,7 +59,10 @@ export async function evaluateFully(
       poolings && (await evaluateMulti(shell, device, network, dataset, single, poolings, onUnreadable, parameters));
     return {
       single,
-      others: [...(reranked ? [{ label: "re-ranked", result: reranked }] : []), ...(multi?.rows ?? [])],
+      others: [
+        ...(reranked ? [{ label: "re-ranked", result: reranked, aside: true as const }] : []),
+        ...(multi?.rows ?? []),
+      ],
       fields: {
         ...evaluationFields(result),
         ...(reranked && { rerank: { ...parameters, ...evaluationFields(reranked) } }),
@@ -89,11 +97,11 @@ async function evaluateMulti(
     options,
   );
   if (alone > 0) shell.warn(`${alone} queries have no multi-query image; they are searched with their own image.`);
-  const rows = poolings.flatMap((pooling): Row[] => {
+  const rows = poolings.flatMap((pooling): OtherRow[] => {
     const better = reranked[pooling];
     return [
-      { label: `multi-query (${pooling})`, result: results[pooling]! },
-      ...(better ? [{ label: `re-ranked (${pooling})`, result: better }] : []),
+      { label: `multi-query (${pooling})`, result: results[pooling]!, aside: true },
+      ...(better ? [{ label: `re-ranked (${pooling})`, result: better, aside: true as const }] : []),
     ];
   });
   const fields = poolings.map((pooling) => {

@@ -114,7 +114,7 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
     const evaluations = [
       ...(before ? [{ label: from?.resume ? "when resumed" : "before training", result: before.single.result }] : []),
       ...(after ? [{ label: `after ${trainer.step} steps`, result: after.single.result }] : []),
-      ...(after?.others.map((row) => ({ ...row, aside: true })) ?? []),
+      ...(after?.others ?? []),
     ];
     if (evaluations.length > 0) printEvaluations(shell, evaluations);
     if (own) printUnexcluded(shell, dataset);

@@ -17,18 +17,19 @@ export interface Chart {
 /** More points than a chart has pixels only make the page heavy; rows beyond are averaged in groups. */
 const MAX_POINTS = 1000;
 
-/** CMC curves of all evaluations, as far as the shortest of them; all but the last are dashed. */
+/** CMC curves of all evaluations, as far as the shortest of them; all but the last stage's are dashed. */
 export function cmcChart(evaluations: readonly Evaluation[]): Chart {
+  const last = evaluations.filter(({ aside }) => !aside).at(-1);
   const ranks = Math.min(...evaluations.map(({ cmc }) => cmc.length));
   return {
     title: "CMC",
     xLabel: "rank",
     unit: "percent",
     x: Array.from({ length: ranks }, (_, rank) => rank + 1),
-    series: evaluations.map(({ label, cmc }, i) => ({
-      label,
-      values: Array.from(cmc).slice(0, ranks),
-      dashed: i < evaluations.length - 1,
+    series: evaluations.map((one) => ({
+      label: one.label,
+      values: Array.from(one.cmc).slice(0, ranks),
+      dashed: one !== last,
     })),
   };
 }

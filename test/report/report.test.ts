@@ -9,7 +9,7 @@ import { UserError } from "#src/errors.js";
 import { type Chart, cmcChart, trainingCharts } from "#src/report/charts.js";
 import type { Evaluation, Picture, RankedListData, ReportData } from "#src/report/data.js";
 import { html } from "#src/report/html.js";
-import { rankedListPicture } from "#src/report/pictures.js";
+import { rankedListPicture, thumbnail } from "#src/report/pictures.js";
 import { duration, renderReport, writeReport } from "#src/report/report.js";
 
 const hostile = `</script><img src="http://evil.example/x" onerror='alert(1)'> & "quoted"`;
@@ -197,6 +197,48 @@ test("parts without data are left out", async () => {
   const single = textOf(await renderReport(await sample({ evaluations: [evaluation("trained", 0.5, 0.5)] })));
   assert.match(single, "Rank-1 50.0 % Rank-5");
   assert.not.match(single, "Change");
+});
+
+test("other rankings of one network are columns, and no stage of a training", async () => {
+  const others = [evaluation("re-ranked", 0.8, 0.9), evaluation("multi-query (max)", 0.7, 0.8)];
+  const aside = others.map((one) => ({ ...one, aside: true }));
+  const page = await renderReport(await sample({ evaluations: [evaluation("trained", 0.5, 0.5), ...aside] }));
+  const text = textOf(page);
+  assert.match(text, "Rank-1 50.0 % trained Rank-5");
+  assert.match(text, "Measure trained re-ranked multi-query (max) Rank-1 50.0 % 80.0 % 70.0 %");
+  assert.not.match(text, "Change");
+  assert.equal(
+    chartsOf(page)[0].series.map(({ label, dashed }) => [label, dashed]),
+    [
+      ["trained", false],
+      ["re-ranked", true],
+      ["multi-query (max)", true],
+    ],
+  );
+});
+
+test("pictures that their EXIF turns are shown upright, as the network sees them", async () => {
+  // Stored 40 x 20, red on the left; turned by a quarter, red is at the top.
+  const sides = ["#ff0000", "#0000ff"].map((background, i) => ({
+    input: { create: { width: 20, height: 20, channels: 3 as const, background } },
+    left: 20 * i,
+    top: 0,
+  }));
+  const image = await sharp({ create: { width: 40, height: 20, channels: 3, background: "#000000" } })
+    .composite(sides)
+    .withMetadata({ orientation: 6 })
+    .jpeg({ quality: 100, chromaSubsampling: "4:4:4" })
+    .toBuffer();
+  const query = { image, label: "turned.jpg" };
+  const uri = (await thumbnail(query))!;
+  const shown = sharp(Buffer.from(uri.split(",")[1], "base64"));
+  const { data, info } = await shown.raw().toBuffer({ resolveWithObject: true });
+  assert.equal([info.width, info.height], [20, 40]);
+  assert.ok(data[0] > 200 && data[data.length - 1] > 200, "red at the top, blue at the bottom");
+  const png = await rankedListPicture([{ query, matches: [] }], { cellWidth: 40, cellHeight: 80, topK: 0 });
+  const drawn = await sharp(png).removeAlpha().raw().toBuffer({ resolveWithObject: true });
+  const [top, bottom] = [24, 64].map((y) => [...drawn.data.subarray((y * drawn.info.width + 24) * 3).subarray(0, 3)]);
+  assert.ok(top[0] > 200 && top[2] < 60 && bottom[2] > 200 && bottom[0] < 60, `${top} above ${bottom}`);
 });
 
 test("a picture that cannot be read costs its place, not the report", async () => {
