@@ -3,14 +3,14 @@ import { UserError } from "../errors.js";
 import type { Precision } from "../graph/storage.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
 import { addEvaluationOptions, type EvaluationOptions } from "./evaluation-options.js";
-import { matrixUnitsOption, precisionOption } from "./network-options.js";
+import { addFlipOptions, matrixUnitsOption, precisionOption } from "./network-options.js";
 import { checkOutput } from "./outputs.js";
 import { PERTURB_OPTION, perturbAmount } from "./perturb-option.js";
 import { run, type Shell } from "./shell.js";
 
 interface EvaluateOptions extends DatasetOptions, EvaluationOptions {
   weights?: string;
-  flip: boolean;
+  flip?: boolean;
   perturb?: number | true;
   report?: string;
   strict?: boolean;
@@ -20,12 +20,10 @@ interface EvaluateOptions extends DatasetOptions, EvaluationOptions {
 
 /** `mpn evaluate`: CMC and mAP of a network on one dataset or several. */
 export function register(program: Command): void {
-  const command = program
-    .command("evaluate")
+  const command = addFlipOptions(program.command("evaluate"))
     .description("Rank-1/5/10/20 and mAP (both definitions) of a network, by single queries and multi-queries")
     .argument("<datasets...>", `datasets with query and gallery: ${DATASET_HELP}`)
     .option("--weights <checkpoint>", "the network; by default the small one that ships")
-    .option("--no-flip", "use the image alone, without averaging in its mirror image")
     .option(...PERTURB_OPTION)
     .addOption(precisionOption())
     .addOption(matrixUnitsOption())
@@ -53,7 +51,7 @@ export function register(program: Command): void {
         const device = await openDevice(shell, { matrixUnits: options.matrixUnits });
         try {
           const perturb = perturbAmount(options.perturb) ?? 0;
-          const network = await loadNetwork(device, options.weights, options.flip, perturb, options.precision);
+          const network = await loadNetwork(shell, device, options.weights, options.flip, perturb, options.precision);
           const trained = network.checkpoint.config.perturb;
           if (trained !== perturb) {
             shell.note(
@@ -128,7 +126,7 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
     layout: dataset.layout,
     adapter: device.profile.name,
     weights: network.checkpoint.path,
-    flip: options.flip,
+    flip: network.flip,
     perturb: perturbAmount(options.perturb) ?? 0,
     ...fields,
     sameCameraExcluded: unexcluded(dataset) === null,
