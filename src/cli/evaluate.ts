@@ -83,8 +83,8 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
   shell.print(formatDatasetTable(dataset));
   const unreadable = countUnreadable(shell);
   const onUnreadable = options.strict ? undefined : unreadable.onUnreadable;
-  const display = { title: "evaluating", onUnreadable };
-  const evaluated = await evaluateFully(shell, device, network, dataset, options, display);
+  const showing = { display: "evaluating", onUnreadable };
+  const evaluated = await evaluateFully(shell, device, network, dataset, options, showing);
   const { single: evaluation, others, fields } = evaluated;
   printEvaluations(shell, [{ label: dataset.name, result: evaluation.result }, ...others]);
   printUnexcluded(shell, dataset);

@@ -37,20 +37,22 @@ export interface FullEvaluation {
   readonly fields: ReturnType<typeof evaluationFields> & { rerank?: object; multiQuery?: object };
 }
 
-/** @param title of the progress display; null: none */
+export type OnProgress = (done: number, total: number) => void;
+
+/** @param display title of the progress displays, or what shows the images represented instead */
 export async function evaluateFully(
   shell: Shell,
   device: Device,
   network: EvaluatedNetwork,
   dataset: Dataset,
   options: EvaluationOptions,
-  { title, onUnreadable }: { title: string | null; onUnreadable?: OnUnreadable },
+  { display, onUnreadable }: { display: string | OnProgress; onUnreadable?: OnUnreadable },
 ): Promise<FullEvaluation> {
   const parameters = rerankParameters(options);
   const single = await evaluateDataset(device, network.extractor, dataset, network.pool, {
-    onProgress: title === null ? undefined : shell.onProgress(title),
+    onProgress: typeof display === "string" ? shell.onProgress(display) : display,
     onUnreadable,
-    ...(title === null ? { rerank: parameters } : rankOptions(shell, parameters)),
+    ...(typeof display === "string" ? rankOptions(shell, parameters) : { rerank: parameters }),
   });
   try {
     const { result, reranked } = single;

@@ -12,8 +12,7 @@ import type { RankingResult } from "../retrieval/metrics.js";
 import { rankedList } from "../retrieval/ranked-list.js";
 import type { TrainConfig } from "../training/config.js";
 import type { MetricsRow } from "../training/metrics-log.js";
-
-const REPORT_FILE = "report.html";
+import { REPORT_FILE } from "./run-folder.js";
 
 /**
  * Ranked lists of `count` queries spread evenly over the query set.

@@ -42,6 +42,11 @@ test("train evaluates before and after, and writes a report", async () => {
   assert.match(page, "0004_c1s1_000000_00.jpg");
 });
 
+test("a finished run that is resumed evaluates its weights once", async () => {
+  const { steps, before, after } = await json("train", dataset, "--out", out, "--resume");
+  assert.equal([steps, before, after.queries], [6, undefined, 2]);
+});
+
 test("evaluate gives what training gave, for every dataset named", async () => {
   const one = await json("evaluate", dataset, "--weights", checkpoint);
   for (const field of ["rank1", "rank5", "rank10", "rank20", "mAP", "mAPTrapezoid"]) {
