@@ -6,17 +6,21 @@ import { addEvaluationOptions, type EvaluationOptions } from "./evaluation-optio
 import { addFlipOptions, matrixUnitsOption, precisionOption } from "./network-options.js";
 import { checkOutput } from "./outputs.js";
 import { PERTURB_OPTION, perturbAmount } from "./perturb-option.js";
-import { run, type Shell } from "./shell.js";
+import { run, type Shell, wholeNumber } from "./shell.js";
 
 interface EvaluateOptions extends DatasetOptions, EvaluationOptions {
   weights?: string;
   flip?: boolean;
   perturb?: number | true;
   report?: string;
+  queries?: number;
+  worst?: boolean;
   strict?: boolean;
   precision?: Precision;
   matrixUnits?: boolean;
 }
+
+const SHOWN_QUERIES = 8;
 
 /** `mpn evaluate`: CMC and mAP of a network on one dataset or several. */
 export function register(program: Command): void {
@@ -28,6 +32,8 @@ export function register(program: Command): void {
     .addOption(precisionOption())
     .addOption(matrixUnitsOption())
     .option("--report <file>", "also write a page with CMC curve and ranked lists (one dataset)")
+    .option("--queries <n>", `ranked lists on that page (default: ${SHOWN_QUERIES})`, wholeNumber(1))
+    .option("--worst", "there, the queries of least average precision, instead of some spread evenly over all")
     .option("--strict", "fail on an image that cannot be read instead of leaving it out")
     .action(
       run(async (shell, folders: string[], options: EvaluateOptions) => {
@@ -38,6 +44,12 @@ export function register(program: Command): void {
               exitCode: 2,
             },
           );
+        }
+        for (const option of ["queries", "worst"] as const) {
+          if (options.report === undefined && options[option] !== undefined)
+            throw new UserError(`--${option} says which ranked lists a page shows: name one with --report.`, {
+              exitCode: 2,
+            });
         }
         if (options.report !== undefined)
           await checkOutput("--report", options.report, "page", [options.weights, ...folders]);
@@ -112,7 +124,11 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
       ],
       notes: remarks(dataset),
       metrics: [],
-      rankedLists: await rankedLists(dataset, evaluation, 8, network.perturb),
+      rankedLists: await rankedLists(dataset, evaluation, {
+        count: options.queries ?? SHOWN_QUERIES,
+        worst: options.worst,
+        perturb: network.perturb,
+      }),
       timings: [
         { name: "Features", milliseconds: 1000 * extractSeconds },
         { name: "Ranking", milliseconds: 1000 * rankSeconds },

@@ -149,8 +149,14 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
         { ...row, notes },
         ...more.map(({ label, result }) => ({ label: `${row.label}, ${label}`, result, notes: [] })),
       ]),
-      metrics: trainer.metrics.read(),
-      rankedLists: after ? await rankedLists(dataset, after.single, 4, detectorErrorsOf(config)) : [],
+      metrics: [
+        ...trainer.metrics.read(),
+        // The last point of those that `evaluateEvery` asked for.
+        ...(after ? [{ step: trainer.step, epoch: trainer.epoch, evaluation: after.fields }] : []),
+      ],
+      rankedLists: after
+        ? await rankedLists(dataset, after.single, { count: 4, perturb: detectorErrorsOf(config) })
+        : [],
       timings,
     });
     for (const e of [before, after]) if (e) e.single.release();

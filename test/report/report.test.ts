@@ -263,6 +263,26 @@ test("charts of many rows are averaged in groups, gaps stay gaps", () => {
   assert.equal(losses.x.slice(0, 2), [1, 4]);
 });
 
+test("evaluations within training are drawn over the epochs, from two of them on", () => {
+  const steps = [1, 2, 3, 4].map((step) => ({ step, epoch: Math.floor((step - 1) / 2), lr: 0.1, loss: { total: 1 } }));
+  const rows = [1, 2].map((epoch) => ({
+    step: 2 * epoch,
+    epoch,
+    evaluation: { rank1: epoch / 10, rank5: 1, mAP: epoch / 20, queries: 9 },
+  }));
+  const [losses, rate, retrieval] = trainingCharts([...steps, ...rows]);
+  for (const { x } of [losses, rate]) assert.equal(x, [1, 2, 3, 4]);
+  assert.equal(
+    [retrieval.title, retrieval.xLabel, retrieval.unit, retrieval.x],
+    ["Rank-1 and mAP over epochs", "epoch", "percent", [1, 2]],
+  );
+  assert.equal(retrieval.series, [
+    { label: "Rank-1", values: [0.1, 0.2] },
+    { label: "mAP", values: [0.05, 0.1] },
+  ]);
+  assert.is(trainingCharts([...steps, rows[0]]).length, 2);
+});
+
 test("the learning rate is logarithmic unless it touches zero", () => {
   const chart = (rates: number[]) => trainingCharts(rates.map((lr, step) => ({ step, lr })))[0];
   assert.is(chart([0.1, 0.01]).logarithmic, true);
