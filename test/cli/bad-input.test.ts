@@ -46,6 +46,18 @@ test("a truncated JPEG is skipped at training with a warning, and counted", asyn
   assert.match(stderr, "1 images could not be read and were skipped");
 });
 
+test("a query picture that every evaluation meets is one image, and warned of once", async () => {
+  const damaged = join(folder, "damaged-query");
+  await writeTinyDataset(damaged);
+  const [name] = readdirSync(join(damaged, "query"));
+  writeFileSync(join(damaged, "query", name), "no picture");
+  const args = ["train", damaged, "--out", newRun(), ...tinyArguments, "--set", "evaluateEvery=1", "--json"];
+  const { code, stdout, stderr } = await mpn(args);
+  assert.is(code, 0, stderr);
+  assert.is(JSON.parse(stdout).skippedImages, 1);
+  assert.is(stderr.split(name).length - 1, 1, stderr);
+});
+
 test("a name without identity", async () => {
   const named = join(folder, "named");
   await writeTinyDataset(named);
