@@ -5,11 +5,12 @@
 import { UserError } from "../errors.js";
 import type { Device } from "../gpu/device.js";
 import { packParams } from "../gpu/shader.js";
-import { Lowering, type PlacedLaunch } from "./lowering.js";
+import { Lowering } from "./lowering.js";
 import { hoist, prepare, updatesEarly } from "./passes.js";
 import { type Plan, planMemory, resolve } from "./plan.js";
 import { Profile } from "./profile.js";
-import { type Precision, storeHalves } from "./storage.js";
+import { type Prepared, record, recordAlone } from "./recording.js";
+import { type Precision, requireHalves, storeHalves } from "./storage.js";
 import { type Node, reachable, type Tensor } from "./tensor.js";
 
 export type Values = Float32Array | Uint32Array | Int32Array;
@@ -36,13 +37,6 @@ export interface CompileOptions {
   readonly matrixUnits?: boolean;
   /** Batch size, to advise one that fits when a tensor exceeds the adapter's limits. */
   readonly batch?: number;
-}
-
-interface Prepared {
-  readonly pipeline: GPUComputePipeline;
-  readonly group: GPUBindGroup;
-  readonly grid: readonly [number, number, number];
-  readonly launch: PlacedLaunch;
 }
 
 export interface MemoryReport {
@@ -377,26 +371,6 @@ export class Program {
 
 /** What a kernel may touch of a tensor: whole `vec4`. */
 const boundBytes = (t: Tensor) => Math.ceil(t.bytes / 16) * 16;
-
-/** Throws UserError where the adapter cannot store float16. */
-export function requireHalves(device: Device): void {
-  if (device.gpu.features.has("shader-f16")) return;
-  throw new UserError(
-    `The adapter ${device.profile.name} cannot store float16: it lacks the feature shader-f16. Use precision float32 on it.`,
-  );
-}
-
-function record(pass: GPUComputePassEncoder, p: Prepared): void {
-  pass.setPipeline(p.pipeline);
-  pass.setBindGroup(0, p.group);
-  pass.dispatchWorkgroups(...p.grid);
-}
-
-function recordAlone(encoder: GPUCommandEncoder, p: Prepared, timestampWrites?: GPUComputePassTimestampWrites): void {
-  const pass = encoder.beginComputePass(timestampWrites ? { timestampWrites } : {});
-  record(pass, p);
-  pass.end();
-}
 
 function findInputs(nodes: readonly Node[], roots: readonly Tensor[]): ReadonlyMap<string, Tensor> {
   const inputs = new Map<string, Tensor>();

@@ -1,8 +1,7 @@
 /** What there is to tune: the distinct convolutions of graphs, and the same with other numbers of pixels. Makes no GPU object. */
 import type { Device, DeviceProfile } from "../gpu/device.js";
 import { Lowering } from "../graph/lowering.js";
-import { requireHalves } from "../graph/program.js";
-import { type Precision, storeHalves } from "../graph/storage.js";
+import { type Precision, requireHalves, storeHalves } from "../graph/storage.js";
 import { type Node, reachable, type Tensor } from "../graph/tensor.js";
 import { type ConvProblem, pixelsOf, tunedKey } from "../ops/conv-choice.js";
 import { convMapSize, type MapSize, resizedConv } from "../ops/conv2d.js";
