@@ -6,7 +6,8 @@ const SOBEL = Float32Array.of(-1, -1, 0, -2, 1, -1, -2, 0, 0, 0, 2, 0, -1, 1, 0,
 
 /**
  * Prepares an edge filter on the caller's device.
- * @param picture f32 [height, width], a storage buffer that a pass of the caller's fills
+ * @param picture f32 [height, width], a storage buffer that a pass of the caller's fills; this one and the next as long as
+ *   their values, rounded up to a multiple of 16 bytes
  * @param edges f32 [height, width, 2], a storage buffer that a later pass of the caller's reads
  * @returns what the caller calls between those two passes, every frame: it records, and makes no GPU object
  */

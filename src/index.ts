@@ -19,7 +19,7 @@ export { type DecodeOptions, decodeImage, ImageError, type RgbImage } from "./da
 export { decodeLabelMap, type LabelMap, readLabelMap } from "./data/label-map.js";
 export { LABEL_SETS, type LabelSet } from "./data/label-sets.js";
 export type { DetectorErrors } from "./data/perturb.js";
-export { coarsePrior, type Prior, wholePrior } from "./data/prior.js";
+export { coarsePrior, type MovablePrior, type Prior, wholePrior } from "./data/prior.js";
 export { buildPriors, loadPriors, type PriorSet, type PriorSettings } from "./data/prior-cache.js";
 export { PkSampler, type PkSamplerOptions, type PkSamplerState } from "./data/sampler.js";
 export { type SynthOptions, type SynthSummary, writeSyntheticDataset } from "./data/synth/dataset.js";

@@ -4,6 +4,7 @@ import { workload } from "#src/cli/bench/model.js";
 import { mebibytes } from "#src/cli/bench/timing.js";
 import type { DeviceProfile } from "#src/gpu/device.js";
 import { Lowering } from "#src/graph/lowering.js";
+import { updatesEarly } from "#src/graph/passes.js";
 import { planMemory } from "#src/graph/plan.js";
 import { reachable, type Tensor } from "#src/graph/tensor.js";
 import type { ModelConfig } from "#src/models/config.js";
@@ -34,7 +35,7 @@ export function plannedBytes(profile: DeviceProfile, config: ModelConfig, batch:
   const roots = [...outputs, ...("updates" in graph ? graph.updates : [])];
   const nodes = reachable(roots);
   const lowering = new Lowering(profile);
-  lowering.lower(nodes);
+  lowering.lower(updatesEarly(nodes));
   const { slotBytes, liveBytes } = planMemory(lowering, outputs, profile, batch);
   const leaves = new Set([...nodes.flatMap((node) => node.inputs), ...roots].filter((t) => t.leaf));
   const bytes = { input: 0, constant: 0 };

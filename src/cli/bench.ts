@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { UserError } from "../errors.js";
-import { PRECISIONS, type Precision } from "../graph/storage.js";
+import type { Precision } from "../graph/storage.js";
 import type { ModelConfig } from "../models/config.js";
 import { markdownTable, percent, table } from "../text.js";
 import type { PresetName } from "../training/config.js";
@@ -9,7 +9,7 @@ import type { Mode, ModelFigures } from "./bench/model.js";
 import type { Peak } from "./bench/peak.js";
 import { registerRerank } from "./bench/rerank.js";
 import { mebibytes, milliseconds } from "./bench/timing.js";
-import { matrixUnitsOption } from "./network-options.js";
+import { matrixUnitsOption, storageOption } from "./network-options.js";
 import { heightByWidth, run, type Shell, wholeNumber } from "./shell.js";
 
 /** The models, MPN without channel attention among them. */
@@ -57,7 +57,7 @@ export function register(program: Command): void {
     .addOption(new Option("--mode <mode>", "one of the two instead of both").choices(["infer", "train"]))
     .option("--batch <n>", "images of a batch (default: 1 and 4 for infer, 4 for train)", wholeNumber(1))
     .option("--profile", "where the time goes, by shader")
-    .addOption(new Option("--precision <name>", "how feature maps are stored").choices(PRECISIONS).default("float32"))
+    .addOption(storageOption())
     .action(run(benchModels));
   withModel(bench.command("kernels"))
     .description("time every distinct operation of a training step by itself")

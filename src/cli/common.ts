@@ -37,6 +37,8 @@ export interface LoadedNetwork {
   readonly store: ParameterStore;
   readonly extractor: Extractor;
   readonly perturb?: DetectorErrors;
+  /** Whether the features of an image are averaged with those of its mirror image. */
+  readonly flip: boolean;
   readonly pool: DecodePool;
   close(): Promise<void>;
 }
@@ -44,13 +46,15 @@ export interface LoadedNetwork {
 /**
  * A network ready to represent images.
  * @param weights a checkpoint; by default the one that ships
+ * @param flip whether mirror images are averaged in; by default as training's own evaluations did
  * @param perturb amount of the detector errors to add, drawn as the checkpoint's training drew them
  * @param precision how maps are stored; by default as in training
  */
 export async function loadNetwork(
+  shell: Shell,
   device: Device,
   weights: string | undefined,
-  flip: boolean,
+  flip: boolean | undefined,
   perturb = 0,
   precision?: Precision,
 ): Promise<LoadedNetwork> {
@@ -64,7 +68,14 @@ export async function loadNetwork(
   }
   const checkpoint = await openCheckpoint(path);
   try {
-    return await networkOf(device, checkpoint, flip, perturb, precision);
+    const { flipTest } = checkpoint.config;
+    const flipped = flip ?? flipTest;
+    if (flipped !== flipTest || !flipped) {
+      const now = flipped ? "averaged in" : "left out";
+      const own = flipped === flipTest ? "as" : "while";
+      shell.note(`Mirror images are ${now}, ${own} the network's flipTest is ${flipTest}.`);
+    }
+    return await networkOf(device, checkpoint, flipped, perturb, precision);
   } finally {
     await checkpoint.close();
   }
@@ -98,19 +109,20 @@ async function networkOf(
     extractor.destroy();
     store.destroy(device);
   };
-  return { checkpoint, config, store, extractor, perturb: errors, pool, close };
+  return { checkpoint, config, store, extractor, perturb: errors, flip, pool, close };
 }
 
-/** Warns of each image that cannot be read, and counts them. */
+/** Warns of each image that cannot be read, and counts them; one that several evaluations meet is one image. */
 export function countUnreadable(shell: Shell): { onUnreadable: OnUnreadable; readonly count: number } {
-  let count = 0;
+  const paths = new Set<string>();
   return {
-    onUnreadable: (_sample, error) => {
-      count++;
+    onUnreadable: ({ path }, error) => {
+      if (paths.has(path)) return;
+      paths.add(path);
       shell.warn(`${error.message} It is skipped.`);
     },
     get count() {
-      return count;
+      return paths.size;
     },
   };
 }

@@ -15,8 +15,16 @@ interface ConvertOptions {
   flip: boolean;
 }
 
-const TORCH = [".pth", ".pt", ".tar"];
 const ONNX = ".onnx";
+
+/** What the ending of --out asks for; torch's files are often called model.pth.tar. */
+const KINDS: Readonly<Record<string, "weights" | "torch" | "onnx" | undefined>> = {
+  ".safetensors": "weights",
+  ".pth": "torch",
+  ".pt": "torch",
+  ".tar": "torch",
+  [ONNX]: "onnx",
+};
 
 /** `mpn convert`: a checkpoint, ours or one of torch, to weights alone, as safetensors or for torch, or to an ONNX model. */
 export function register(program: Command): void {
@@ -29,7 +37,7 @@ export function register(program: Command): void {
       "<checkpoint>",
       "checkpoint written by train, or by torch.save (.pth: MPN's published code and its IDE, torchvision, ours)",
     )
-    .requiredOption("--out <file>", `file to write: .safetensors, ${TORCH[0]} for torch, or ${ONNX}`)
+    .requiredOption("--out <file>", `file to write: .safetensors, .pth (.pt, .tar) for torch, or ${ONNX}`)
     .addOption(
       new Option("--names <which>", "names of the tensors in a file for torch")
         .choices(["ours", "official"])
@@ -41,12 +49,26 @@ export function register(program: Command): void {
     .option("--flip", "ONNX: average the features of an image with those of its mirror image, as extract does", false)
     .action(
       run(async (shell, path: string, options: ConvertOptions) => {
-        const toOnnx = extname(options.out) === ONNX;
+        const kind = KINDS[extname(options.out).toLowerCase()];
+        if (kind === undefined) {
+          throw new UserError(
+            `--out ${options.out}: its ending must say what to write: .safetensors for weights alone, .pth, .pt or .tar for ` +
+              `torch, ${ONNX} for an ONNX model.`,
+            { exitCode: 2 },
+          );
+        }
+        const toOnnx = kind === "onnx";
         if (!toOnnx && (options.batch !== undefined || options.flip)) {
           const given = options.flip ? "--flip" : "--batch";
           throw new UserError(`${given} is for ONNX models: name a file ${ONNX} with --out.`, { exitCode: 2 });
         }
-        const kind = toOnnx ? "onnx" : TORCH.includes(extname(options.out)) ? "torch" : "weights";
+        const official = options.names === "official";
+        if (official && kind !== "torch") {
+          throw new UserError(
+            `--names official is for files of torch, and --out ${options.out} is none: name a file .pth, .pt or .tar.`,
+            { exitCode: 2 },
+          );
+        }
         await checkOutput("--out", options.out, kind, [path]);
         const { isTorchFile } = await import("../formats/torch-file.js");
         const checkpoints = await import("../training/checkpoint.js");
@@ -56,8 +78,14 @@ export function register(program: Command): void {
         const checkpoint = foreign
           ? checkpoints.foreignCheckpoint(path, foreign)
           : await checkpoints.readCheckpoint(path);
+        if (!foreign && (options.preset !== undefined || options.set.length > 0)) {
+          const given = options.preset === undefined ? "--set" : "--preset";
+          throw new UserError(
+            `${given} says what a file of torch leaves open, and ${path} is none: it keeps its own settings. Leave ${given} out.`,
+            { exitCode: 2 },
+          );
+        }
         if (toOnnx) return toOnnxFile(shell, checkpoint, options);
-        const official = kind === "torch" && options.names === "official";
         const { weights, config } = checkpoint;
         // The published code loads a network whole, with the classifiers that only its training runs.
         const keeps = (name: string) =>

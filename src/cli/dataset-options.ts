@@ -26,14 +26,19 @@ export function addDatasetOptions(command: Command, parts: readonly ("train" | "
 
 const WITH_LAYOUT = new RegExp(`^(${LAYOUTS.join("|")}):(.+)$`);
 
-/** Reads a dataset and warns of what is odd about it. @param place a folder or file, or `LAYOUT:PLACE` */
+/**
+ * Reads a dataset and warns of what is odd about it.
+ *
+ * @param place a folder or file, or `LAYOUT:PLACE`
+ * @throws UserError where query and gallery are needed, and nothing can be measured with them
+ */
 export async function openDataset(
   shell: Shell,
   place: string,
   needed: readonly Subset[],
   options: DatasetOptions & { multiQuery?: boolean } = {},
 ): Promise<Dataset> {
-  const { loadDataset } = await import("../data/dataset.js");
+  const { loadDataset, requireAnswers } = await import("../data/dataset.js");
   const [, layout = options.layout, path = place] = WITH_LAYOUT.exec(place) ?? [];
   const dataset = await loadDataset(path, needed, {
     ...options,
@@ -41,5 +46,6 @@ export async function openDataset(
     onProgress: shell.onProgress("unpacking images"),
   });
   for (const warning of dataset.warnings) shell.warn(warning);
+  if (needed.includes("query") && needed.includes("gallery")) requireAnswers(dataset);
   return dataset;
 }

@@ -3,33 +3,37 @@ import { UserError } from "../errors.js";
 import type { Precision } from "../graph/storage.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
 import { addEvaluationOptions, type EvaluationOptions } from "./evaluation-options.js";
-import { matrixUnitsOption, precisionOption } from "./network-options.js";
+import { addFlipOptions, matrixUnitsOption, precisionOption } from "./network-options.js";
 import { checkOutput } from "./outputs.js";
 import { PERTURB_OPTION, perturbAmount } from "./perturb-option.js";
-import { run, type Shell } from "./shell.js";
+import { run, type Shell, wholeNumber } from "./shell.js";
 
 interface EvaluateOptions extends DatasetOptions, EvaluationOptions {
   weights?: string;
-  flip: boolean;
+  flip?: boolean;
   perturb?: number | true;
   report?: string;
+  queries?: number;
+  worst?: boolean;
   strict?: boolean;
   precision?: Precision;
   matrixUnits?: boolean;
 }
 
+const SHOWN_QUERIES = 8;
+
 /** `mpn evaluate`: CMC and mAP of a network on one dataset or several. */
 export function register(program: Command): void {
-  const command = program
-    .command("evaluate")
+  const command = addFlipOptions(program.command("evaluate"))
     .description("Rank-1/5/10/20 and mAP (both definitions) of a network, by single queries and multi-queries")
     .argument("<datasets...>", `datasets with query and gallery: ${DATASET_HELP}`)
     .option("--weights <checkpoint>", "the network; by default the small one that ships")
-    .option("--no-flip", "use the image alone, without averaging in its mirror image")
     .option(...PERTURB_OPTION)
     .addOption(precisionOption())
     .addOption(matrixUnitsOption())
     .option("--report <file>", "also write a page with CMC curve and ranked lists (one dataset)")
+    .option("--queries <n>", `ranked lists on that page (default: ${SHOWN_QUERIES})`, wholeNumber(1))
+    .option("--worst", "there, the queries of least average precision, instead of some spread evenly over all")
     .option("--strict", "fail on an image that cannot be read instead of leaving it out")
     .action(
       run(async (shell, folders: string[], options: EvaluateOptions) => {
@@ -40,6 +44,12 @@ export function register(program: Command): void {
               exitCode: 2,
             },
           );
+        }
+        for (const option of ["queries", "worst"] as const) {
+          if (options.report === undefined && options[option] !== undefined)
+            throw new UserError(`--${option} says which ranked lists a page shows: name one with --report.`, {
+              exitCode: 2,
+            });
         }
         if (options.report !== undefined)
           await checkOutput("--report", options.report, "page", [options.weights, ...folders]);
@@ -53,7 +63,7 @@ export function register(program: Command): void {
         const device = await openDevice(shell, { matrixUnits: options.matrixUnits });
         try {
           const perturb = perturbAmount(options.perturb) ?? 0;
-          const network = await loadNetwork(device, options.weights, options.flip, perturb, options.precision);
+          const network = await loadNetwork(shell, device, options.weights, options.flip, perturb, options.precision);
           const trained = network.checkpoint.config.perturb;
           if (trained !== perturb) {
             shell.note(
@@ -85,11 +95,10 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
   shell.print(formatDatasetTable(dataset));
   const unreadable = countUnreadable(shell);
   const onUnreadable = options.strict ? undefined : unreadable.onUnreadable;
-  const display = { title: "evaluating", onUnreadable };
-  const evaluated = await evaluateFully(shell, device, network, dataset, options, display);
+  const showing = { display: "evaluating", onUnreadable };
+  const evaluated = await evaluateFully(shell, device, network, dataset, options, showing);
   const { single: evaluation, others, fields } = evaluated;
-  const rows = [{ label: dataset.name, result: evaluation.result }, ...others];
-  printEvaluations(shell, rows);
+  printEvaluations(shell, [{ label: dataset.name, result: evaluation.result }, ...others]);
   printUnexcluded(shell, dataset);
   const { extractSeconds, rankSeconds, pace } = evaluation;
   shell.print(`features in ${extractSeconds.toFixed(1)} s (${paceText(pace)}), ranking in ${rankSeconds.toFixed(1)} s`);
@@ -109,13 +118,17 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
           cameras: r.cameras,
         })),
       },
-      evaluations: rows.map(({ label, result }, i) => ({
-        label: i === 0 ? network.checkpoint.path : label,
-        ...result,
-      })),
+      evaluations: [
+        { label: network.checkpoint.path, ...evaluation.result },
+        ...others.map(({ result, ...named }) => ({ ...named, ...result })),
+      ],
       notes: remarks(dataset),
       metrics: [],
-      rankedLists: await rankedLists(dataset, evaluation, 8, network.perturb),
+      rankedLists: await rankedLists(dataset, evaluation, {
+        count: options.queries ?? SHOWN_QUERIES,
+        worst: options.worst,
+        perturb: network.perturb,
+      }),
       timings: [
         { name: "Features", milliseconds: 1000 * extractSeconds },
         { name: "Ranking", milliseconds: 1000 * rankSeconds },
@@ -129,7 +142,7 @@ async function evaluateOne(shell: Shell, device: Device, network: Network, datas
     layout: dataset.layout,
     adapter: device.profile.name,
     weights: network.checkpoint.path,
-    flip: options.flip,
+    flip: network.flip,
     perturb: perturbAmount(options.perturb) ?? 0,
     ...fields,
     sameCameraExcluded: unexcluded(dataset) === null,

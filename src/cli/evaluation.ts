@@ -23,29 +23,36 @@ export interface Row {
   result: RankingResult;
 }
 
+/** Another ranking by the same network, marked so that a report does not take it for the next stage of a training. */
+export interface OtherRow extends Row {
+  aside: true;
+}
+
 export interface FullEvaluation {
   /** By single queries; its `release` is the caller's to call. */
   readonly single: DatasetEvaluation;
   /** What was asked for besides. */
-  readonly others: readonly Row[];
+  readonly others: readonly OtherRow[];
   /** All of it as scripts get it. */
   readonly fields: ReturnType<typeof evaluationFields> & { rerank?: object; multiQuery?: object };
 }
 
-/** @param title of the progress display; null: none */
+export type OnProgress = (done: number, total: number) => void;
+
+/** @param display title of the progress displays, or what shows the images represented instead */
 export async function evaluateFully(
   shell: Shell,
   device: Device,
   network: EvaluatedNetwork,
   dataset: Dataset,
   options: EvaluationOptions,
-  { title, onUnreadable }: { title: string | null; onUnreadable?: OnUnreadable },
+  { display, onUnreadable }: { display: string | OnProgress; onUnreadable?: OnUnreadable },
 ): Promise<FullEvaluation> {
   const parameters = rerankParameters(options);
   const single = await evaluateDataset(device, network.extractor, dataset, network.pool, {
-    onProgress: title === null ? undefined : shell.onProgress(title),
+    onProgress: typeof display === "string" ? shell.onProgress(display) : display,
     onUnreadable,
-    ...(title === null ? { rerank: parameters } : rankOptions(shell, parameters)),
+    ...(typeof display === "string" ? rankOptions(shell, parameters) : { rerank: parameters }),
   });
   try {
     const { result, reranked } = single;
@@ -54,7 +61,10 @@ export async function evaluateFully(
       poolings && (await evaluateMulti(shell, device, network, dataset, single, poolings, onUnreadable, parameters));
     return {
       single,
-      others: [...(reranked ? [{ label: "re-ranked", result: reranked }] : []), ...(multi?.rows ?? [])],
+      others: [
+        ...(reranked ? [{ label: "re-ranked", result: reranked, aside: true as const }] : []),
+        ...(multi?.rows ?? []),
+      ],
       fields: {
         ...evaluationFields(result),
         ...(reranked && { rerank: { ...parameters, ...evaluationFields(reranked) } }),
@@ -89,11 +99,11 @@ async function evaluateMulti(
     options,
   );
   if (alone > 0) shell.warn(`${alone} queries have no multi-query image; they are searched with their own image.`);
-  const rows = poolings.flatMap((pooling): Row[] => {
+  const rows = poolings.flatMap((pooling): OtherRow[] => {
     const better = reranked[pooling];
     return [
-      { label: `multi-query (${pooling})`, result: results[pooling]! },
-      ...(better ? [{ label: `re-ranked (${pooling})`, result: better }] : []),
+      { label: `multi-query (${pooling})`, result: results[pooling]!, aside: true },
+      ...(better ? [{ label: `re-ranked (${pooling})`, result: better, aside: true as const }] : []),
     ];
   });
   const fields = poolings.map((pooling) => {
@@ -122,7 +132,11 @@ function rankOptions(shell: Shell, parameters: RerankParameters | undefined): Ra
       if (done >= total) report = shell.onProgress(title);
     };
   };
-  const phases = { neighbours: progress("nearest neighbours"), vectors: progress("reciprocal vectors") };
+  const phases = {
+    neighbours: progress("nearest neighbours"),
+    vectors: progress("reciprocal vectors"),
+    index: progress("who holds which"),
+  };
   return {
     onRanked: progress("ranking"),
     rerank: parameters && { ...parameters, onProgress: (phase, done, total) => phases[phase](done, total) },

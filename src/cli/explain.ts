@@ -57,6 +57,11 @@ export function register(program: Command): void {
             exitCode: 2,
           });
         }
+        if (options.layout !== undefined && options.data === undefined) {
+          throw new UserError("--layout is that of the dataset that --data names. Name it, or leave --layout out.", {
+            exitCode: 2,
+          });
+        }
         if (options.segmentation !== undefined && options.parsing === undefined) {
           throw new UserError("--segmentation completes --parsing: parts of a person need parsing maps. Name both.", {
             exitCode: 2,

@@ -4,14 +4,14 @@ import { UserError } from "../errors.js";
 import type { Precision } from "../graph/storage.js";
 import { rowLengths } from "../retrieval/similarity.js";
 import { findImages } from "./find-images.js";
-import { matrixUnitsOption, precisionOption } from "./network-options.js";
+import { addFlipOptions, matrixUnitsOption, precisionOption } from "./network-options.js";
 import { checkOutput } from "./outputs.js";
 import { run } from "./shell.js";
 
 interface ExtractOptions {
   weights?: string;
   out: string;
-  flip: boolean;
+  flip?: boolean;
   normalize: boolean;
   precision?: Precision;
   matrixUnits?: boolean;
@@ -19,8 +19,7 @@ interface ExtractOptions {
 
 /** `mpn extract`: images to representations. */
 export function register(program: Command): void {
-  program
-    .command("extract")
+  addFlipOptions(program.command("extract"))
     .description("representations (eq. 2) of images, as one safetensors file")
     .argument("<images...>", "image files, or folders that are searched for images")
     .option("--weights <checkpoint>", "the network; by default the small one that ships")
@@ -29,7 +28,6 @@ export function register(program: Command): void {
       "file to write: features [N, dim], and the images' names in its metadata",
       "features.safetensors",
     )
-    .option("--no-flip", "use the image alone, without averaging in its mirror image")
     .option("--no-normalize", "leave the vectors as they are instead of scaling them to unit length")
     .addOption(precisionOption())
     .addOption(matrixUnitsOption())
@@ -41,7 +39,7 @@ export function register(program: Command): void {
         const { writeSafetensors } = await import("../formats/safetensors.js");
         const device = await openDevice(shell, { matrixUnits: options.matrixUnits });
         try {
-          const network = await loadNetwork(device, options.weights, options.flip, 0, options.precision);
+          const network = await loadNetwork(shell, device, options.weights, options.flip, 0, options.precision);
           const unreadable = countUnreadable(shell);
           const { features, dim, indices, pace } = await network.extractor.ofSamples(
             samples,
@@ -63,7 +61,7 @@ export function register(program: Command): void {
             {
               names: JSON.stringify(names),
               weights: network.checkpoint.path,
-              flip: String(options.flip),
+              flip: String(network.flip),
               normalized: String(options.normalize),
             },
           );

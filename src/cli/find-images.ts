@@ -1,6 +1,6 @@
-import { readdir, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { IMAGE_EXTENSIONS, isImage } from "../data/datasets/files.js";
+import { filesBelow, IMAGE_EXTENSIONS, isImage } from "../data/datasets/files.js";
 import { UserError } from "../errors.js";
 
 /**
@@ -11,13 +11,12 @@ import { UserError } from "../errors.js";
 export async function findImages(places: readonly string[]): Promise<string[]> {
   const found: string[] = [];
   for (const place of places) {
-    const info = await stat(place).catch(() => null);
-    if (!info) throw new UserError(`There is no file or folder ${place}.`);
-    if (!info.isDirectory()) {
+    if (!(await stat(place).catch(() => null))) throw new UserError(`There is no file or folder ${place}.`);
+    const files = await filesBelow(place);
+    if (files === null) {
       found.push(place);
       continue;
     }
-    const files = (await readdir(place, { recursive: true })).sort();
     const images = files.filter(isImage);
     if (images.length === 0)
       throw new UserError(`${place} holds no image: looked for ${IMAGE_EXTENSIONS.join(", ")} in it and its folders.`);

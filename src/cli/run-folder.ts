@@ -2,18 +2,21 @@
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { writeAside } from "../formats/write-aside.js";
+import { removeLeftovers, writeAside } from "../formats/write-aside.js";
 import type { TrainConfig } from "../training/config.js";
 import { CHECKPOINT_FILE } from "../training/trainer.js";
 import { checkOutFolder } from "./outputs.js";
 
 export const CONFIG_FILE = "config.yaml";
+export const REPORT_FILE = "report.html";
 
 /** Opens the configuration that a run writes first of all: what a run stopped before its first checkpoint is known by. */
 const MARK = "# Written by mpn train: all settings of the run in this folder.\n";
 
+/** Makes the folder, or clears it of what a run that was killed amid a save left: a file as large as a checkpoint. */
 export async function startRunFolder(folder: string, config: TrainConfig): Promise<void> {
   mkdirSync(folder, { recursive: true });
+  for (const name of [CHECKPOINT_FILE, CONFIG_FILE, REPORT_FILE]) await removeLeftovers(join(folder, name));
   await writeAside(join(folder, CONFIG_FILE), MARK + stringify(config));
 }
 

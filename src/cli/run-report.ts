@@ -10,34 +10,45 @@ import { writeReport } from "../report/report.js";
 import type { DatasetEvaluation } from "../retrieval/evaluate.js";
 import type { RankingResult } from "../retrieval/metrics.js";
 import { rankedList } from "../retrieval/ranked-list.js";
+import { percent } from "../text.js";
 import type { TrainConfig } from "../training/config.js";
 import type { MetricsRow } from "../training/metrics-log.js";
+import { REPORT_FILE } from "./run-folder.js";
 
-const REPORT_FILE = "report.html";
+/** Images of a ranked list. */
+const TOP = 10;
 
-/**
- * Ranked lists of `count` queries spread evenly over the query set.
- * @param perturb detector errors, so that the pictures are shown as the network saw them
- */
+interface ShownQueries {
+  readonly count: number;
+  /** Those of least average precision, the least one first; by default they are spread evenly over the query set. */
+  readonly worst?: boolean;
+  /** Detector errors, so that the pictures are shown as the network saw them. */
+  readonly perturb?: DetectorErrors;
+}
+
+/** Ranked lists of some queries. */
 export async function rankedLists(
   dataset: Dataset,
   evaluation: DatasetEvaluation,
-  count: number,
-  perturb?: DetectorErrors,
-  topK = 10,
+  { count, worst = false, perturb }: ShownQueries,
 ): Promise<RankedListData[]> {
-  const { query, gallery, ranking } = evaluation;
+  const { query, gallery, ranking, result } = evaluation;
   const shown = async (sample: Sample) => ({
     image: perturb ? await asSeen(sample, perturb) : sample.path,
     label: sample.name,
   });
   const total = query.indices.length;
+  const length = Math.min(count, total);
+  const spread = Array.from({ length }, (_, i): [row: number, precision?: number] => [
+    Math.floor((i * total) / length),
+  ]);
+  const rising = [...result.averagePrecisions].sort(([, a], [, b]) => a - b);
   const lists: RankedListData[] = [];
-  for (let i = 0; i < Math.min(count, total); i++) {
-    const row = Math.floor((i * total) / Math.min(count, total));
+  for (const [row, precision] of worst ? rising.slice(0, count) : spread) {
     const sample = dataset.query[query.indices[row]];
-    const matches = await rankedList(ranking, row, topK);
+    const matches = await rankedList(ranking, row, TOP);
     lists.push({
+      ...(precision !== undefined && { caption: `average precision ${percent(precision, " %")}` }),
       query: await shown(sample),
       matches: await Promise.all(
         matches.map(async ({ index, similarity, right }) => {
@@ -85,7 +96,7 @@ export async function writeRunReport(run: RunReport): Promise<string> {
     evaluations: run.evaluations.map(({ result, ...named }) => ({ ...named, ...result })),
     notes: run.notes,
     otherDatasets: run.otherDatasets.map(({ label, result, notes }) => ({ label, notes, ...result })),
-    metrics: run.metrics.filter((row) => row.loss !== undefined),
+    metrics: run.metrics,
     rankedLists: [...run.rankedLists],
     timings: [...run.timings],
   });

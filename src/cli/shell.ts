@@ -206,7 +206,11 @@ const SYSTEM_ERRORS: Readonly<Record<string, string>> = {
   EFBIG: "the file would exceed the size allowed here",
   EROFS: "the file system is read-only; choose another folder",
   EACCES: "permission denied; check the rights of the folder",
+  EPERM: "the system does not permit it; check the owner and the attributes of the file",
   EEXIST: "something of that name is in the way",
+  ENOENT: "there is no such file or folder, or a link to it leads nowhere",
+  ELOOP: "symbolic links lead in a circle",
+  EISDIR: "it is a folder, where a file is expected",
   ENOTDIR: "a part of the path is a file, not a folder",
 };
 

@@ -47,6 +47,14 @@ export function register(program: Command): void {
     .addOption(
       new Option("--format <format>", "format of the pictures").choices(["jpeg", "png"]).default(SYNTH_DEFAULTS.format),
     )
+    .addOption(
+      new Option(
+        "--outfits <kind>",
+        "varied, or arranged: everybody in the same colours, told apart by which part wears which",
+      )
+        .choices(["varied", "arranged"])
+        .default(SYNTH_DEFAULTS.outfits),
+    )
     .option("--no-maps", "write no parsing and segmentation maps")
     .action(
       run(async (shell, folder: string, options: SynthOptions) => {

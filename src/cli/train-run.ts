@@ -2,9 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Dataset, datasetTable, formatDatasetTable, remarks, trainIdentities } from "../data/dataset.js";
-import { DecodePool } from "../data/decode-pool.js";
-import { maxPicturePixels } from "../data/image-batch.js";
-import type { Prior } from "../data/prior.js";
+import type { MovablePrior } from "../data/prior.js";
 import { loadPriors } from "../data/prior-cache.js";
 import { searchedFor } from "../data/prior-maps.js";
 import { UserError } from "../errors.js";
@@ -12,7 +10,6 @@ import type { Device } from "../gpu/device.js";
 import { featureSize } from "../models/config.js";
 import { modelOf } from "../models/index.js";
 import type { Timing } from "../report/data.js";
-import { Extractor, extractionBatch } from "../retrieval/extractor.js";
 import { percent } from "../text.js";
 import {
   type Checkpoint,
@@ -22,14 +19,15 @@ import {
   readCheckpoint,
 } from "../training/checkpoint.js";
 import { detectorErrorsOf, modelConfigOf, type TrainConfig } from "../training/config.js";
-import { CHECKPOINT_FILE, type StepReport, Trainer } from "../training/trainer.js";
+import { CHECKPOINT_FILE, Trainer } from "../training/trainer.js";
 import { canEvaluate, countUnreadable, printEvaluations, printUnexcluded } from "./common.js";
-import { evaluateFully, type FullEvaluation, type Row } from "./evaluation.js";
+import type { FullEvaluation, Row } from "./evaluation.js";
 import type { EvaluationOptions } from "./evaluation-options.js";
 import { formatSeconds } from "./progress.js";
 import { startRunFolder } from "./run-folder.js";
 import { rankedLists, writeRunReport } from "./run-report.js";
 import type { Shell } from "./shell.js";
+import { Evaluator, trainLoop } from "./train-loop.js";
 
 export interface TrainRunOptions {
   readonly device: Device;
@@ -100,9 +98,11 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
   const own = ownTest ? evaluator : null;
   const resumedAt = trainer.step;
   try {
+    // A finished run's weights are those of the evaluation after it.
     const before =
       own &&
       (options.evaluateBefore ?? true) &&
+      trainer.step < trainer.totalSteps &&
       (await time("Evaluation before training", undefined, () => own.run("evaluating the untrained network")));
     const interrupted = await time("Training", `${trainer.totalSteps - trainer.step} steps`, () =>
       trainLoop(shell, config, trainer, own),
@@ -114,7 +114,7 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
     const evaluations = [
       ...(before ? [{ label: from?.resume ? "when resumed" : "before training", result: before.single.result }] : []),
       ...(after ? [{ label: `after ${trainer.step} steps`, result: after.single.result }] : []),
-      ...(after?.others.map((row) => ({ ...row, aside: true })) ?? []),
+      ...(after?.others ?? []),
     ];
     if (evaluations.length > 0) printEvaluations(shell, evaluations);
     if (own) printUnexcluded(shell, dataset);
@@ -149,8 +149,14 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
         { ...row, notes },
         ...more.map(({ label, result }) => ({ label: `${row.label}, ${label}`, result, notes: [] })),
       ]),
-      metrics: trainer.metrics.read(),
-      rankedLists: after ? await rankedLists(dataset, after.single, 4, detectorErrorsOf(config)) : [],
+      metrics: [
+        ...trainer.metrics.read(),
+        // The last point of those that `evaluateEvery` asked for.
+        ...(after ? [{ step: trainer.step, epoch: trainer.epoch, evaluation: after.fields }] : []),
+      ],
+      rankedLists: after
+        ? await rankedLists(dataset, after.single, { count: 4, perturb: detectorErrorsOf(config) })
+        : [],
       timings,
     });
     for (const e of [before, after]) if (e) e.single.release();
@@ -198,108 +204,6 @@ function printInitialised(shell: Shell, path: string, { loaded, skipped, missing
   shell.note(`  missing, with initial values: ${missing.length}${few(missing)}`);
 }
 
-/** @returns whether the user stopped it */
-async function trainLoop(
-  shell: Shell,
-  config: TrainConfig,
-  trainer: Trainer,
-  evaluator: Evaluator | null,
-): Promise<boolean> {
-  if (trainer.step >= trainer.totalSteps) {
-    shell.note(`All ${config.epochs} epochs are done already; set more with --set epochs=N.`);
-    return false;
-  }
-  let stop = false;
-  const release = shell.onInterrupt(() => {
-    stop = true;
-    shell.note("Stopping after this step and saving ...");
-  });
-  const progress = shell.progress("training", trainer.totalSteps);
-  let last: StepReport | null = null;
-  let savedAt = -1;
-  const atEpochEnd = (every: number) => every > 0 && trainer.step % (trainer.stepsPerEpoch * every) === 0;
-  try {
-    while (!stop && trainer.step < trainer.totalSteps) {
-      let due = false;
-      await trainer.run((latest) => {
-        last = latest ?? last;
-        const note = last
-          ? `epoch ${last.epoch + 1}/${config.epochs}  loss ${last.loss.total.toFixed(3)}  lr ${last.lr.toPrecision(2)}  ${last.imagesPerSecond.toFixed(1)} images/s`
-          : "";
-        progress.update(trainer.step, note);
-        due = atEpochEnd(config.checkpointEvery) || atEpochEnd(config.evaluateEvery);
-        return !stop && !due;
-      });
-      if (atEpochEnd(config.checkpointEvery)) {
-        await trainer.save();
-        savedAt = trainer.step;
-      }
-      const final = trainer.step >= trainer.totalSteps;
-      if (evaluator && !final && !stop && atEpochEnd(config.evaluateEvery)) {
-        const { single, fields } = await evaluator.run(null);
-        single.release();
-        trainer.metrics.append({ step: trainer.step, epoch: trainer.epoch, evaluation: fields });
-        shell.note(`epoch ${trainer.epoch}: Rank-1 ${percent(fields.rank1)}, mAP ${percent(fields.mAP)}`);
-      }
-    }
-    if (savedAt !== trainer.step) await trainer.save();
-    return stop;
-  } finally {
-    progress.stop();
-    release();
-  }
-}
-
-/** Evaluates the weights in training, on the same device memory. */
-class Evaluator {
-  private constructor(
-    private readonly shell: Shell,
-    private readonly options: TrainRunOptions,
-    readonly extractor: Extractor,
-    readonly pool: DecodePool,
-    private readonly onUnreadable: ReturnType<typeof countUnreadable>["onUnreadable"],
-  ) {}
-
-  static async create(
-    shell: Shell,
-    options: TrainRunOptions,
-    trainer: Trainer,
-    onUnreadable: Evaluator["onUnreadable"],
-  ): Promise<Evaluator> {
-    const { device, config } = options;
-    const model = modelConfigOf(config, 1);
-    const batch = extractionBatch(model, device.profile, config.flipTest);
-    const extractor = await Extractor.create(device, trainer.store, model, {
-      flip: config.flipTest,
-      interpolation: config.testInterpolation,
-      precision: config.precision,
-      batch,
-    });
-    const pool = new DecodePool({
-      workers: config.workers ?? undefined,
-      maxPixels: maxPicturePixels(config.imageSize),
-      perturb: detectorErrorsOf(config),
-    });
-    return new Evaluator(shell, options, extractor, pool, onUnreadable);
-  }
-
-  /** @param dataset by default the one trained on */
-  async run(
-    title: string | null,
-    dataset = this.options.dataset,
-    evaluation: EvaluationOptions = {},
-  ): Promise<FullEvaluation> {
-    const { shell, onUnreadable } = this;
-    this.extractor.refresh();
-    return evaluateFully(shell, this.options.device, this, dataset, evaluation, { title, onUnreadable });
-  }
-
-  async close(): Promise<void> {
-    await this.pool.close();
-    this.extractor.destroy();
-  }
-}
-
 async function startingPoint(
   options: TrainRunOptions,
   pids: readonly number[],
@@ -320,7 +224,7 @@ async function startingPoint(
   return init === undefined ? undefined : { checkpoint: await readCheckpoint(init), resume: false };
 }
 
-async function priorsFor(shell: Shell, dataset: Dataset, config: TrainConfig): Promise<Prior[] | undefined> {
+async function priorsFor(shell: Shell, dataset: Dataset, config: TrainConfig): Promise<MovablePrior[] | undefined> {
   const model = modelConfigOf(config, 1);
   if (!modelOf(model).usesPrior(model)) return undefined;
   const [rows, cols] = featureSize(config.imageSize);

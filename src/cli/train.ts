@@ -54,6 +54,7 @@ export function register(program: Command): void {
         const { loadConfig } = await import("../training/load-config.js");
         const { CONFIG_FILE, checkRunFolder } = await import("./run-folder.js");
         const { trainRun } = await import("./train-run.js");
+        const { requireAnswers } = await import("../data/dataset.js");
         const { modelOf } = await import("../models/index.js");
         const multiQuery = options.multiQuery !== undefined;
         const asking = [
@@ -81,6 +82,9 @@ export function register(program: Command): void {
         const config = loadConfig({ preset, model, file, variant, set });
         const { layout, trainVal, distractors } = options;
         const dataset = await openDataset(shell, folder, ["train"], { layout, trainVal, distractors });
+        // Before the training whose evaluation would measure nothing.
+        if (options.evaluate && canEvaluate(dataset))
+          requireAnswers(dataset, "--no-evaluate trains without evaluating.");
         if (multiQuery && canEvaluate(dataset)) {
           const told = { ...shell, warn: () => {} };
           const reading = { layout, distractors, multiQuery };

@@ -1,8 +1,10 @@
 import { type Command, Option } from "commander";
+import type { Device } from "../gpu/device.js";
+import type { Precision } from "../graph/storage.js";
 import type { PresetName } from "../training/config.js";
 import type { TuningResult } from "../tuning/search.js";
 import type { Mode } from "./bench/model.js";
-import { matrixUnitsOption } from "./network-options.js";
+import { matrixUnitsOption, storageOption } from "./network-options.js";
 import { heightByWidth, run, type Shell, wholeNumber } from "./shell.js";
 
 const MODELS = ["mpn", "mpn0", "ide", "pcb", "mgn", "pyramid", "dsa"] as const;
@@ -17,6 +19,7 @@ interface TuneOptions {
   rounds?: number;
   quick?: boolean;
   again?: boolean;
+  precision: Precision;
   matrixUnits?: boolean;
 }
 
@@ -34,6 +37,7 @@ export function register(program: Command): void {
     .option("--rounds <n>", "times that each candidate is timed (default: 3 in software, 10 on others)", wholeNumber(1))
     .option("--quick", "try one kernel of each kind, not the relatives of the best")
     .option("--again", "tune what is tuned already, too")
+    .addOption(storageOption())
     .addOption(matrixUnitsOption())
     .action(run(tune));
 }
@@ -41,45 +45,51 @@ export function register(program: Command): void {
 async function tune(shell: Shell, options: TuneOptions) {
   const [
     { openDevice },
+    { Device },
     { presetModel },
     { workload },
     { ParameterStore },
     cache,
-    search,
+    { tuningCases },
+    { tuneCase },
     { describeChoice },
     { usableUnits },
   ] = await Promise.all([
     import("./common.js"),
+    import("../gpu/device.js"),
     import("../training/load-config.js"),
     import("./bench/model.js"),
     import("../nn/parameters.js"),
     import("../tuning/cache.js"),
+    import("../tuning/cases.js"),
     import("../tuning/search.js"),
     import("../ops/conv-candidates.js"),
     import("../ops/conv-matrix.js"),
   ]);
-  const { preset, size } = options;
+  const { preset, size, precision, matrixUnits } = options;
   const model =
     options.model === "mpn0" ? ({ model: "mpn", channelAttention: false } as const) : { model: options.model };
   const config = presetModel(preset, { ...model, ...(size && { imageSize: size }) });
-  const device = await openDevice(shell, { matrixUnits: options.matrixUnits });
+  const device = await openDevice(shell, { matrixUnits });
   let stopped = false;
   const done = shell.onInterrupt(() => {
     stopped = true;
   });
+  let checking: Device | null = null;
   try {
+    checking = await Device.open({ matrixUnits, robust: true });
     const { software, name, description } = device.profile;
     const batch = options.batch ?? (software ? 4 : 32);
     const path = cache.tunedPath(device.profile);
     if (path === null) shell.warn("MPN_TUNED is off: what is found is printed and not kept");
     const both: readonly Mode[] = options.model === "dsa" ? ["infer"] : ["infer", "train"];
     const graphs = (options.mode ? [options.mode] : both).flatMap((mode) => {
-      const { graph } = workload(new ParameterStore(), { config, mode, batch });
+      const { graph } = workload(new ParameterStore(), { config, mode, batch, precision });
       return [...Object.values(graph.outputs), ...("updates" in graph ? graph.updates : [])].filter(
         (t) => t !== undefined,
       );
     });
-    const wanted = search.tuningCases(device, graphs).filter(({ key }) => key.includes(options.filter ?? ""));
+    const wanted = tuningCases(device, graphs, precision).filter(({ key }) => key.includes(options.filter ?? ""));
     const choices = { ...device.profile.tuned };
     const cases = options.again ? wanted : wanted.filter(({ key }) => !(key in choices));
     if (cases.length < wanted.length)
@@ -92,7 +102,7 @@ async function tune(shell: Shell, options: TuneOptions) {
     for (const c of cases) {
       if (stopped) break;
       progress.update(results.length, c.key);
-      const result = await search.tuneCase(device, c, {
+      const result = await tuneCase({ timing: device, checking }, c, {
         rounds: options.rounds ?? (software ? 3 : 10),
         ...(options.quick && { steps: 0 }),
         warn: shell.warn,
@@ -123,12 +133,14 @@ async function tune(shell: Shell, options: TuneOptions) {
       matrixUnits: usableUnits(device.profile) ?? null,
       shaders: cache.shaderHash(),
       path,
+      precision,
       batch,
       stopped,
       problems,
     };
   } finally {
     done();
+    checking?.close();
     device.close();
   }
 }

@@ -7,13 +7,21 @@ import { requireQueryCameras, separateUnknownCameras, unexcluded } from "./datas
 import { isCsv, readCsv } from "./datasets/csv.js";
 import { findCuhk03, readCuhk03 } from "./datasets/cuhk03.js";
 import { listFolder, listSome, placeIn } from "./datasets/files.js";
-import { findMarket, MARKET_FOLDERS, marketLayout, readDistractors, readMarket } from "./datasets/market.js";
+import {
+  findMarket,
+  marketFolders,
+  marketLayout,
+  readDistractors,
+  readMarket,
+  severalDatasets,
+} from "./datasets/market.js";
 import { findMsmt17, readMsmt17 } from "./datasets/msmt17.js";
 import { differences, publishedAs } from "./datasets/published.js";
 import { findTree, readTree } from "./datasets/tree.js";
 import {
   type Dataset,
   DISTRACTOR_PID,
+  isPerson,
   JUNK_PID,
   type Layout,
   type LoadOptions,
@@ -23,6 +31,7 @@ import {
   type Subset,
 } from "./datasets/types.js";
 
+export { requireAnswers } from "./datasets/answers.js";
 export { SUBSET_FOLDERS } from "./datasets/market.js";
 export {
   type Dataset,
@@ -47,6 +56,7 @@ const READERS: Readonly<Record<Layout, (root: string, request: ReadRequest) => P
   csv: readCsv,
 };
 const WITH_DISTRACTORS: readonly Layout[] = ["market", "market1501", "dukemtmc"];
+const WITH_VALIDATION: readonly Layout[] = ["msmt17", "pytorch", "folders"];
 
 /**
  * Reads the lists of a dataset in any of the layouts (src/data/datasets). No image is opened, but for CUHK03's .mat file,
@@ -63,6 +73,12 @@ export async function loadDataset(
 ): Promise<Dataset> {
   const place = resolve(root);
   const layout = options.layout ?? (await detectLayout(place));
+  if (options.trainVal && !WITH_VALIDATION.includes(layout)) {
+    throw new UserError(
+      `${place} has no validation images to train on too (layout ${layout}): MSMT17 has them in list_val.txt, a tree of ` +
+        "people's folders in val or train_all. Leave --train-val out.",
+    );
+  }
   const dataset = await READERS[layout](place, { ...options, layout, needed });
   if (options.multiQuery && dataset.multiQuery.length === 0) {
     throw new UserError(
@@ -92,7 +108,7 @@ export async function loadDataset(
   const counted = { trainVal, distractors: distractors.length };
   if (options.layout === undefined) {
     // A published dataset is one under any name of its folder.
-    if (layout === "market") dataset.layout = publishedAs(dataset, counted) ?? layout;
+    if (layout === "market") dataset.layout = publishedAs(dataset, distractors.length) ?? layout;
     dataset.notes.push(...toldFromFiles(dataset));
   }
   dataset.warnings.push(...differences(dataset, counted));
@@ -116,7 +132,7 @@ async function detectLayout(place: string): Promise<Layout> {
   const info = await stat(place).catch(() => null);
   if (info === null) {
     throw new UserError(
-      `No dataset at ${place}: there is no such folder. Give one that holds ${MARKET_FOLDERS}, or of another layout ` +
+      `No dataset at ${place}: there is no such folder. Give one that holds ${marketFolders()}, or of another layout ` +
         "(see --layout), or a CSV file.",
     );
   }
@@ -124,15 +140,15 @@ async function detectLayout(place: string): Promise<Layout> {
     if (isCsv(place)) return "csv";
     throw new UserError(`${place} is a file; a dataset is a folder or a CSV file of path, pid, camid and subset.`);
   }
-  const cuhk03 = await findCuhk03(place);
-  if (cuhk03) return cuhk03;
-  const market = await findMarket(place);
-  if (market) return marketLayout(market);
-  if (await findMsmt17(place)) return "msmt17";
+  const [cuhk03, market, msmt17] = [await findCuhk03(place), await findMarket(place), await findMsmt17(place)];
+  const found = [cuhk03, market === null ? null : marketLayout(market), msmt17 === null ? null : ("msmt17" as const)];
+  const layouts = [...new Set(found.filter((layout) => layout !== null))];
+  if (layouts.length > 1) throw severalDatasets(place, layouts);
+  if (layouts.length === 1) return layouts[0];
   const tree = await findTree(place);
   if (tree) return tree.layout;
   throw new UserError(
-    `No dataset at ${place}: looked for ${MARKET_FOLDERS}, MSMT17's and CUHK03's lists, and folders of people, found ` +
+    `No dataset at ${place}: looked for ${marketFolders()}, MSMT17's and CUHK03's lists, and folders of people, found ` +
       `${listSome((await listFolder(place)) ?? [])}.`,
   );
 }
@@ -154,7 +170,6 @@ export interface TrainIdentities {
 
 /** Numbers the people of the training set from 0 in the order of their pids. */
 export function trainIdentities(train: readonly Sample[]): TrainIdentities {
-  const isPerson = (pid: number) => pid !== JUNK_PID && pid !== DISTRACTOR_PID;
   const pids = [...new Set(train.map(({ pid }) => pid).filter(isPerson))].sort((a, b) => a - b);
   const labelOf = new Map(pids.map((pid, label) => [pid, label]));
   return { pids, labels: Int32Array.from(train, ({ pid }) => labelOf.get(pid) ?? -1) };

@@ -6,7 +6,7 @@ import type { Sample } from "./dataset.js";
 import { type LabelMap, perturbLabels, readLabelMap } from "./label-map.js";
 import { LABEL_SETS, type LabelSet } from "./label-sets.js";
 import type { DetectorErrors } from "./perturb.js";
-import { coarsePrior, type Grid, type Prior, segmentationPrior, wholePrior } from "./prior.js";
+import { coarsePrior, type Grid, type MovablePrior, segmentationPrior, wholePrior } from "./prior.js";
 
 /** The maps of one image; null for one that is not there. */
 export interface MapPaths {
@@ -48,10 +48,10 @@ export async function findMaps(root: string, samples: readonly Sample[], named: 
     if (folder && (await list(folder)) === null)
       throw new UserError(`There is no folder ${folder}: the ${kind} maps were to be found there.`);
     const found = await Promise.all(
-      samples.map(async ({ path, name }) => {
+      samples.map(async ({ path }) => {
         for (const place of places(root, path, kind, folder)) {
           const maps = await list(place);
-          const key = maps && stems(name).find((stem) => maps.has(stem));
+          const key = maps && stems(path).find((stem) => maps.has(stem));
           if (key !== null && key !== undefined) return maps!.get(key)!;
         }
         return null;
@@ -60,7 +60,7 @@ export async function findMaps(root: string, samples: readonly Sample[], named: 
     if (folder && samples.length > 0 && found.every((path) => path === null)) {
       const some = [...((await list(folder)) ?? new Map()).values()].slice(0, 3).map((path) => parse(path).base);
       throw new UserError(
-        `${folder} holds no ${kind} map of any of the ${samples.length} images: looked for ${stems(samples[0].name)[0]}.png ` +
+        `${folder} holds no ${kind} map of any of the ${samples.length} images: looked for ${stems(samples[0].path)[0]}.png ` +
           `and the like, found ${some.join(", ") || "no PNG files"}.`,
       );
     }
@@ -86,17 +86,19 @@ function places(root: string, path: string, kind: MapKind, named: string | null 
 }
 
 /** Says where the maps of an image were looked for. */
-export function searchedFor(root: string, { path, name }: Sample): string {
+export function searchedFor(root: string, { path }: Sample): string {
   const folders = [...places(root, path, "parsing", null), ...places(root, path, "segmentation", null)];
-  return `looked for ${stems(name)[0]}.png and the like in ${folders.map((folder) => relative(root, folder)).join(", ")} of ${root}`;
+  return `looked for ${stems(path)[0]}.png and the like in ${folders.map((folder) => relative(root, folder)).join(", ")} of ${root}`;
 }
 
 /**
  * What the map of an image may be called: as the image, or, as SCHP does it, as the image without its last four
- * characters (`a.` for a.jpeg), or with .png after its whole name.
+ * characters (`a.` for a.jpeg), or with .png after its whole name. It is the file's name that counts: a sample's may have
+ * its person's folder in it.
  */
-function stems(name: string): string[] {
-  return [...new Set([parse(name).name, name.slice(0, -4), name])];
+function stems(path: string): string[] {
+  const { name, base } = parse(path);
+  return [...new Set([name, base.slice(0, -4), base])];
 }
 
 /** Paths of a folder's PNG files by stem; null without the folder. */
@@ -120,7 +122,7 @@ export async function priorFromMaps(
   place: string,
   { parsing, segmentation }: MapPaths,
   settings: Grid & { labels: LabelSet; perturb?: DetectorErrors },
-): Promise<Prior> {
+): Promise<MovablePrior> {
   const { perturb } = settings;
   const seen = (map: LabelMap) => (perturb ? perturbLabels(map, place, perturb) : map);
   const person = segmentation === null ? null : seen(await readLabelMap(segmentation));

@@ -2,7 +2,8 @@
 import { reachable, ShapeError, type Tensor } from "./tensor.js";
 
 export interface GradientOps {
-  add(a: Tensor, b: Tensor): Tensor;
+  /** @param shared tensors that are the gradients of several others, which need them as they are */
+  add(a: Tensor, b: Tensor, shared: ReadonlySet<Tensor>): Tensor;
   onesLike(t: Tensor): Tensor;
 }
 
@@ -24,19 +25,23 @@ export function differentiate(loss: Tensor, wrt: readonly Tensor[], ops: Gradien
   });
 
   const grads = new Map<Tensor, Tensor>([[loss, ops.onesLike(loss)]]);
+  const shared = new Set<Tensor>();
   for (const node of active.reverse()) {
     const incoming = node.outputs.map((t) => grads.get(t) ?? null);
     if (!node.op.gradient || incoming.every((g) => g === null)) continue;
-    const contributions = node.op.gradient(node, incoming);
+    const contributions = node.op.gradient(node, incoming).map((g, i) => (wanted.has(node.inputs[i]) ? g : null));
+    contributions.forEach((g, i) => {
+      if (g && contributions.indexOf(g) < i) shared.add(g);
+    });
     // Weights come after the maps: their gradients' sums are made first, which need not outlive the next map's.
     for (let i = node.inputs.length - 1; i >= 0; i--) {
       const [t, g] = [node.inputs[i], contributions[i]];
-      if (!g || !wanted.has(t)) continue;
+      if (!g) continue;
       if (g.shape.join() !== t.shape.join()) {
         throw new ShapeError(`gradient of ${node.op.name}`, `input ${i} is ${t}, its gradient ${g}`);
       }
       const before = grads.get(t);
-      grads.set(t, before ? ops.add(before, g) : g);
+      grads.set(t, before ? ops.add(before, g, shared) : g);
     }
   }
   return wrt.map((t) => grads.get(t) ?? null);

@@ -63,21 +63,39 @@ export function hoist(outputs: readonly Tensor[]): { once: Set<unknown>; values:
 }
 
 /**
- * Moves updates whose outputs nobody reads (steps of an optimiser) to where they may first run: their inputs are made, and
- * all else that reads the memory that they overwrite has run. So a gradient need not wait for the end.
+ * Moves updates whose outputs nobody reads (steps of an optimiser), and what only they read (gradients side by side), to where
+ * they may first run: their inputs are made, and all else that reads the memory that they overwrite has run. So a gradient
+ * need not wait for the end.
  */
 export function updatesEarly(nodes: readonly Node[]): Node[] {
-  const read = new Set(nodes.flatMap((node) => node.inputs));
-  const moved = nodes.filter((n) => n.op.updates?.(n).size && n.outputs.every((t) => !read.has(t)));
-  const others = nodes.filter((n) => !moved.includes(n));
-  const at = new Map(others.map((node, i) => [node, i]));
-  const slots = moved.map((node) => {
-    const overwritten = [...node.op.updates!(node).values()].map((i) => node.inputs[i]);
+  const readers = new Map<Tensor, Node[]>();
+  for (const node of nodes)
+    for (const t of node.inputs) {
+      const known = readers.get(t);
+      if (known) known.push(node);
+      else readers.set(t, [node]);
+    }
+  const moved = new Set<Node>();
+  for (const node of nodes.toReversed()) {
+    const readBy = node.outputs.flatMap((t) => readers.get(t) ?? []);
+    const updates = (node.op.updates?.(node).size ?? 0) > 0;
+    // What reads variables itself stays before those who overwrite them.
+    const pure = !updates && node.inputs.every((t) => owner(t).leaf?.kind !== "variable");
+    if (updates ? readBy.length === 0 : pure && readBy.length > 0 && readBy.every((reader) => moved.has(reader)))
+      moved.add(node);
+  }
+  const others = nodes.filter((n) => !moved.has(n));
+  /** Index of the one of `others` after which a node has run. */
+  const done = new Map(others.map((node, i) => [node, i]));
+  const after = new Map<number, Node[]>();
+  for (const node of nodes.filter((n) => moved.has(n))) {
+    const overwritten = [...(node.op.updates?.(node).values() ?? [])].map((i) => node.inputs[i]);
     const reader = others.findLastIndex((n) => n.inputs.some((t) => overwritten.some((o) => overlap(t, o))));
-    return { node, after: Math.max(reader, ...node.inputs.map((t) => (t.node && at.get(t.node)) ?? -1)) };
-  });
-  const first = slots.filter(({ after }) => after < 0).map(({ node }) => node);
-  return [...first, ...others.flatMap((node, i) => [node, ...slots.filter((s) => s.after === i).map((s) => s.node)])];
+    const at = Math.max(reader, ...node.inputs.map((t) => (t.node && done.get(t.node)) ?? -1));
+    done.set(node, at);
+    after.set(at, [...(after.get(at) ?? []), node]);
+  }
+  return [...(after.get(-1) ?? []), ...others.flatMap((node, i) => [node, ...(after.get(i) ?? [])])];
 }
 
 /** Whether two tensors share device memory that outlives a program. */

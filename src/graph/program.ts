@@ -5,11 +5,12 @@
 import { UserError } from "../errors.js";
 import type { Device } from "../gpu/device.js";
 import { packParams } from "../gpu/shader.js";
-import { Lowering, type PlacedLaunch } from "./lowering.js";
+import { Lowering } from "./lowering.js";
 import { hoist, prepare, updatesEarly } from "./passes.js";
 import { type Plan, planMemory, resolve } from "./plan.js";
 import { Profile } from "./profile.js";
-import { type Precision, storeHalves } from "./storage.js";
+import { type Prepared, record, recordAlone } from "./recording.js";
+import { type Precision, requireHalves, storeHalves } from "./storage.js";
 import { type Node, reachable, type Tensor } from "./tensor.js";
 
 export type Values = Float32Array | Uint32Array | Int32Array;
@@ -27,17 +28,15 @@ export interface CompileOptions {
    * Outputs are float32 either way.
    */
   readonly precision?: Precision;
-  /** The caller's own buffers for inputs and outputs (usage STORAGE), so that nothing is copied. */
+  /**
+   * The caller's own buffers for inputs and outputs (usage STORAGE), so that nothing is copied. Kernels work on 16 bytes at a
+   * time, so that a buffer has as many as its tensor, rounded up to a multiple of 16; what the last ones hold then is undefined.
+   */
   readonly buffers?: ReadonlyMap<Tensor, GPUBuffer>;
+  /** Whether products may be made by the matrix units that the device was opened for; true by default. */
+  readonly matrixUnits?: boolean;
   /** Batch size, to advise one that fits when a tensor exceeds the adapter's limits. */
   readonly batch?: number;
-}
-
-interface Prepared {
-  readonly pipeline: GPUComputePipeline;
-  readonly group: GPUBindGroup;
-  readonly grid: readonly [number, number, number];
-  readonly launch: PlacedLaunch;
 }
 
 export interface MemoryReport {
@@ -88,7 +87,9 @@ export class Program {
     const nodes = reachable(roots);
     const { once, values } = options.hoist ? hoist(roots) : { once: new Set<unknown>(), values: [] };
     const ordered = [...nodes.filter((n) => once.has(n)), ...updatesEarly(nodes.filter((n) => !once.has(n)))];
-    const lowering = new Lowering(device.profile);
+    const lowering = new Lowering(
+      options.matrixUnits === false ? { ...device.profile, matrixUnits: undefined } : device.profile,
+    );
     lowering.lower(ordered);
 
     const program = new Program(device, outputs, findInputs(nodes, roots));
@@ -251,6 +252,13 @@ export class Program {
       this.owned.push(buffer);
       return buffer;
     };
+    for (const [t, { size }] of theirs) {
+      const wanted = boundBytes(t);
+      if (size < wanted)
+        throw new UserError(
+          `The buffer for ${t} holds ${size} bytes; make it ${wanted}, a multiple of 16, of which ${t.bytes} are its values.`,
+        );
+    }
     const outputRoots = new Map<Tensor, GPUBuffer>();
     for (const t of Object.values(this.outputs)) {
       const buffer = theirs.get(t);
@@ -345,7 +353,7 @@ export class Program {
           );
         given.delete(b.name);
         const { buffer, byteOffset } = this.range(t);
-        return { binding: b.index, resource: { buffer, offset: byteOffset, size: Math.ceil(t.bytes / 16) * 16 } };
+        return { binding: b.index, resource: { buffer, offset: byteOffset, size: boundBytes(t) } };
       });
       if (given.size > 0)
         throw new Error(`${launch.label}: ${launch.kernel.shader}.wgsl does not bind ${[...given].join(", ")}`);
@@ -361,24 +369,8 @@ export class Program {
   }
 }
 
-function requireHalves(device: Device): void {
-  if (device.gpu.features.has("shader-f16")) return;
-  throw new UserError(
-    `The adapter ${device.profile.name} cannot store float16: it lacks the feature shader-f16. Use precision float32 on it.`,
-  );
-}
-
-function record(pass: GPUComputePassEncoder, p: Prepared): void {
-  pass.setPipeline(p.pipeline);
-  pass.setBindGroup(0, p.group);
-  pass.dispatchWorkgroups(...p.grid);
-}
-
-function recordAlone(encoder: GPUCommandEncoder, p: Prepared, timestampWrites?: GPUComputePassTimestampWrites): void {
-  const pass = encoder.beginComputePass(timestampWrites ? { timestampWrites } : {});
-  record(pass, p);
-  pass.end();
-}
+/** What a kernel may touch of a tensor: whole `vec4`. */
+const boundBytes = (t: Tensor) => Math.ceil(t.bytes / 16) * 16;
 
 function findInputs(nodes: readonly Node[], roots: readonly Tensor[]): ReadonlyMap<string, Tensor> {
   const inputs = new Map<string, Tensor>();

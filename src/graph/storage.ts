@@ -3,12 +3,22 @@
  * kept and moved, while every kernel goes on computing, and adding up, in float32. Parameters, momenta, statistics, pooled
  * features and losses stay float32.
  */
+import { UserError } from "../errors.js";
+import type { Device } from "../gpu/device.js";
 import { BINDING_ALIGNMENT, grid } from "./lowering.js";
 import { apply, type DType, type Op, reachable, type Shape, scope, type Tensor } from "./tensor.js";
 
 /** How feature maps and their gradients are stored; everything is computed in float32. */
 export const PRECISIONS = ["float32", "float16"] as const;
 export type Precision = (typeof PRECISIONS)[number];
+
+/** @throws UserError where the adapter cannot store float16 */
+export function requireHalves(device: Device): void {
+  if (device.gpu.features.has("shader-f16")) return;
+  throw new UserError(
+    `The adapter ${device.profile.name} cannot store float16: it lacks the feature shader-f16. Use precision float32 on it.`,
+  );
+}
 
 /** Stores the same numbers in the other width; to f16, rounded to the nearest. */
 export const castOp: Op<Extract<DType, "f16" | "f32">> = {

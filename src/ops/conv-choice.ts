@@ -21,6 +21,8 @@ export interface ConvProblem {
   readonly aMultiple: 1 | 2 | 4;
   /** Pixels follow each other in both maps, and no tap is to be found. */
   readonly pointwise: boolean;
+  /** What lies in memory as float16, all else as float32: the gathered map (a), dy of a weight gradient (b), the product (c). */
+  readonly halves: readonly ("a" | "b" | "c")[];
 }
 
 export type ConvChoice =
@@ -35,15 +37,19 @@ export function alignment(numbers: readonly number[]): 1 | 2 | 4 {
   return divides(4) ? 4 : divides(2) ? 2 : 1;
 }
 
+/** Output pixels: what a problem's name rounds. */
+export const pixelsOf = ({ gather, rows, inner }: ConvProblem): number => (gather === "weightGrad" ? inner : rows);
+
 /**
- * The name of a problem. Numbers of pixels that share a power of two share a choice, so that
- * what was tuned at one batch size serves those near it.
+ * The name of a problem. Numbers of pixels that share a power of two share a choice, so that what was tuned at one batch size serves
+ * those near it. What is stored as float16 is part of it: such a kernel has another text, and moves half of the bytes.
  */
-export function problemKey({ gather, rows, cols, inner, taps, stride, groups, ...rest }: ConvProblem): string {
+export function problemKey({ gather, rows, cols, inner, taps, stride, groups, halves, ...rest }: ConvProblem): string {
   const rounded = (n: number) => 2 ** Math.round(Math.log2(n));
   const [m, k] = gather === "weightGrad" ? [rows, rounded(inner)] : [rounded(rows), inner];
   const how = `${rest.pointwise ? "" : " gathered"}${groups > 1 ? ` groups ${groups}` : ""}`;
-  return `${gather} ${m}x${cols} of ${taps}x${k} /${stride.join("x")}${how} aligned ${rest.aMultiple},${rest.multiple}`;
+  const stored = halves.length > 0 ? ` f16 ${halves}` : "";
+  return `${gather} ${m}x${cols} of ${taps}x${k} /${stride.join("x")}${how} aligned ${rest.aMultiple},${rest.multiple}${stored}`;
 }
 
 /**

@@ -8,7 +8,7 @@ import { alignment, type ConvChoice, type ConvProblem, chooseConv } from "./conv
 import { stationaryDefines, stationaryRows, tileDefines } from "./conv-geometry.js";
 import { matrixKernel } from "./conv-matrix.js";
 import { tiledElements, tiledKernel } from "./conv-tiles.js";
-import { stored } from "./lanes.js";
+import { inHalves, stored } from "./lanes.js";
 
 interface Strides {
   readonly image: number;
@@ -72,6 +72,7 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
     multiple: alignment(inT),
     aMultiple: alignment(Object.values(l.aStrides)),
     pointwise: isPointwise(l),
+    halves: inHalves({ a: l.a, c: l.c }),
   };
   const choice = chooseConv(to.profile, problem);
   const { elem, aElem, colsPer } = elements(choice, problem);

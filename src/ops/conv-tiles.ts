@@ -95,7 +95,8 @@ export function chooseRung(profile: DeviceProfile, problem: ConvProblem): Workgr
     (rows * cols) / (workgroupsOf(problem, t) * t.lanesY * t.tm * t.lanesX * t.tv * 4);
   const busy = (t: WorkgroupTile) => workgroupsOf(problem, t) * problem.groups * mostSplits(problem, t) >= fill;
   const largest = fitting.find((t) => useful(t) >= USEFUL && busy(t));
-  return largest ?? fitting.at(-1) ?? null;
+  const most = Math.max(...fitting.map((t) => workgroupsOf(problem, t)));
+  return largest ?? fitting.find((t) => workgroupsOf(problem, t) === most) ?? null;
 }
 
 /** Whether a tile is one that the kernels can be made with, on this adapter and for this problem. */

@@ -11,7 +11,7 @@ import {
   tileDefines,
 } from "./conv-geometry.js";
 import { pixelsPerSplit, tiledElements, tiledKernel, type WorkgroupTile } from "./conv-tiles.js";
-import { stored } from "./lanes.js";
+import { inHalves, stored } from "./lanes.js";
 import { dispatchTranspose } from "./layout.js";
 
 /** How many workgroups keep an adapter busy: the reduction is split until there are as many. */
@@ -51,6 +51,7 @@ export function lowerConvWeightGrad(
       g.stride.every((s) => s === 1) &&
       g.padding.every((p) => p === 0) &&
       g.split === "channels",
+    halves: inHalves({ a: x, b: dy }),
   };
   const way = { g, problem, source, xs };
   const choice = chooseConv(to.profile, problem);

@@ -1,6 +1,6 @@
 /** Convolution and its two gradients: one implicit GEMM with three ways to gather (shaders/conv*.wgsl). */
 import type { Lowering } from "../graph/lowering.js";
-import { apply, type Op, type Tensor } from "../graph/tensor.js";
+import { apply, input, type Node, type Op, type Shape, type Tensor } from "../graph/tensor.js";
 import { expectShape } from "./check.js";
 import { type ConvAttrs, type ConvGeometry, convFlops, convGeometry, foldsTaps, mapStrides } from "./conv-geometry.js";
 import { dispatchConv } from "./conv-launch.js";
@@ -162,15 +162,16 @@ const convInputGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
 
 /**
  * The sum of two gradients, where one is a convolution's input gradient that nobody has read yet: made in its epilogue.
+ * @param shared what is needed as it is, too, and would be made twice
  * @returns null where neither is
  */
-export function addInEpilogue(a: Tensor, b: Tensor): Tensor | null {
+export function addInEpilogue(a: Tensor, b: Tensor, shared: ReadonlySet<Tensor>): Tensor | null {
   for (const [product, other] of [
     [b, a],
     [a, b],
   ]) {
     const { node } = product;
-    if (node?.op !== convInputGradOp || node.inputs.length > 2) continue;
+    if (node?.op !== convInputGradOp || node.inputs.length > 2 || shared.has(product)) continue;
     return apply(convInputGradOp, [...node.inputs, other], node.attrs as ConvAttrs & { shape: readonly number[] })[0];
   }
   return null;
@@ -190,6 +191,45 @@ const convWeightGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
     lowerConvWeightGrad(g, source, { x: source?.map ?? x, dy, dw }, to);
   },
 };
+
+/** Of x: its pictures, and their height (that of one stripe where groups are stripes of rows) and width in pixels. */
+export type MapSize = readonly [images: number, height: number, width: number];
+
+/** What a convolution, or a gradient of one, is of: its geometry, and the shape of its weights. */
+function geometryOf({ op, inputs, attrs }: Node) {
+  const { shape, ...rest } = attrs as ConvAttrs & { shape: Shape };
+  if (op === conv2dOp) return { w: inputs[1].shape, g: convGeometry(inputs[0].shape, inputs[1].shape, rest) };
+  if (op === convInputGradOp) return { w: inputs[1].shape, g: convGeometry(shape, inputs[1].shape, rest) };
+  if (op === convWeightGradOp) return { w: shape, g: convGeometry(inputs[0].shape, shape, rest) };
+  throw new Error(`${op.name} is no convolution`);
+}
+
+/** The size of the map that a convolution, or a gradient of one, is of. */
+export function convMapSize(node: Node): MapSize {
+  const { images, height, width } = geometryOf(node).g;
+  return [images, height, width];
+}
+
+/**
+ * The same convolution or gradient for a map of another size, its inputs fresh and stored as those of `node`.
+ * @returns null where the kernel is larger than the map
+ */
+export function resizedConv(node: Node, [images, height, width]: MapSize): Node | null {
+  const { op, inputs, attrs } = node;
+  const { g, w } = geometryOf(node);
+  if (w[0] > height + 2 * g.padding[0] || w[1] > width + 2 * g.padding[1]) return null;
+  const x = [images, g.split === "rows" ? g.groups * height : height, width, g.channels];
+  const { outHeight, outWidth, filters } = convGeometry(x, w, g);
+  const y = [images, outHeight, outWidth, filters];
+  const inputGrad = op === convInputGradOp;
+  // The last of three is what the epilogue adds; of its other operands none is a map.
+  const maps = inputGrad ? [y, w, x] : op === conv2dOp ? [x, w, y] : [x, y];
+  const fresh = inputs.map(({ shape, dtype }, i) =>
+    input(`input ${i}`, shape.length === 4 ? maps[Math.min(i, 2)] : shape, dtype),
+  );
+  const resized = inputGrad ? { ...(attrs as object), shape: x } : attrs;
+  return apply(op, fresh, resized, (i) => node.outputs[i].dtype === "f16")[0].node;
+}
 
 function parity(offset: number, stride: number, pad: number, kernel: number, size: number, outSize: number) {
   const firstTap = (offset + pad) % stride;

@@ -13,5 +13,6 @@ const onesLike = (t: Tensor): Tensor => constant(new Float32Array(t.size).fill(1
  */
 export function gradients(loss: Tensor, wrt: readonly Tensor[]): (Tensor | null)[] {
   // Contributions are summed before anybody reads them.
-  return differentiate(loss, wrt, { add: (a, b) => addInEpilogue(a, b) ?? add(a, b), onesLike });
+  const sum = (a: Tensor, b: Tensor, shared: ReadonlySet<Tensor>) => addInEpilogue(a, b, shared) ?? add(a, b);
+  return differentiate(loss, wrt, { add: sum, onesLike });
 }

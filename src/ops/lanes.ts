@@ -16,6 +16,11 @@ export function stored(t: Tensor, elem: 1 | 2 | 4): string {
   return elem === 1 ? scalar : `vec${elem}<${scalar}>`;
 }
 
+/** The names of those tensors that lie in memory as float16. */
+export function inHalves<K extends string>(tensors: Readonly<Record<K, Tensor>>): K[] {
+  return (Object.keys(tensors) as K[]).filter((name) => tensors[name].dtype === "f16");
+}
+
 /** The grid of a flat kernel with this many invocations. */
 export function flat(invocations: number): [number, number] {
   return grid(Math.ceil(invocations / WORKGROUP));

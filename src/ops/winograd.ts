@@ -25,7 +25,11 @@ export function usesWinograd(profile: DeviceProfile, g: ConvGeometry): boolean {
   const all = (pair: readonly number[], n: number) => pair.every((v) => v === n);
   const shaped = all(g.kernel, 3) && all(g.stride, 1) && all(g.padding, 1) && g.groups === 1;
   const wide = [g.channels, g.filters].every((n) => n >= FEWEST_CHANNELS && n % 4 === 0);
-  return profile.software && profile.subgroupSize > 0 && shaped && wide;
+  if (!profile.software || profile.subgroupSize === 0 || !shaped || !wide) return false;
+  // The transforms are larger than maps and weights, so that they may exceed what the adapter binds where those do not.
+  const { tiles } = squares(g);
+  const [maps, weights] = [tiles * Math.max(g.channels, g.filters), g.channels * g.filters];
+  return 16 * 4 * Math.max(maps, weights) <= profile.maxBindingBytes;
 }
 
 /** Whether a weight gradient runs by Winograd too. */

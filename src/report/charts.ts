@@ -17,25 +17,31 @@ export interface Chart {
 /** More points than a chart has pixels only make the page heavy; rows beyond are averaged in groups. */
 const MAX_POINTS = 1000;
 
-/** CMC curves of all evaluations, as far as the shortest of them; all but the last are dashed. */
+/** CMC curves of all evaluations, as far as the shortest of them; all but the last stage's are dashed. */
 export function cmcChart(evaluations: readonly Evaluation[]): Chart {
+  const last = evaluations.filter(({ aside }) => !aside).at(-1);
   const ranks = Math.min(...evaluations.map(({ cmc }) => cmc.length));
   return {
     title: "CMC",
     xLabel: "rank",
     unit: "percent",
     x: Array.from({ length: ranks }, (_, rank) => rank + 1),
-    series: evaluations.map(({ label, cmc }, i) => ({
-      label,
-      values: Array.from(cmc).slice(0, ranks),
-      dashed: i < evaluations.length - 1,
+    series: evaluations.map((one) => ({
+      label: one.label,
+      values: Array.from(one.cmc).slice(0, ranks),
+      dashed: one !== last,
     })),
   };
 }
 
-/** Losses and learning rate over the steps, from the rows of metrics.jsonl. Charts without data are left out. */
+/**
+ * Losses and learning rate over the steps, and Rank-1 and mAP over the epochs, from the rows of metrics.jsonl. Charts
+ * without data are left out.
+ */
 export function trainingCharts(rows: readonly MetricsRow[]): Chart[] {
-  const flat = rows.map((row) => Object.fromEntries(flatten(row))).filter(({ step }) => typeof step === "number");
+  const all = rows.map((row) => Object.fromEntries(flatten(row))).filter(({ step }) => typeof step === "number");
+  const evaluated = all.filter((row) => "evaluation.rank1" in row);
+  const flat = all.filter((row) => !("evaluation.rank1" in row));
   const names = [...new Set(flat.flatMap(Object.keys))];
   const losses = names.filter((name) => name === "loss" || name.startsWith("loss."));
   const group = Math.max(1, Math.ceil(flat.length / MAX_POINTS));
@@ -49,7 +55,20 @@ export function trainingCharts(rows: readonly MetricsRow[]): Chart[] {
   const rate = chart("Learning rate", names.includes("lr") ? ["lr"] : []);
   // A schedule falls by factors of ten; only one that starts from or ends at zero has no logarithm.
   rate.logarithmic = rate.series.every(({ values }) => values.every((value) => value === null || value > 0));
-  return [chart("Losses", losses), rate].filter(({ series }) => series.length > 0);
+  const measures = [
+    ["Rank-1", "evaluation.rank1"],
+    ["mAP", "evaluation.mAP"],
+  ];
+  const retrieval: Chart = {
+    title: "Rank-1 and mAP over epochs",
+    xLabel: "epoch",
+    unit: "percent",
+    x: evaluated.map(({ epoch }) => Number(epoch)),
+    // One evaluation is a point, and the tables have it.
+    series:
+      evaluated.length < 2 ? [] : measures.map(([label, key]) => ({ label, values: groupMeans(evaluated, key, 1) })),
+  };
+  return [chart("Losses", losses), rate, retrieval].filter(({ series }) => series.length > 0);
 }
 
 /** Means of `key` over groups of consecutive rows; null where no row of a group has a finite value. */

@@ -62,8 +62,11 @@ export interface ReportData {
   notes?: readonly string[];
   /** The same network on datasets that it was not trained on, each labelled by its name. */
   otherDatasets?: (Evaluation & { notes: readonly string[] })[];
-  /** Drawn are `loss`, names that begin with `loss.`, and the learning rate `lr`, each over `step`. */
-  metrics: MetricsRow[];
+  /**
+   * Drawn are `loss`, names that begin with `loss.`, and the learning rate `lr`, each over `step`; of rows of an evaluation,
+   * `evaluation.rank1` and `evaluation.mAP` over `epoch`.
+   */
+  metrics: readonly MetricsRow[];
   rankedLists: RankedListData[];
   timings: Timing[];
 }

@@ -3,13 +3,16 @@ import sharp, { type OverlayOptions } from "sharp";
 import { UserError } from "../errors.js";
 import type { Picture, RankedListData } from "./data.js";
 
+/** Upright, as networks see it: a phone's or a camera's picture may lie on its side, and say so in its EXIF. */
+const open = ({ image }: Picture) => sharp(image, { autoOrient: true });
+
 /** Height in pixels of a thumbnail: twice the height at which the page shows it. */
 const THUMBNAIL_HEIGHT = 320;
 
 /** A small JPEG as a data URI, or undefined when the picture cannot be read: one picture less is no reason for no report. */
-export async function thumbnail({ image }: Picture): Promise<string | undefined> {
+export async function thumbnail(picture: Picture): Promise<string | undefined> {
   try {
-    const jpeg = await sharp(image)
+    const jpeg = await open(picture)
       .resize({ height: THUMBNAIL_HEIGHT, withoutEnlargement: true })
       .jpeg({ quality: 80 })
       .toBuffer();
@@ -85,7 +88,7 @@ async function framed(picture: Picture, kind: keyof typeof FRAME_COLOURS, width:
       <rect x="${line / 2}" y="${line / 2}" width="${width - line}" height="${height - line}" fill="none"
         stroke="${FRAME_COLOURS[kind]}" stroke-width="${line}"/>${badge}</svg>`;
   try {
-    return await sharp(picture.image)
+    return await open(picture)
       .resize(width, height, { fit: "fill" })
       .removeAlpha()
       .composite([{ input: Buffer.from(frame) }])

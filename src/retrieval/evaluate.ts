@@ -1,5 +1,5 @@
 /** Single-query evaluation of a network on a dataset (Sec. 5): features, cosine similarities, CMC and mAP. */
-import type { Dataset, Sample } from "../data/dataset.js";
+import { type Dataset, DISTRACTOR_PID, JUNK_PID, requireAnswers, type Sample } from "../data/dataset.js";
 import type { DecodePool } from "../data/decode-pool.js";
 import type { OnUnreadable } from "../data/loader.js";
 import type { Device } from "../gpu/device.js";
@@ -33,6 +33,12 @@ export interface RankOptions {
   onRanked?: (done: number, total: number) => void;
 }
 
+/**
+ * Where query and gallery are the same list (leave-one-out), each picture is represented once, and has its neighbours for
+ * re-ranking among the others as they are: of two copies of everything, each would be the other's nearest.
+ *
+ * @throws UserError where no query has a right answer
+ */
 export async function evaluateDataset(
   device: Device,
   extractor: Extractor,
@@ -44,16 +50,15 @@ export async function evaluateDataset(
   } & RankOptions = {},
 ): Promise<DatasetEvaluation> {
   const { onProgress, onUnreadable } = options;
-  const total = dataset.query.length + dataset.gallery.length;
+  requireAnswers(dataset);
+  const once = dataset.query === dataset.gallery;
+  const total = dataset.query.length + (once ? 0 : dataset.gallery.length);
   const started = performance.now();
   const query = await extractor.ofSamples(dataset.query, pool, (done) => onProgress?.(done, total), onUnreadable);
   const offset = dataset.query.length;
-  const gallery = await extractor.ofSamples(
-    dataset.gallery,
-    pool,
-    (done) => onProgress?.(offset + done, total),
-    onUnreadable,
-  );
+  const gallery = once
+    ? query
+    : await extractor.ofSamples(dataset.gallery, pool, (done) => onProgress?.(offset + done, total), onUnreadable);
   const extracted = performance.now();
   const labels = labelsOf(dataset, query, gallery);
   const features = { query: query.features, gallery: gallery.features, dim: extractor.dim };
@@ -64,7 +69,7 @@ export async function evaluateDataset(
     query,
     gallery,
     extractSeconds: seconds(started, extracted),
-    pace: paceOf([query.pace, gallery.pace]),
+    pace: once ? query.pace : paceOf([query.pace, gallery.pace]),
     rankSeconds: seconds(extracted, performance.now()),
     release: destroy,
   };
@@ -94,7 +99,8 @@ function labelsOf(dataset: Dataset, query: Extraction, gallery: Extraction): Lab
   const of = (samples: readonly Sample[], { indices }: Extraction, key: "pid" | "camid") =>
     Int32Array.from(indices, (i) => samples[i][key]);
   return {
-    queryIds: of(dataset.query, query, "pid"),
+    // A query that shows nobody has no right answer, whatever else shows nobody.
+    queryIds: of(dataset.query, query, "pid").map((pid) => (pid === DISTRACTOR_PID ? JUNK_PID : pid)),
     queryCams: of(dataset.query, query, "camid"),
     galleryIds: of(dataset.gallery, gallery, "pid"),
     galleryCams: of(dataset.gallery, gallery, "camid"),

@@ -29,8 +29,10 @@ export interface ExtractorOptions {
 /** The largest batch up to 32 whose widest feature map the adapter can bind. */
 export function extractionBatch(config: ModelConfig, profile: DeviceProfile, flip: boolean): number {
   const [height, width] = config.imageSize;
-  // The stem's output and the first stage's are the largest: a quarter of the pixels in `width` channels.
-  const bytes = height * width * config.width * (flip ? 2 : 1);
+  /** Pixels of a map, whose sides are halved again and again, each time rounded up. */
+  const pixels = (reduction: number) => Math.ceil(height / reduction) * Math.ceil(width / reduction);
+  // The largest are the stem's output, with `width` channels, and the first stage's, with four times as many.
+  const bytes = 4 * config.width * Math.max(pixels(2), 4 * pixels(4)) * (flip ? 2 : 1);
   return Math.max(1, Math.min(32, Math.floor(profile.maxBindingBytes / bytes)));
 }
 

@@ -46,6 +46,9 @@ export function blockFeeds(name: string, features: Float32Array, inverse: Float3
   return { [name]: bytes(features, start * dim, end * dim), [`${name} inverse`]: bytes(inverse, start, end) };
 }
 
+/** How programs of similarities are compiled: ranks are of the features as they are, however the network's were made. */
+export const EXACT = { matrixUnits: false } as const;
+
 /** Cosines between all rows of two blocks, [rows of a, rows of b], by the convolution's kernel, the fastest product here. */
 export function cosineTile(a: BlockInputs, b: BlockInputs): Tensor {
   const [rows, dim] = a.features.shape;
@@ -78,7 +81,7 @@ export async function gpuSimilarity(
   const rows = alignedRows(Math.min(block, inverse.query.length));
   const columns = alignedRows(Math.min(COLUMNS, entries));
   const tile = cosineTile(blockInputs("query", rows, dim), blockInputs("gallery", columns, dim));
-  const program = await Program.compile(device, { outputs: { tile } });
+  const program = await Program.compile(device, { outputs: { tile }, ...EXACT });
   const few = cosineSimilarity(features);
 
   async function similarity(start: number, end: number): Promise<Float32Array | Float64Array> {

@@ -42,6 +42,8 @@ export interface RankingResult {
   mAP: number;
   /** The trapezoid rule of the original Market-1501 code, which the paper's figures follow; never above `mAP`. */
   mAPTrapezoid: number;
+  /** Of each query that counted, the mean precision at its right images; `mAP` is their mean. */
+  averagePrecisions: ReadonlyMap<number, number>;
   /** Queries that counted. */
   queries: number;
   /** Queries without a right gallery image, left out of every average. */
@@ -109,6 +111,7 @@ class Tally {
   private readonly galleryOf = new Map<number, number[]>();
   private queries = 0;
   private skipped = 0;
+  private readonly averagePrecisions = new Map<number, number>();
   private mAP = 0;
   private mAPTrapezoid = 0;
 
@@ -137,7 +140,9 @@ class Tally {
       }
       this.queries++;
       for (let rank = hits[0]; rank < cmc.length; rank++) cmc[rank]++;
-      this.mAP += averagePrecision(hits);
+      const precision = averagePrecision(hits);
+      this.averagePrecisions.set(query, precision);
+      this.mAP += precision;
       this.mAPTrapezoid += averagePrecisionTrapezoid(hits);
     }
   }
@@ -153,6 +158,7 @@ class Tally {
       rank20: cmc[19],
       mAP: this.mAP / counted,
       mAPTrapezoid: this.mAPTrapezoid / counted,
+      averagePrecisions: this.averagePrecisions,
       queries: this.queries,
       skipped: this.skipped,
     };

@@ -3,10 +3,10 @@ import type { Device } from "../gpu/device.js";
 import { Program } from "../graph/program.js";
 import { Block, input, variable } from "../graph/tensor.js";
 import { topK } from "../ops/index.js";
-import { alignedRows, blockFeeds, blockInputs, cosineTile, inverseLengths } from "./gpu-similarity.js";
+import { alignedRows, blockFeeds, blockInputs, cosineTile, EXACT, inverseLengths } from "./gpu-similarity.js";
 import type { Features } from "./similarity.js";
 
-/** Neighbours of N images: the queries, numbered from 0, then the gallery. */
+/** Neighbours of N images: the queries, numbered from 0, then the gallery, unless that is the same set. */
 export interface Neighbours {
   /** Neighbours of each image: as many as were asked for, or all. */
   readonly count: number;
@@ -51,13 +51,14 @@ export async function nearestNeighbours(
 ): Promise<Neighbours> {
   const sets = { query, gallery };
   const inverse = { query: inverseLengths(query, dim, "query"), gallery: inverseLengths(gallery, dim, "gallery") };
-  const images = inverse.query.length + inverse.gallery.length;
+  const further = query === gallery ? 0 : inverse.gallery.length;
+  const images = inverse.query.length + further;
   const count = Math.min(keep, images);
   const fitting = Math.floor(device.profile.maxBindingBytes / (4 * dim * 64)) * 64;
   const side = Math.min(alignedRows(Math.min(block, images)), Math.max(fitting, 64));
   const parts = [
     ...partsOf("query", inverse.query.length, 0, side),
-    ...partsOf("gallery", inverse.gallery.length, inverse.query.length, side),
+    ...partsOf("gallery", further, inverse.query.length, side),
   ];
 
   const blocks: Block[] = [];
@@ -81,7 +82,7 @@ export async function nearestNeighbours(
     // A tile off the diagonal stands for its mirror image too.
     const half = topK(tile, place, start, "columns", 0);
     const { values, indices, least } = topK(tile, place, half, "rows", 1);
-    program = await Program.compile(device, { outputs: { values, indices, least } });
+    program = await Program.compile(device, { outputs: { values, indices, least }, ...EXACT });
     await foldTiles(device, program, parts, sets, inverse, onProgress);
     // Nothing lies in this place, so that the lists are read as they are.
     const lists = await program.run({ place: new Uint32Array(8) }, ["values", "indices", "least"]);

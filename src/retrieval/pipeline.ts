@@ -54,7 +54,8 @@ export const boundBy = ({ gpuSeconds, decoderSeconds }: Pace): "GPU" | "decoder"
   gpuSeconds >= decoderSeconds ? "GPU" : "decoder";
 
 /**
- * Reads and represents a list of images, in its order.
+ * Reads and represents a list of images, in its order. What `onProgress` throws after a batch ends it, once what is on its
+ * way has arrived.
  * @throws ImageError on an image that cannot be read, unless `onUnreadable` is given: then it is left out
  */
 export async function representSamples(

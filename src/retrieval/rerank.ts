@@ -2,8 +2,9 @@
  * k-reciprocal re-ranking (Zhong et al., CVPR 2017) in bounded memory: what the published code does, without its N x N
  * matrices.
  *
- * Over the N images of query and gallery together, d(i, j) = 2 - 2 cos(i, j), the squared Euclidean distance of unit
- * vectors, divided by the largest d of row i. Ranked lists are by falling cosine, ties by number, queries before gallery.
+ * Over the N images of query and gallery together (each once, where they are one set), d(i, j) = 2 - 2 cos(i, j), the
+ * squared Euclidean distance of unit vectors, divided by the largest d of row i. Ranked lists are by falling cosine, ties
+ * by number, queries before gallery.
  *   R(i, k)   the first k + 1 images of i's list that have i among the first k + 1 of theirs
  *   R*(i)     R(i, k1), and for each q of it R(q, k1 / 2) if more than two thirds of that lie in R(i, k1)
  *   V(i)      exp(-d(i, j)) for j of R*(i), divided by their sum; averaged over the first k2 of i's list
@@ -33,7 +34,7 @@ export const DEFAULT_RERANK: RerankParameters = { k1: 20, k2: 6, lambda: 0.3 };
 export interface RerankOptions extends Partial<RerankParameters> {
   /** See `NeighbourOptions`. */
   block?: number;
-  onProgress?: (phase: "neighbours" | "vectors", done: number, total: number) => void;
+  onProgress?: (phase: "neighbours" | "vectors" | "index", done: number, total: number) => void;
 }
 
 /** Distances below this are rounding: a row without a larger one is of images that are all the same. */
@@ -63,10 +64,14 @@ export async function rerankedSimilarity(
   });
   const images = near.least.length;
   const vectors = reciprocalVectors(features, near, k1, (done) => onProgress?.("vectors", done, images));
-  const queries = features.query.length / features.dim;
-  const gallery = images - queries;
+  const gallery = features.gallery.length / features.dim;
   const averaged = (image: number) => average(vectors, near, image, k2);
-  const holders = transposed(gallery, images, (g) => averaged(queries + g));
+  // Every row is asked for twice: it is counted before it is placed.
+  let asked = 0;
+  const holders = transposed(gallery, images, (g) => {
+    if (++asked % REPORT_EVERY === 0 || asked === 2 * gallery) onProgress?.("index", asked, 2 * gallery);
+    return averaged(images - gallery + g);
+  });
   const farthest = near.least.map((similarity) => 2 - 2 * similarity);
 
   return async (start, end) => {

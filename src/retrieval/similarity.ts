@@ -7,7 +7,10 @@ import { NotFiniteError, UserError } from "../errors.js";
  */
 export type SimilarityTiles = (queryStart: number, queryEnd: number) => Promise<Float32Array | Float64Array>;
 
-/** Representations of two sets of images, row-major: query [Q, dim], gallery [G, dim]; they need not be normalised. */
+/**
+ * Representations of two sets of images, row-major: query [Q, dim], gallery [G, dim]; they need not be normalised. One
+ * array as both is one set, in which each image is compared with all.
+ */
 export interface Features {
   query: Float32Array;
   gallery: Float32Array;

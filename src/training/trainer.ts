@@ -12,7 +12,7 @@ import type { Sample } from "../data/dataset.js";
 import { DecodePool } from "../data/decode-pool.js";
 import { maxPicturePixels, packImages } from "../data/image-batch.js";
 import { type OnUnreadable, type TrainBatch, trainBatches } from "../data/loader.js";
-import { movePrior, type Prior, priorMove } from "../data/prior.js";
+import { type MovablePrior, movePrior } from "../data/prior.js";
 import { PkSampler, type PkSamplerState } from "../data/sampler.js";
 import { NotFiniteError } from "../errors.js";
 import type { Device } from "../gpu/device.js";
@@ -47,7 +47,7 @@ export interface TrainerOptions {
   /** Person of each class. */
   readonly pids: readonly number[];
   /** One per sample; absent where the variant uses no prior. */
-  readonly priors?: readonly Prior[];
+  readonly priors?: readonly MovablePrior[];
   /** Folder for the checkpoint and metrics. */
   readonly folder: string;
   /** Weights to start from, as far as they fit; with `resume` all of them, and also momenta, step and sampler. */
@@ -231,7 +231,7 @@ export class Trainer {
     const mask = new Float32Array(indices.length * rows * cols);
     const roi = new Float32Array(indices.length * 4);
     indices.forEach((index, i) => {
-      const moved = movePrior(priors[index], priorMove(plans[i], size, { rows, cols }));
+      const moved = movePrior(priors[index], plans[i], size);
       mask.set(moved.mask, i * rows * cols);
       roi.set([moved.top, 0, moved.bottom, cols], i * 4);
     });

@@ -10,8 +10,11 @@ import type { DeviceProfile, TunedChoice } from "../gpu/device.js";
 
 export type TunedChoices = Readonly<Record<string, TunedChoice>>;
 
+/** Raised where choices come to mean, or to have passed, something else. 2: their keys name what is stored as float16. */
+const FORMAT = 2;
+
 const fileSchema = v.object({
-  format: v.literal(1),
+  format: v.number(),
   /** Name, vendor, architecture and description: the last one names the driver's version. */
   adapter: v.array(v.string()),
   shaders: v.string(),
@@ -48,7 +51,7 @@ export function tunedPath(profile: DeviceProfile, elsewhere = process.env.MPN_TU
 
 /**
  * What was tuned on this adapter with its driver and these shaders; nothing where there is no such file.
- * @param warn told why a file that is there is not used: it is damaged, of another adapter or of other shaders
+ * @param warn told why a file that is there is not used: it is damaged, of another version, of another adapter or of other shaders
  */
 export async function readTuned(profile: DeviceProfile, warn: (line: string) => void): Promise<TunedChoices> {
   const path = tunedPath(profile);
@@ -65,7 +68,8 @@ export async function readTuned(profile: DeviceProfile, warn: (line: string) => 
   }
   const parsed = v.safeParse(fileSchema, parseJson(text));
   if (!parsed.success) return ignored("it is damaged, or no file of tuned choices");
-  const { adapter, shaders, choices } = parsed.output;
+  const { format, adapter, shaders, choices } = parsed.output;
+  if (format !== FORMAT) return ignored("it was made by another version of mpn");
   if (JSON.stringify(adapter) !== JSON.stringify(adapterOf(profile)))
     return ignored(
       `it was made for ${adapter[0]} (${adapter.at(-1)}), this is ${profile.name} (${profile.description})`,
@@ -79,7 +83,7 @@ export async function writeTuned(path: string, profile: DeviceProfile, choices: 
   // A folder that cannot be made is told by the write that follows.
   await mkdir(dirname(path), { recursive: true }).catch(() => {});
   const file: v.InferOutput<typeof fileSchema> = {
-    format: 1,
+    format: FORMAT,
     adapter: adapterOf(profile),
     shaders: shaderHash(),
     choices: choices as v.InferOutput<typeof fileSchema>["choices"],

@@ -1,6 +1,6 @@
 /** Bad input: a clear error that names the file or value, exit code 1 or 2, never a stack trace, nothing lost. */
 import { execFileSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -46,12 +46,50 @@ test("a truncated JPEG is skipped at training with a warning, and counted", asyn
   assert.match(stderr, "1 images could not be read and were skipped");
 });
 
+test("a query picture that every evaluation meets is one image, and warned of once", async () => {
+  const damaged = join(folder, "damaged-query");
+  await writeTinyDataset(damaged);
+  const [name] = readdirSync(join(damaged, "query"));
+  writeFileSync(join(damaged, "query", name), "no picture");
+  const args = ["train", damaged, "--out", newRun(), ...tinyArguments, "--set", "evaluateEvery=1", "--json"];
+  const { code, stdout, stderr } = await mpn(args);
+  assert.is(code, 0, stderr);
+  assert.is(JSON.parse(stdout).skippedImages, 1);
+  assert.is(stderr.split(name).length - 1, 1, stderr);
+});
+
 test("a name without identity", async () => {
   const named = join(folder, "named");
   await writeTinyDataset(named);
   const images = join(named, "bounding_box_train");
   copyFileSync(join(images, readdirSync(images)[0]), join(images, "holiday.jpg"));
   await refused(train(named), /holiday\.jpg/);
+});
+
+test("query and gallery by one camera: nothing to measure, which is told before anything is trained or extracted", async () => {
+  const one = join(folder, "one-camera");
+  await writeTinyDataset(one);
+  const gallery = join(one, "bounding_box_test");
+  for (const image of readdirSync(gallery))
+    renameSync(join(gallery, image), join(gallery, image.replace("_c2", "_c1")));
+  const reason =
+    /one-camera: no query has a right answer.*Of 2 queries 2 have their person in the gallery at all, 2 of them/;
+  const out = newRun();
+  const asked = ["train", one, "--out", out, ...tinyArguments];
+  const before = [
+    mpn(["evaluate", one]),
+    mpn(["evaluate", dataset, one]),
+    mpn(asked),
+    mpn(["train", dataset, "--out", out, ...tinyArguments, "--test", one]),
+    mpn(["ablate", "--data", one, "--out", out, "--tables", "1", "--variants", "mpn", ...tinyArguments.slice(4)]),
+  ];
+  for (const outcome of before) {
+    await refused(outcome, reason);
+    assert.not.match((await outcome).stderr, "adapter:");
+  }
+  assert.match((await mpn(asked)).stderr, "--no-evaluate trains without evaluating");
+  assert.not.ok(existsSync(out));
+  assert.is((await train(one, "--set", "epochs=1")).code, 0);
 });
 
 test("fewer people than S", async () => {

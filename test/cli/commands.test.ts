@@ -40,6 +40,33 @@ test("train evaluates before and after, and writes a report", async () => {
   const page = readFileSync(result.report, "utf8");
   assert.match(page, "before training");
   assert.match(page, "0004_c1s1_000000_00.jpg");
+  // Those after epochs 1 and 2, and the one after the last.
+  assert.match(page, /"title":"Rank-1 and mAP over epochs","xLabel":"epoch","unit":"percent","x":\[1,2,3\]/);
+});
+
+test("evaluate --report shows as many queries as asked for, the worst first", async () => {
+  const page = join(folder, "page.html");
+  const shown = async (...options: string[]) => {
+    await json("evaluate", dataset, "--weights", checkpoint, "--report", page, ...options);
+    const text = readFileSync(page, "utf8");
+    const precisions = [...text.matchAll(/average precision ([\d.]+) %/g)].map((match) => Number(match[1]));
+    return { lists: text.split('class="card ranked"').length - 1, precisions };
+  };
+  assert.equal(await shown().then(({ lists, precisions }) => [lists, precisions.length]), [2, 0]);
+  assert.is((await shown("--queries", "1")).lists, 1);
+  const { lists, precisions } = await shown("--worst", "--queries", "9");
+  assert.is(lists, 2);
+  assert.ok(precisions[0] <= precisions[1], precisions.join());
+  for (const option of [["--worst"], ["--queries", "3"]]) {
+    const { code, stderr } = await mpn(["evaluate", dataset, ...option]);
+    assert.is(code, 2);
+    assert.match(stderr, `${option[0]} says which ranked lists a page shows: name one with --report.`);
+  }
+});
+
+test("a finished run that is resumed evaluates its weights once", async () => {
+  const { steps, before, after } = await json("train", dataset, "--out", out, "--resume");
+  assert.equal([steps, before, after.queries], [6, undefined, 2]);
 });
 
 test("evaluate gives what training gave, for every dataset named", async () => {

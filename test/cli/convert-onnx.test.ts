@@ -3,6 +3,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { readTorch } from "#src/formats/torch.js";
 import { mpn } from "../support/mpn.js";
 import { readOnnx } from "../support/onnx-reader.js";
 import { temporaryFolder } from "../support/tiny.js";
@@ -48,6 +49,28 @@ test("options for ONNX alone are refused elsewhere, and nothing is written", asy
   }
   assert.is((await mpn(["convert", shipped, "--out", join(folder, "no.onnx"), "--batch", "0"])).code, 2);
   assert.not.ok(existsSync(out));
+});
+
+test("options that would have no effect and endings of no kind are refused, and nothing is written", async () => {
+  const refused = async (out: string, expected: string, ...options: string[]) => {
+    const path = join(folder, out);
+    const { code, stderr } = await mpn(["convert", shipped, "--out", path, ...options]);
+    assert.is(code, 2, stderr);
+    assert.match(stderr, expected);
+    assert.not.ok(existsSync(path));
+  };
+  await refused("w.safetensors", "--set says what a file of torch leaves open", "--set", "nonsense=1");
+  await refused("w.pth", "--preset says what a file of torch leaves open", "--preset", "nope");
+  for (const out of ["w.safetensors", "w.onnx"])
+    await refused(out, "--names official is for files of torch", "--names", "official");
+  for (const out of ["w.npz", "w"]) await refused(out, ".safetensors for weights alone, .pth, .pt or .tar for torch");
+});
+
+test("an ending means the same in capitals", async () => {
+  const [onnx, torch] = [join(folder, "capitals.ONNX"), join(folder, "capitals.PTH")];
+  assert.is((await convert(shipped, "--out", onnx)).opset, 17);
+  await convert(shipped, "--out", torch);
+  assert.ok((await readTorch(torch)).size > 0);
 });
 
 test("a checkpoint that cannot be read leaves the earlier model", async () => {

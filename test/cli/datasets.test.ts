@@ -137,6 +137,11 @@ test("evaluate --multi-query gives the single query's figures and those of each 
   assert.match(stdout, /multi-query \| /);
   assert.match(stdout, "multi-query (max)");
   for (const row of [/^re-ranked {2}/m, /^re-ranked \(max\) {2}/m]) assert.match(stdout, row);
+  const page = join(folder, "reranked.html");
+  const reported = await json("evaluate", first, ...weights, "--multi-query", "max", "--rerank", "--report", page);
+  const [, headline] = /<dd>([\d.]+ %)<small>.*?checkpoint\.safetensors/.exec(readFileSync(page, "utf8"))!;
+  assert.is(headline, `${(100 * reported.rank1).toFixed(1)} %`);
+  assert.not.match(readFileSync(page, "utf8"), "Change");
 });
 
 test("a tree of people without cameras: the evaluation says what it cannot leave out", async () => {

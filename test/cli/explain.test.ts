@@ -158,6 +158,7 @@ test("what it refuses, it refuses before anything is written", async () => {
   await refused(1, "holds weights without classifiers", "--weights", converted, "--out", out);
   await refused(2, "Name the checkpoint.safetensors", "--out", out);
   await refused(2, "1 --weights and 2 --label", ...weights, "--label", "a", "--label", "b", "--out", out);
+  await refused(2, "--layout is that of the dataset", ...weights, "--layout", "market", "--out", out);
   await refused(2, "pictures to explain or their maps lie there", ...weights, "--out", train);
   // Into a folder of its own too, where its pictures would be called as the maps are.
   const earlier = join(folder, "explained");

@@ -110,8 +110,8 @@ test("with --perturb and perturbSeed it makes the very priors that train then ta
   const made = await json("prior", dataset, ...segmentation, ...tinyArguments, ...errors);
   assert.equal([made.perturb, made.perturbSeed, made.segmentationOnly], [0.5, 3, 12]);
   assert.equal([straight.perturb, straight.rows], [0, 3]);
-  const masks = async (file: string) => (await readSafetensors(file)).tensors.get("mask")!.data;
-  assert.not.equal(await masks(made.file), await masks(straight.file));
+  const coverage = async (file: string) => (await readSafetensors(file)).tensors.get("coverage")!.data;
+  assert.not.equal(await coverage(made.file), await coverage(straight.file));
   const written = statSync(made.file).mtimeMs;
   const files = readdirSync(dataset);
   const out = join(folder, "perturbed");

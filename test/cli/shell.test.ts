@@ -1,4 +1,6 @@
 import { spawn, spawnSync } from "node:child_process";
+import { symlinkSync } from "node:fs";
+import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
@@ -6,12 +8,14 @@ import * as assert from "uvu/assert";
 import { formatSeconds, startProgress } from "#src/cli/progress.js";
 import { SYNTH_DEFAULTS } from "#src/data/synth/defaults.js";
 import { resolveOptions } from "#src/data/synth/options.js";
+import { temporaryFolder } from "../support/tiny.js";
 import { VirtualTime } from "../support/virtual-time.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
 /** A program of its own on the shell; its commands end in each way that a command can. */
 const program = `
+import { readFileSync } from "node:fs";
 import { cpuOnly, collect, main, run, wholeNumber } from "#src/cli/shell.js";
 import { UserError } from "#src/errors.js";
 const register = (program) => {
@@ -28,6 +32,7 @@ const register = (program) => {
   add("refuse", async () => { throw new UserError("no such file; make it"); });
   add("misuse", async () => { throw new UserError("wrong setting", { exitCode: 2 }); });
   add("break", async () => { throw new TypeError("undefined is not a function"); });
+  add("read", async (shell, path) => ({ text: readFileSync(path, "utf8") })).argument("<path>");
   add("wait", async (shell) => {
     let timer;
     const done = shell.onInterrupt(() => clearInterval(timer));
@@ -82,6 +87,24 @@ test("an unexpected error is called a bug, with a stack only on request", () => 
   const env = { ...process.env, MPN_DEBUG: "1" };
   const debugged = spawnSync(process.execPath, [...command, "break"], { cwd: root, encoding: "utf8", env });
   assert.match(debugged.stderr, /TypeError: .*\n\s+at /);
+});
+
+test("files that are not what they should be are no bug: the path is named, and what is wrong with it", () => {
+  const folder = temporaryFolder();
+  const [loop, missing] = [join(folder, "loop"), join(folder, "missing")];
+  symlinkSync("loop", loop);
+  for (const [path, reason] of Object.entries({
+    [missing]: "there is no such file or folder",
+    [loop]: "symbolic links lead in a circle",
+    // Where a folder is read, the system does not name it.
+    [folder]: "it is a folder, where a file is expected",
+  })) {
+    const { stderr, status } = mpn("read", path);
+    assert.is(status, 1);
+    assert.match(stderr, `: ${reason}`);
+    if (path !== folder) assert.match(stderr, `error: ${path}: `);
+    assert.not.match(stderr, "bug");
+  }
 });
 
 test("wrong usage exits 2 and says what is right", () => {

@@ -61,6 +61,25 @@ test("tune keeps winners that other commands then use, and tunes nothing twice",
   assert.equal(Object.keys(JSON.parse(readFileSync(path, "utf8")).choices), Object.keys(kept.choices), "written anew");
 });
 
+test("maps in float16 are tuned for themselves, beside those in float32", () => {
+  const tuned = join(folder, "halves");
+  const { stdout, stderr, status } = mpn(`${tune} --precision float16`, tuned);
+  assert.is(status, 0, stderr);
+  const { path, precision, problems } = JSON.parse(stdout);
+  assert.is(precision, "float16");
+  const keys = problems.map((p: { problem: string }) => p.problem);
+  assert.ok(keys.some((key: string) => key.endsWith(" f16 a,c")));
+  assert.equal(Object.keys(JSON.parse(readFileSync(path, "utf8")).choices), keys);
+  const infer = tune.replace(" --json", "");
+  const again = mpn(`${infer} --precision float16`, tuned);
+  assert.match(again.stderr, new RegExp(`${keys.length} of ${keys.length} problems are tuned already`));
+
+  const wide = mpn(infer, tuned);
+  assert.is(wide.status, 0, wide.stderr);
+  assert.ok(Object.keys(JSON.parse(readFileSync(path, "utf8")).choices).length > keys.length);
+  assert.is(mpn("tune --precision float8").status, 2);
+});
+
 test("off keeps nothing; what cannot be is wrong usage", () => {
   const off = mpn(tune.replace("1x96", "nothing"), "off");
   assert.is(off.status, 0, off.stderr);

@@ -1,9 +1,9 @@
-import { chmod, readFile, stat, truncate, utimes } from "node:fs/promises";
+import { chmod, readFile, rm, stat, symlink, truncate, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { loadDataset } from "#src/data/dataset.js";
-import { wholePrior } from "#src/data/prior.js";
+import { movePrior, wholePrior } from "#src/data/prior.js";
 import { buildPriors, loadPriors, type PriorSettings } from "#src/data/prior-cache.js";
 import { readSafetensors } from "#src/formats/safetensors.js";
 import { greyPng, put, userError, withFolder } from "./helpers.js";
@@ -50,15 +50,24 @@ test("builds, caches in the dataset's folder, and reads the same back", () =>
     assert.equal([[...first.mask], first.top, first.bottom, first.reliable], [[0, 0, 1, 1, 1, 1, 0, 0], 1, 3, true]);
     assert.equal([second.top, second.bottom, second.reliable], [0, 4, true]);
     const [third, alone, none] = others;
-    assert.equal(alone, { ...wholePrior(SETTINGS), reliable: true });
+    assert.equal(alone, { ...wholePrior(SETTINGS), reliable: true, coverage: new Uint8Array(16 * 8).fill(240) });
     for (const prior of [third, none]) assert.equal(prior, wholePrior(SETTINGS));
 
     assert.is(built.file, join(root, "prior-lip-4x2.safetensors"));
     const { tensors } = await readSafetensors(built.file!);
-    assert.equal(tensors.get("mask")!.shape, [5, 4, 2]);
-    assert.equal(tensors.get("roi")!.shape, [5, 2]);
+    assert.equal([...tensors.keys()], ["coverage"]);
+    assert.equal(tensors.get("coverage")!.shape, [5, 16, 8]);
     const again = await loadPriors(dataset, SETTINGS, { onProgress: () => assert.unreachable("not from the cache") });
     assert.equal(again, built);
+    for (const [shiftX, shiftY, flip] of [
+      [3, -7, true],
+      [-9, 20, false],
+    ] as const) {
+      const move = (prior: (typeof built.priors)[number]) =>
+        movePrior(prior, { flip, shiftX, shiftY, erase: null }, { height: 64, width: 32 });
+      assert.not.equal(move(first).mask, first.mask);
+      assert.equal(again.priors.map(move), built.priors.map(move));
+    }
   }));
 
 test("a stale or damaged cache is made anew", () =>
@@ -133,6 +142,9 @@ test("a damaged map is named", () =>
     const path = join(root, "parsing", `${NAMES[2]}.png`);
     await put(path, "no png");
     assert.match((await userError(() => loadPriors(dataset, SETTINGS))).message, path);
+    await rm(path);
+    await symlink("nowhere.png", path);
+    assert.match((await userError(() => loadPriors(dataset, SETTINGS))).message, `Cannot read the map ${path}: ENOENT`);
   }));
 
 test.run();

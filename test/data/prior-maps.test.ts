@@ -2,9 +2,9 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { Sample } from "#src/data/dataset.js";
+import { loadDataset, type Sample } from "#src/data/dataset.js";
 import { LABEL_SETS, type LabelSet } from "#src/data/label-sets.js";
-import { movePrior, priorMove, wholePrior } from "#src/data/prior.js";
+import { movePrior, wholePrior } from "#src/data/prior.js";
 import { findMaps, priorFromMaps, searchedFor } from "#src/data/prior-maps.js";
 import { encodePng, greyPng, picture, put, userError, withFolder } from "./helpers.js";
 
@@ -68,6 +68,22 @@ test("SCHP cuts four characters off a name, whatever its ending", () =>
       const [{ parsing }] = await findMaps(root, [sample(root, "train", image)]);
       assert.is(parsing, join(root, "parsing", map), image);
     }
+  }));
+
+test("the folder in the name of a sample is none of its map's name", () =>
+  withFolder(async (root) => {
+    for (const file of ["train/anna/1.jpeg", "train/bo/2.webp"]) await put(join(root, file));
+    const { train } = await loadDataset(root, ["train"]);
+    assert.equal(
+      train.map(({ name }) => name),
+      ["anna/1.jpeg", "bo/2.webp"],
+    );
+    const maps = [join(root, "parsing", "train", "anna", "1..png"), join(root, "parsing", "train", "bo", "2.webp.png")];
+    for (const map of maps) await put(map);
+    assert.equal(
+      (await findMaps(root, train)).map(({ parsing }) => parsing),
+      maps,
+    );
   }));
 
 test("a folder that is named takes the place of the usual ones, and must fit", () =>
@@ -191,27 +207,22 @@ test("a prior that is moved with its image is the prior of moved maps", () =>
       await put(path, encodePng({ width, height, depth: 4, colourType: 3, values }));
       return priorFromMaps("a.jpg", { parsing: path, segmentation: null }, settings);
     };
-    // A cell is 2 x 2 pixels of the map, and 16 x 16 of the network's input.
-    const input = { width: 64, height: 128 };
-    const move = (shiftX: number, shiftY: number, flip = false) =>
-      priorMove({ flip, shiftX, shiftY, erase: null }, input, settings);
+    // A pixel of the map is 8 x 8 of the network's input and half a cell high and wide: two sub-cells.
     const original = await prior(at(0, 0));
-    for (const [cellsX, cellsY] of [
-      [-1, 0],
-      [0, 2],
-      [-1, -2],
-    ]) {
-      const moved = movePrior(original, move(16 * cellsX, 16 * cellsY));
-      const expected = await prior(at(2 * cellsX, 2 * cellsY));
-      // A column that was outside cannot come in, and the dilation of the last one was cut off.
-      const inside = [0, 1, 2, 3].filter((col) => col + cellsX >= 0 && col - cellsX < 4);
-      for (let row = 0; row < 8; row++)
-        for (const col of inside) assert.is(moved.mask[4 * row + col], expected.mask[4 * row + col], `${row}, ${col}`);
-      assert.equal([moved.top, moved.bottom], [expected.top, expected.bottom]);
+    const moved = (right: number, down: number, flip = false) => {
+      const augmentation = { flip, shiftX: 8 * right, shiftY: 8 * down, erase: null };
+      const { mask, top, bottom } = movePrior(original, augmentation, { width: 64, height: 128 });
+      return { mask, top, bottom };
+    };
+    for (const right of [-3, -2, -1, 0, 1, 2]) {
+      for (const down of [-4, -1, 0, 2, 3, 5]) {
+        const { mask, top, bottom } = await prior(at(right, down));
+        assert.equal(moved(right, down), { mask, top, bottom }, `${right}, ${down}`);
+      }
     }
     // Mirrored, the dilation goes to the left: the mirrored maps' own one goes to the right.
     const mirrored = await prior(at(0, 0).map((_, i, all) => all[i - (i % width) + width - 1 - (i % width)]));
-    const flipped = movePrior(original, move(0, 0, true));
+    const flipped = moved(0, 0, true);
     assert.equal([flipped.top, flipped.bottom], [mirrored.top, mirrored.bottom]);
     assert.equal([...flipped.mask].join("").match(/..../g), [
       "0000",

@@ -54,6 +54,22 @@ test("a shared subexpression gets the sum of what flows back on all paths", () =
   assert.is(evaluate(dShared!, at), 2 * 15 + 3);
 });
 
+test("a gradient that several tensors have is named as shared where it is added to another one", () => {
+  const [a, b] = [input("a", [1]), input("b", [1])];
+  const both = sum(a, b);
+  const loss = sum(product(both, a), product(both, both));
+  const added: boolean[] = [];
+  differentiate(loss, [a, b], {
+    add: (x, y, shared) => {
+      added.push(shared.has(x) || shared.has(y));
+      return sum(x, y);
+    },
+    onesLike,
+  });
+  // Those of `both` are its own; what comes from it goes to a and to b.
+  assert.equal(added, [false, false, true]);
+});
+
 test("each node is differentiated once, however many paths lead to it", () => {
   let visits = 0;
   const counted = numeric(

@@ -4,8 +4,9 @@ import { Device } from "#src/gpu/device.js";
 import type { Lowering } from "#src/graph/lowering.js";
 import { Program } from "#src/graph/program.js";
 import { apply, constant, input, type Op, type Tensor } from "#src/graph/tensor.js";
-import { add, mul, relu, reshape, scale, sum } from "#src/ops/index.js";
+import { add, conv2d, mul, relu, reshape, scale, sum } from "#src/ops/index.js";
 import { closeDevice, sharedDevice } from "../support/op.js";
+import { paperProfile } from "../support/profile.js";
 
 const [STORAGE, COPY_SRC, COPY_DST, MAP_READ] = [0x80, 0x4, 0x8, 0x1];
 
@@ -154,6 +155,43 @@ test("an output that is a view of another tensor has no buffer of its own to be 
     /reshape\[2, 2\] shares memory; it cannot be written to a caller's buffer/,
   );
   device.release(theirs);
+});
+
+test("a caller's buffer without room for whole vectors is refused by name", async () => {
+  const device = await sharedDevice();
+  const x = input("x", [5]);
+  const buffers = [20, 32].map((size) => device.gpu.createBuffer({ size, usage: STORAGE | COPY_DST }));
+  const compiled = (buffer: GPUBuffer) =>
+    Program.compile(device, { outputs: { y: scale(x, 2) }, buffers: new Map([[x, buffer]]) });
+  await rejects(
+    compiled(buffers[0]),
+    /The buffer for x\[5\] holds 20 bytes; make it 32, .* of which 20 are its values/,
+  );
+  const program = await compiled(buffers[1]);
+  device.gpu.queue.writeBuffer(buffers[1], 0, Float32Array.of(1, 2, 3, 4, 5));
+  assert.equal([...(await program.run({}, ["y"])).y], [2, 4, 6, 8, 10]);
+  program.destroy();
+  for (const b of buffers) b.destroy();
+});
+
+test("a program keeps off the matrix units where it is asked to", async () => {
+  const real = await sharedDevice();
+  const profile = {
+    ...paperProfile({ software: false, subgroupSize: 32 }),
+    matrixUnits: { components: "f16", size: 16 },
+  };
+  const seen: string[] = [];
+  const kernels = {
+    get: (spec: { shader: string }) => {
+      seen.push(spec.shader);
+      return Promise.reject(new Error("that is all"));
+    },
+  };
+  const device = Object.create(real, { profile: { value: profile }, kernels: { value: kernels } });
+  const y = conv2d(input("x", [1, 64, 1, 64]), input("w", [1, 1, 64, 64]));
+  for (const matrixUnits of [undefined, false])
+    await rejects(Program.compile(device, { outputs: { y }, matrixUnits }), /that is all/);
+  assert.equal(seen, ["conv_matrix", "conv_tiled"]);
 });
 
 /** An op whose launcher may disagree with shaders/sum_partials.wgsl, which binds partial, y and params (size, splits). */

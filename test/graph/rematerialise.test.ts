@@ -4,10 +4,11 @@ import { Lowering } from "#src/graph/lowering.js";
 import { updatesEarly } from "#src/graph/passes.js";
 import { planMemory } from "#src/graph/plan.js";
 import { rematerialise } from "#src/graph/rematerialise.js";
-import { Block, input, reachable, type Tensor, variable } from "#src/graph/tensor.js";
+import { Block, input, type Node, reachable, type Tensor, variable } from "#src/graph/tensor.js";
 import { parseModelConfig } from "#src/models/config.js";
 import { ParameterStore } from "#src/nn/parameters.js";
 import { add, batchNorm, conv2d, gradients, maskMultiply, relu, reshape, scale, sgd, sum } from "#src/ops/index.js";
+import { pack } from "#src/ops/sgd.js";
 import { partLabels, trainingStep } from "#src/training/step.js";
 import { closeDevice, draw, evaluate, sameBits, sharedDevice, typed } from "../support/op.js";
 import { paperProfile } from "../support/profile.js";
@@ -126,6 +127,22 @@ test("an update moves up to the last reader of what it overwrites, through views
   assert.is(ordered.length, nodes.length);
   assert.is(ordered.indexOf(stepped.node!), ordered.indexOf(reader.node!) + 1);
   assert.ok(ordered.indexOf(beside.node!) > ordered.indexOf(stepped.node!));
+});
+
+test("what only updates read moves up with them, unless it reads variables itself", () => {
+  const [block, momenta] = [new Block("weights"), new Block("momenta")];
+  const [w, v] = [variable("w", [128], block, 0), variable("v", [128], momenta, 0)];
+  const [a, b] = [1, 2].map((factor) => scale(input("x", [64]), factor));
+  const last = scale(b, 3);
+  const both = pack([a, b], [0, 256], 128);
+  const [stepped] = sgd(w, v, both, input("hyper", [4]));
+  const nodes = reachable([last, stepped]);
+  const names = (of: readonly Node[]) => of.map((n) => n.op.name);
+  assert.equal(names(nodes), ["affine", "affine", "affine", "pack", "sgd"]);
+  assert.equal(names(updatesEarly(nodes)), ["affine", "affine", "pack", "sgd", "affine"]);
+
+  const [decayed] = sgd(w, v, add(both, w), input("hyper", [4]));
+  assert.equal(names(updatesEarly(reachable([last, decayed]))), ["affine", "affine", "affine", "pack", "add", "sgd"]);
 });
 
 test("an update whose result is read stays where it is", () => {

@@ -3,7 +3,8 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { DeviceProfile } from "#src/gpu/device.js";
 import { Lowering } from "#src/graph/lowering.js";
-import { input, reachable } from "#src/graph/tensor.js";
+import { storeHalves } from "#src/graph/storage.js";
+import { input, reachable, type Tensor } from "#src/graph/tensor.js";
 import { firstCandidates, neighbours } from "#src/ops/conv-candidates.js";
 import { type ConvProblem, choiceFits, chooseConv, plainChoice, problemKey, tunedKey } from "#src/ops/conv-choice.js";
 import { usableUnits } from "#src/ops/conv-matrix.js";
@@ -63,7 +64,9 @@ test("the largest rung is taken whose grid fills the machine", () => {
     [128, 64],
     "64 filters",
   );
-  assert.equal(outputs(tileOf(nvidia, forward([1, 24, 8, 512], [3, 3, 512, 512], { padding: 1 }))), [32, 32]);
+  const few = tileOf(nvidia, forward([1, 24, 8, 512], [3, 3, 512, 512], { padding: 1 }));
+  assert.equal(outputs(few), [32, 32]);
+  assert.is(few.lanesX * few.lanesY, 128, "of two with as many workgroups, the one that keeps four schedulers busy");
   for (const vendor of VENDORS) {
     const { fill } = ladderOf(gpu(vendor));
     for (const batch of [1, 4, 32])
@@ -212,6 +215,34 @@ test("problems that differ in what a kernel depends on have different names; nea
   const at = (batch: number) => problems([batch, 24, 8, 64], [1, 1, 64, 128]).map(problemKey);
   assert.equal(at(32), at(40));
   assert.not.equal(at(4), at(32));
+});
+
+test("a choice that was tuned for float32 maps is taken for no float16 ones, nor the other way round", () => {
+  const w = input("w", [1, 1, 64, 64]);
+  const y = conv2d(conv2d(input("x", [4, 24, 8, 64]), w), w);
+  const [dw] = gradients(sum(mul(y, y)), [w]);
+  const lowered = (outputs: readonly Tensor[], tuned: DeviceProfile["tuned"]) => {
+    const lowering = new Lowering(gpu("nvidia", { tuned }));
+    lowering.lower(reachable(outputs));
+    return lowering.launches.flatMap(({ problem, kernel }) =>
+      problem ? [{ key: problemKey(problem as ConvProblem), shader: kernel.shader }] : [],
+    );
+  };
+  const graphs = [[dw!], storeHalves([dw!])];
+  const keys = graphs.map((graph) => lowered(graph, {}).map(({ key }) => key));
+  assert.ok(keys[0].every((key) => !/f16/.test(key)));
+  for (const stored of ["f16 c", "f16 a,c", "f16 b", "f16 a,b"])
+    assert.ok(
+      keys[1].some((key) => key.endsWith(` ${stored}`)),
+      stored,
+    );
+  const registers = { kernel: "registers", tile: { elem: 4, tv: 1, tm: 8, lanesX: 16, lanesY: 4 } };
+  for (const [i, own] of keys.entries()) {
+    const tuned = Object.fromEntries(own.map((key) => [key, registers]));
+    const shaders = (graph: readonly Tensor[]) => lowered(graph, tuned).map(({ shader }) => shader);
+    assert.ok(shaders(graphs[i]).every((shader) => shader === "conv" || shader === "conv_weight_grad"));
+    assert.ok(shaders(graphs[1 - i]).every((shader) => shader === "conv_tiled" || shader === "conv_weight_grad_tiled"));
+  }
 });
 
 test("candidates fit, differ and include the plain kernel and what is chosen untuned", () => {

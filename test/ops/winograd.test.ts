@@ -66,6 +66,13 @@ test("it takes wide 3 x 3 convolutions of stride 1 on software adapters, where i
     assert.not.ok(usesWinograd(lavapipe, g), why);
   assert.not.ok(usesWinograd(paperProfile({ software: false, subgroupSize: 32 }), geometry()));
   assert.not.ok(usesWinograd(paperProfile({ software: true, subgroupSize: 0 }), geometry()));
+  // 16 x 36864 x 64 transformed values are 144 MiB, the map itself 36.
+  const large = convGeometry([1, 384, 384, 64], [3, 3, 64, 64], attrs);
+  assert.not.ok(
+    usesWinograd({ ...lavapipe, maxBindingBytes: 128 * 2 ** 20 }, large),
+    "transforms that cannot be bound",
+  );
+  assert.ok(usesWinograd({ ...lavapipe, maxBindingBytes: 144 * 2 ** 20 }, large));
   assert.ok(usesWinogradWeightGrad(lavapipe, geometry()));
   const sixSquares = convGeometry([1, 4, 6, 64], [3, 3, 64, 64], attrs);
   assert.not.ok(usesWinogradWeightGrad(lavapipe, sixSquares), "no whole vectors of squares");

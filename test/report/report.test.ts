@@ -9,7 +9,7 @@ import { UserError } from "#src/errors.js";
 import { type Chart, cmcChart, trainingCharts } from "#src/report/charts.js";
 import type { Evaluation, Picture, RankedListData, ReportData } from "#src/report/data.js";
 import { html } from "#src/report/html.js";
-import { rankedListPicture } from "#src/report/pictures.js";
+import { rankedListPicture, thumbnail } from "#src/report/pictures.js";
 import { duration, renderReport, writeReport } from "#src/report/report.js";
 
 const hostile = `</script><img src="http://evil.example/x" onerror='alert(1)'> & "quoted"`;
@@ -199,6 +199,48 @@ test("parts without data are left out", async () => {
   assert.not.match(single, "Change");
 });
 
+test("other rankings of one network are columns, and no stage of a training", async () => {
+  const others = [evaluation("re-ranked", 0.8, 0.9), evaluation("multi-query (max)", 0.7, 0.8)];
+  const aside = others.map((one) => ({ ...one, aside: true }));
+  const page = await renderReport(await sample({ evaluations: [evaluation("trained", 0.5, 0.5), ...aside] }));
+  const text = textOf(page);
+  assert.match(text, "Rank-1 50.0 % trained Rank-5");
+  assert.match(text, "Measure trained re-ranked multi-query (max) Rank-1 50.0 % 80.0 % 70.0 %");
+  assert.not.match(text, "Change");
+  assert.equal(
+    chartsOf(page)[0].series.map(({ label, dashed }) => [label, dashed]),
+    [
+      ["trained", false],
+      ["re-ranked", true],
+      ["multi-query (max)", true],
+    ],
+  );
+});
+
+test("pictures that their EXIF turns are shown upright, as the network sees them", async () => {
+  // Stored 40 x 20, red on the left; turned by a quarter, red is at the top.
+  const sides = ["#ff0000", "#0000ff"].map((background, i) => ({
+    input: { create: { width: 20, height: 20, channels: 3 as const, background } },
+    left: 20 * i,
+    top: 0,
+  }));
+  const image = await sharp({ create: { width: 40, height: 20, channels: 3, background: "#000000" } })
+    .composite(sides)
+    .withMetadata({ orientation: 6 })
+    .jpeg({ quality: 100, chromaSubsampling: "4:4:4" })
+    .toBuffer();
+  const query = { image, label: "turned.jpg" };
+  const uri = (await thumbnail(query))!;
+  const shown = sharp(Buffer.from(uri.split(",")[1], "base64"));
+  const { data, info } = await shown.raw().toBuffer({ resolveWithObject: true });
+  assert.equal([info.width, info.height], [20, 40]);
+  assert.ok(data[0] > 200 && data[data.length - 1] > 200, "red at the top, blue at the bottom");
+  const png = await rankedListPicture([{ query, matches: [] }], { cellWidth: 40, cellHeight: 80, topK: 0 });
+  const drawn = await sharp(png).removeAlpha().raw().toBuffer({ resolveWithObject: true });
+  const [top, bottom] = [24, 64].map((y) => [...drawn.data.subarray((y * drawn.info.width + 24) * 3).subarray(0, 3)]);
+  assert.ok(top[0] > 200 && top[2] < 60 && bottom[2] > 200 && bottom[0] < 60, `${top} above ${bottom}`);
+});
+
 test("a picture that cannot be read costs its place, not the report", async () => {
   const list = await rankedList();
   const text = textOf(
@@ -219,6 +261,26 @@ test("charts of many rows are averaged in groups, gaps stay gaps", () => {
   assert.equal(losses.series[0].values.slice(0, 2), [1, 1]);
   assert.equal(losses.series[1].values.slice(0, 2), [null, 1]);
   assert.equal(losses.x.slice(0, 2), [1, 4]);
+});
+
+test("evaluations within training are drawn over the epochs, from two of them on", () => {
+  const steps = [1, 2, 3, 4].map((step) => ({ step, epoch: Math.floor((step - 1) / 2), lr: 0.1, loss: { total: 1 } }));
+  const rows = [1, 2].map((epoch) => ({
+    step: 2 * epoch,
+    epoch,
+    evaluation: { rank1: epoch / 10, rank5: 1, mAP: epoch / 20, queries: 9 },
+  }));
+  const [losses, rate, retrieval] = trainingCharts([...steps, ...rows]);
+  for (const { x } of [losses, rate]) assert.equal(x, [1, 2, 3, 4]);
+  assert.equal(
+    [retrieval.title, retrieval.xLabel, retrieval.unit, retrieval.x],
+    ["Rank-1 and mAP over epochs", "epoch", "percent", [1, 2]],
+  );
+  assert.equal(retrieval.series, [
+    { label: "Rank-1", values: [0.1, 0.2] },
+    { label: "mAP", values: [0.05, 0.1] },
+  ]);
+  assert.is(trainingCharts([...steps, rows[0]]).length, 2);
 });
 
 test("the learning rate is logarithmic unless it touches zero", () => {

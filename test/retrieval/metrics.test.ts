@@ -175,6 +175,9 @@ test("random lists agree with a plain full sort", async () => {
   assert.is(result.queries, counted.length);
   assert.is(result.skipped, queries - counted.length);
   near(result.mAP, mean(counted.map(averagePrecision)));
+  hitLists.forEach((hits, query) => {
+    assert.is(result.averagePrecisions.get(query), hits.length > 0 ? averagePrecision(hits) : undefined);
+  });
   near(result.mAPTrapezoid, mean(counted.map(averagePrecisionTrapezoid)));
   assert.is(result.cmc.length, 30);
   result.cmc.forEach((rate, rank) => {

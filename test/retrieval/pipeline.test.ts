@@ -187,6 +187,24 @@ test("a GPU that fails ends the list with its error, and nothing is left to fail
   assert.is(message, "batch 1 is lost");
 });
 
+test("what onProgress throws ends the list, once what the GPU has is back", async () => {
+  let [begun, ended] = [0, 0];
+  const ofImages = async (images: readonly RgbImage[]) => {
+    begun++;
+    await sleep(5);
+    ended++;
+    return represent(images);
+  };
+  const enough = new Error("enough");
+  const network = { dim: 2, batch: 4, ofImages };
+  const decoder = decoderOf(() => 0);
+  const error = await representSamples(samplesOf(400), decoder, network, (done) => {
+    if (done >= 8) throw enough;
+  }).catch((error) => error);
+  assert.is(error, enough);
+  assert.ok(begun <= 4 && begun === ended, `${begun} batches begun, ${ended} ended`);
+});
+
 test("an empty list", async () => {
   const { features, indices, pace } = await representSamples(
     [],

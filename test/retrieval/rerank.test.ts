@@ -1,9 +1,16 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import type { Sample } from "#src/data/dataset.js";
+import { datasetOf } from "#src/data/datasets/types.js";
+import type { DecodePool } from "#src/data/decode-pool.js";
 import { UserError } from "#src/errors.js";
 import { integer, type RandomGenerator, seededRng, uniform } from "#src/random.js";
+import { evaluateDataset } from "#src/retrieval/evaluate.js";
+import type { Extractor } from "#src/retrieval/extractor.js";
 import { gpuSimilarity } from "#src/retrieval/gpu-similarity.js";
+import { averagePrecision } from "#src/retrieval/metrics.js";
 import { nearestNeighbours } from "#src/retrieval/neighbours.js";
+import type { Extraction } from "#src/retrieval/pipeline.js";
 import { DEFAULT_RERANK, type RerankParameters, rerankedSimilarity } from "#src/retrieval/rerank.js";
 import { cosineSimilarity, type Features } from "#src/retrieval/similarity.js";
 import { transposed } from "#src/retrieval/sparse-rows.js";
@@ -11,9 +18,9 @@ import { closeDevice, sharedDevice } from "../support/op.js";
 
 type Matrix = Float64Array[];
 
-/** Cosines of all images, queries first, in float64. */
+/** Cosines of all images, queries first, in float64; of one set, where query and gallery are the same. */
 function cosines({ query, gallery, dim }: Features): Matrix {
-  const all = [...query, ...gallery];
+  const all = query === gallery ? [...query] : [...query, ...gallery];
   const rows = Array.from({ length: all.length / dim }, (_, i) => all.slice(i * dim, (i + 1) * dim));
   const unit = rows.map((row) => row.map((v) => v / (Math.hypot(...row) || 1)));
   return unit.map((a) => Float64Array.from(unit, (b) => a.reduce((sum, v, d) => sum + v * b[d], 0)));
@@ -53,7 +60,7 @@ function dense(features: Features, { k1, k2, lambda }: RerankParameters): Float6
   const queries = features.query.length / features.dim;
   return Float64Array.from(
     everyone.slice(0, queries).flatMap((q) =>
-      everyone.slice(queries).map((g) => {
+      everyone.slice(-features.gallery.length / features.dim).map((g) => {
         const shared = everyone.reduce((sum, j) => sum + Math.min(averaged[q][j], averaged[g][j]), 0);
         return -((1 - lambda) * (1 - shared / (2 - shared)) + lambda * distance[q][g]);
       }),
@@ -102,6 +109,47 @@ test("random sets agree with the definition in dense float64", async () => {
   ].entries()) {
     const features = people(seededRng(n), 13, 90, 12, 9);
     closeTo(await sparse(features, parameters), dense(features, parameters), `case ${n}`);
+  }
+});
+
+test("each picture against all others: neighbours are among as many pictures as there are", async () => {
+  const rng = seededRng(31);
+  const pids = Array.from({ length: 60 }, (_, i) => 1 + (i % 9));
+  const centres = Array.from({ length: 10 }, () => Array.from({ length: 12 }, () => uniform(rng, -1, 1)));
+  const vectors = pids.map((pid) => centres[pid].map((v) => v + 1.2 * uniform(rng, -1, 1)));
+  const set = Float32Array.from(vectors.flat());
+  const features = { query: set, gallery: set, dim: 12 };
+  const parameters = { k1: 6, k2: 3, lambda: 0.3 };
+  const expected = dense(features, parameters);
+  closeTo(await sparse(features, parameters), expected, "distances");
+  // Cameras known, and not: then each picture has its own, which takes the picture itself alone out.
+  for (const cameras of [pids.map((_, i) => i % 4), pids.map((_, i) => -2 - i)]) {
+    const samples = pids.map((pid, i): Sample => ({ path: String(i), name: "", pid, camid: cameras[i] }));
+    const extracted: number[] = [];
+    const extractor = {
+      dim: 12,
+      ofSamples: async ({ length }: readonly Sample[]): Promise<Extraction> => {
+        extracted.push(length);
+        const pace = { images: length, seconds: 1, gpuSeconds: 1, decoderSeconds: 1 };
+        return { features: set, dim: 12, indices: Int32Array.from(samples.keys()), pace };
+      },
+    } as unknown as Extractor;
+    const dataset = datasetOf({ name: "one", root: "", layout: "folders", query: samples, gallery: samples });
+    const pool = null as unknown as DecodePool;
+    const evaluated = await evaluateDataset(await sharedDevice(), extractor, dataset, pool, { rerank: parameters });
+    evaluated.release();
+    assert.equal([extracted, evaluated.pace.images], [[60], 60]);
+    /** Mean average precision of [60, 60] values: all others that are not of the same person and camera are ranked. */
+    const mAP = (rows: ArrayLike<number>) => {
+      const of = pids.map((pid, q) => {
+        const ranked = [...pids.keys()].filter((g) => g !== q && !(pids[g] === pid && cameras[g] === cameras[q]));
+        ranked.sort((a, b) => rows[60 * q + b] - rows[60 * q + a] || a - b);
+        return averagePrecision([...ranked.keys()].filter((rank) => pids[ranked[rank]] === pid));
+      });
+      return of.reduce((sum, one) => sum + one / of.length, 0);
+    };
+    closeTo([evaluated.result.mAP], [mAP(cosines(features).flatMap((row) => [...row]))], "mAP");
+    closeTo([evaluated.reranked!.mAP], [mAP(expected)], "re-ranked mAP");
   }
 });
 

@@ -1,4 +1,5 @@
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -49,8 +50,12 @@ test("the same seed gives the same bits, another seed does not", async () => {
 test("a run that is stopped and resumed reaches the same weights", async () => {
   const out = join(folder, "stopped");
   assert.is((await train(out, "--set", "epochs=1")).code, 0);
+  // As a kill amid a save leaves it.
+  const { pid } = spawnSync(process.execPath, ["--version"]);
+  writeFileSync(join(out, `checkpoint.safetensors.tmp-${pid}`), "half a checkpoint");
   const resumed = await train(out, "--resume");
   assert.is(resumed.code, 0, resumed.stderr);
+  assert.equal(readdirSync(out).sort(), readdirSync(whole).sort());
   assert.ok(tensorBytes(checkpoint(whole)).equals(tensorBytes(checkpoint(out))));
   assert.equal(
     rows(out).map((row) => row.loss.total),

@@ -56,7 +56,8 @@ test("a file that is damaged, foreign or of other shaders is ignored with a warn
     ["cut off", `${JSON.stringify(good).slice(0, 60)}`, /damaged/],
     ["empty", "", /damaged/],
     ["something else", { hello: 1 }, /damaged/],
-    ["a later format", { ...good, format: 2 }, /damaged/],
+    ["of an earlier format", { ...good, format: 1 }, /another version/],
+    ["of no format", { ...good, format: "2" }, /damaged/],
     ["a fraction", { ...good, choices: { k: { kernel: "tiled", tile: { tm: 0.5 } } } }, /damaged/],
     [
       "another adapter's",

@@ -1,22 +1,27 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { Device } from "#src/gpu/device.js";
+import { Device } from "#src/gpu/device.js";
 import type { KernelSpec } from "#src/gpu/kernel.js";
+import type { Precision } from "#src/graph/storage.js";
 import { input } from "#src/graph/tensor.js";
 import { sameChoice } from "#src/ops/conv-candidates.js";
-import { type ConvChoice, chooseConv, plainChoice } from "#src/ops/conv-choice.js";
+import { type ConvChoice, chooseConv, pixelsOf, plainChoice, tunedKey } from "#src/ops/conv-choice.js";
 import { RUNGS } from "#src/ops/conv-tiles.js";
 import { conv2d, gradients, mul, sum } from "#src/ops/index.js";
-import { type TuningCase, tuneCase, tuningCases } from "#src/tuning/search.js";
+import { raggedCases, type TuningCase, tuningCases } from "#src/tuning/cases.js";
+import { type TuningDevices, tuneCase } from "#src/tuning/search.js";
 import { closeDevice, sharedDevice } from "../support/op.js";
 
 /** A convolution and its gradients, with as many terms under a tap as make a wrong depth of the tile visible. */
-async function cases(): Promise<TuningCase[]> {
+async function cases(precision?: Precision): Promise<TuningCase[]> {
   const [x, w] = [input("x", [1, 8, 4, 32]), input("w", [1, 1, 32, 32])];
   const y = conv2d(x, w);
   const [dx, dw] = gradients(sum(mul(y, input("dy", y.shape))), [x, w]);
-  return tuningCases(await sharedDevice(), [y, dx!, dw!, conv2d(x, w)]);
+  return tuningCases(await sharedDevice(), [y, dx!, dw!, conv2d(x, w)], precision);
 }
+
+/** One device, or two, to verify and to time on. */
+const on = (timing: Device, checking = timing): TuningDevices => ({ timing, checking });
 
 const tiled: ConvChoice = { kernel: "tiled", tile: RUNGS["32x32, 4x4"] };
 
@@ -31,7 +36,7 @@ test("all three gathers are verified and timed, and the device's choices stay wh
   device.useTuned(tuned);
   const bytes = device.bufferBytes;
   for (const c of await cases()) {
-    const { usual, winner, tried, refused } = await tuneCase(device, c, {
+    const { usual, winner, tried, refused } = await tuneCase(on(device), c, {
       rounds: 1,
       steps: 0,
       warn: assert.unreachable,
@@ -47,6 +52,109 @@ test("all three gathers are verified and timed, and the device's choices stay wh
   device.useTuned(undefined);
 });
 
+test("maps in float16 are cases of their own, and what wins is what such a program takes", async () => {
+  const device = await sharedDevice();
+  const w = input("w", [1, 1, 32, 32]);
+  const y = conv2d(conv2d(input("x", [1, 8, 4, 32]), w), w);
+  const graph = [gradients(sum(mul(y, y)), [w])[0]!];
+  const usual = tuningCases(device, graph).map(({ key }) => key);
+  const found = tuningCases(device, graph, "float16");
+  assert.equal(found.map(({ problem }) => problem.halves.join()).sort(), ["a,b", "a,c", "a,c", "b", "c"]);
+  for (const c of found) {
+    assert.not.ok(usual.includes(c.key), c.key);
+    const options = { rounds: 1, steps: 0, warn: assert.unreachable, candidates: () => [tiled] };
+    const { winner, tried } = await tuneCase(on(device), c, options);
+    assert.ok(tried >= 2, "every candidate is right");
+    assert.equal(chooseConv({ ...device.profile, tuned: { [c.key]: winner.choice } }, c.problem), winner.choice);
+  }
+  const without = Object.assign(Object.create(device), { gpu: { features: new Set() } }) as Device;
+  assert.throws(() => tuningCases(without, graph, "float16"), /cannot store float16/);
+});
+
+test("cases are ragged at an odd number of pixels and at an odd number of fours, under the same key", async () => {
+  const { profile } = await sharedDevice();
+  const [x, w] = [input("x", [2, 12, 8, 16]), input("w", [3, 3, 16, 16])];
+  const stripes = input("stripes", [1, 1, 16, 32]);
+  for (const [map, weights, options] of [
+    [x, w, { padding: 1 }],
+    [x, w, { padding: 1, stride: 2 }],
+    [x, stripes, { groups: 2, split: "rows" }],
+    [input("rgb", [2, 32, 16, 3]), input("stem", [7, 7, 3, 8]), { stride: 2, padding: 3 }],
+  ] as const) {
+    const y = conv2d(map, weights, options);
+    const graph = gradients(sum(mul(y, input("dy", y.shape))), [map, weights]);
+    for (const precision of ["float32", "float16"] as const)
+      for (const c of tuningCases(await sharedDevice(), [y, ...graph.map((t) => t!)], precision)) {
+        const ragged = raggedCases(profile, c);
+        const odd = [c, ...ragged].map(({ problem }) => pixelsOf(problem));
+        assert.ok(
+          odd.some((n) => n % 2 === 1),
+          `${c.key}: ${odd}`,
+        );
+        assert.ok(
+          odd.some((n) => n % 8 === 4),
+          `${c.key}: ${odd}`,
+        );
+        for (const { key, problem } of ragged) {
+          assert.is(key, c.key);
+          assert.is(tunedKey(profile, problem), c.key);
+        }
+      }
+  }
+  // A name that no other number of pixels shares.
+  const [alone] = tuningCases(await sharedDevice(), [conv2d(input("row", [1, 1, 1, 16]), input("w", [1, 1, 16, 16]))]);
+  assert.equal(raggedCases(profile, alone), []);
+});
+
+test("a candidate that is wrong only where its last tile is ragged is refused before it is timed", async () => {
+  const device = await Device.open();
+  const { gpu } = device;
+  const made = gpu.createShaderModule.bind(gpu);
+  // It leaves out the rows of a last tile that is not whole: 32 rows are right, and the case has as many.
+  gpu.createShaderModule = (given) =>
+    made({ ...given, code: given.code.replaceAll("if (row < params.rows)", "if (row < params.rows / 32u * 32u)") });
+  try {
+    for (const precision of ["float32", "float16"] as const) {
+      const [c] = await cases(precision);
+      assert.is(c.problem.rows, 32);
+      const options = { rounds: 1, steps: 0, warn: () => {}, candidates: () => [tiled] };
+      const { refused, winner } = await tuneCase(on(device), c, options);
+      assert.is(refused.length, 1);
+      assert.equal(refused[0].choice, tiled);
+      assert.match(refused[0].why, /is off by .* at (3[3-9]|4\d) pixels/);
+      assert.is.not(winner.choice.kernel, "tiled");
+    }
+  } finally {
+    device.close();
+  }
+});
+
+test("candidates are verified on the device with index clamps, and timed on the other", async () => {
+  const [real, clamped] = [await sharedDevice(), await Device.open({ robust: true })];
+  try {
+    const [c] = await cases();
+    const half = (device: Device) => spoiled(device, (spec) => ({ ...spec, overrides: { ...spec.overrides, LY: 4 } }));
+    const refused = async (devices: TuningDevices) => {
+      const options = { rounds: 1, steps: 0, warn: () => {}, candidates: () => [tiled] };
+      return (await tuneCase(devices, c, options)).refused.length;
+    };
+    const bytes = clamped.bufferBytes;
+    assert.is(await refused(on(half(real), clamped)), 0);
+    assert.is(await refused(on(real, half(clamped))), 1);
+    assert.is(clamped.bufferBytes, bytes, "no buffer is left");
+    const other = Object.assign(Object.create(clamped), {
+      profile: { ...real.profile, subgroupSize: 8, matrixUnits: { components: "f16", size: 8 } },
+    }) as Device;
+    let message = "";
+    await tuneCase(on(real, other), c, { rounds: 1, warn: () => {} }).catch((error: Error) => {
+      message = error.message;
+    });
+    assert.match(message, /is not verified on a device that calls it otherwise/);
+  } finally {
+    clamped.close();
+  }
+});
+
 /** The device, but kernels with workgroup memory are others than were asked for. */
 function spoiled(device: Device, spoil: (spec: KernelSpec) => KernelSpec): Device {
   const kernels = Object.create(device.kernels, {
@@ -59,8 +167,8 @@ test("the neighbours of the best are tried, too", async () => {
   const device = await sharedDevice();
   const [c] = await cases();
   const options = { rounds: 1, warn: assert.unreachable, candidates: () => [] };
-  const few = await tuneCase(device, c, { ...options, steps: 0 });
-  const more = await tuneCase(device, c, { ...options, steps: 1 });
+  const few = await tuneCase(on(device), c, { ...options, steps: 0 });
+  const more = await tuneCase(on(device), c, { ...options, steps: 1 });
   assert.is(few.tried, 1);
   assert.ok(more.tried > few.tried);
 });
@@ -71,7 +179,7 @@ test("a candidate that computes something else is refused with a warning, howeve
   const half = spoiled(device, (spec) => ({ ...spec, overrides: { ...spec.overrides, LY: 4 } }));
   for (const c of await cases()) {
     const warnings: string[] = [];
-    const { winner, refused } = await tuneCase(half, c, {
+    const { winner, refused } = await tuneCase(on(half), c, {
       rounds: 1,
       steps: 0,
       warn: (line) => warnings.push(line),
@@ -87,7 +195,7 @@ test("a candidate that does not compile is refused, and the rest goes on", async
   const device = await sharedDevice();
   const broken = spoiled(device, (spec) => ({ ...spec, overrides: { NOTHING: 1 } }));
   const warnings: string[] = [];
-  const { winner, refused } = await tuneCase(broken, (await cases())[0], {
+  const { winner, refused } = await tuneCase(on(broken), (await cases())[0], {
     rounds: 1,
     steps: 0,
     warn: (line) => warnings.push(line),
@@ -108,7 +216,7 @@ test("where a device has matrix units they are tried, and what wins is kept for 
   const [c] = tuningCases(device, [conv2d(x, w)]);
   const [without] = tuningCases(real, [conv2d(x, w)]);
   assert.is.not(c.key, without.key);
-  const { usual, winner, refused } = await tuneCase(device, c, { rounds: 1, steps: 0, warn: () => {} });
+  const { usual, winner, refused } = await tuneCase(on(device), c, { rounds: 1, steps: 0, warn: () => {} });
   assert.equal(
     refused.map(({ choice }) => choice.kernel),
     ["matrix"],

@@ -61,14 +61,18 @@ async function benchRerank(shell: Shell, { queries, gallery, dim, limit }: Optio
   try {
     const tiles = await gpuSimilarity(device, features);
     const cosine = remembered(tiles.similarity);
-    const progress = { neighbours: shell.onProgress("nearest neighbours"), vectors: shell.onProgress("their vectors") };
+    const progress = {
+      neighbours: shell.onProgress("nearest neighbours"),
+      vectors: shell.onProgress("their vectors"),
+      index: shell.onProgress("inverted index"),
+    };
+    const names = { neighbours: "neighbours", vectors: "vectors", index: "inverted index" };
     const reranked = await rerankedSimilarity(device, features, cosine, {
       onProgress: (phase, done, total) => {
         progress[phase](done, total);
-        if (done === total) finish(phase);
+        if (done === total) finish(names[phase]);
       },
     });
-    finish("inverted index");
     const [plain, better] = await evaluateRankings(labels, [cosine, reranked], {
       onProgress: shell.onProgress("both rankings"),
     });

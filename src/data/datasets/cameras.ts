@@ -16,7 +16,7 @@ const AT_A_TIME = 64;
 /** Gives the images of query and gallery that have no camera one of their own. */
 export async function separateUnknownCameras({ query, gallery }: Pick<Dataset, "query" | "gallery">): Promise<void> {
   const unknown = [...new Set([...query, ...gallery])].filter(({ camid }) => camid < 0);
-  const bySize = await grouped(unknown, async ({ path, pid }) => `${pid} ${(await stat(path)).size}`);
+  const bySize = await grouped(unknown, sizeOf);
   let camera = UNKNOWN_CAMERA;
   for (const candidates of bySize) {
     const pictures = candidates.length === 1 ? [candidates] : await grouped(candidates, digestOf);
@@ -27,10 +27,20 @@ export async function separateUnknownCameras({ query, gallery }: Pick<Dataset, "
   }
 }
 
-const digestOf = async ({ path }: Sample) =>
-  createHash("sha256")
-    .update(await readFile(path))
-    .digest("base64");
+/** A file that cannot be read is like no other one; whoever decodes it tells of it. */
+const unreadable = ({ path }: Sample) => `unreadable ${path}`;
+
+const sizeOf = (sample: Sample) =>
+  stat(sample.path).then(
+    ({ size }) => `${sample.pid} ${size}`,
+    () => unreadable(sample),
+  );
+
+const digestOf = (sample: Sample) =>
+  readFile(sample.path).then(
+    (bytes) => createHash("sha256").update(bytes).digest("base64"),
+    () => unreadable(sample),
+  );
 
 /** Groups of equal keys, in the order in which they first occur. */
 async function grouped(samples: readonly Sample[], keyOf: (sample: Sample) => Promise<string>): Promise<Sample[][]> {

@@ -1,6 +1,6 @@
 /**
- * A list of images as CSV: `path, pid, camid, subset`, the last two of which may be left out or empty. A first row with
- * the columns' names allows any order and further columns. Paths are relative to the file; quotes, a byte order mark,
+ * A list of images as CSV: `path, pid, camid, subset`, the last two of which may be left out or empty, the subset only by
+ * all rows. A first row with the columns' names allows any order and further columns. Paths are relative to the file; quotes, a byte order mark,
  * CRLF and the delimiters `;` and tab are understood. People and cameras may have any names; pid -1 is junk, camid -1 or
  * none an unknown camera.
  */
@@ -90,19 +90,24 @@ async function parseRows(file: string, text: string): Promise<Row[]> {
     );
   }
   const place = (column: keyof Row) => (named ? header!.indexOf(column) : COLUMNS.indexOf(column));
-  return records.slice(named ? 1 : 0).map(({ record, info }) => {
+  const rows = records.slice(named ? 1 : 0).map(({ record, info }) => {
     const cell = (column: keyof Row) => record[place(column)] ?? "";
-    const row: Row = {
+    return {
       path: cell("path"),
       pid: cell("pid"),
       camid: cell("camid"),
       subset: cell("subset").toLowerCase(),
+      line: info.lines,
     };
+  });
+  const sorted = rows.find(({ subset }) => subset !== "");
+  for (const row of rows) {
     const problem =
       (row.path === "" && "no path") ||
       (row.pid === "" && "no pid") ||
-      (row.subset !== "" && !LISTS.includes(row.subset) && `the subset "${row.subset}"`);
-    if (problem) throw new UserError(`${file}, line ${info.lines}: ${problem}. ${HELP}.`);
-    return row;
-  });
+      (row.subset !== "" && !LISTS.includes(row.subset) && `the subset "${row.subset}"`) ||
+      (row.subset === "" && sorted && `no subset, while line ${sorted.line} has one; it would be in no list`);
+    if (problem) throw new UserError(`${file}, line ${row.line}: ${problem}. ${HELP}.`);
+  }
+  return rows;
 }

@@ -7,14 +7,14 @@
  *     are those of another machine, so that only the files' names count;
  *   - re-split into trees like Market-1501's: `{detected,labeled}/bounding_box_train` and so on, also under `cuhk03-np/`.
  */
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import * as v from "valibot";
 import { UserError } from "../../errors.js";
 import { type MatValue, readMat5 } from "../../formats/mat5.js";
 import { cuhk03Images } from "./cuhk03-mat.js";
 import { checkListed, folderWith, listFolder, listSome, readList } from "./files.js";
 import { findMarket, readMarket, SUBSET_FOLDERS } from "./market.js";
-import { cuhk03Name, type NameFields } from "./names.js";
+import { cuhk03Kind, cuhk03Name, type NameFields } from "./names.js";
 import { type Dataset, datasetOf, type Layout, type ReadRequest, SUBSETS, type Subset } from "./types.js";
 
 const KINDS = ["detected", "labeled"] as const;
@@ -76,10 +76,12 @@ const noSplit = (root: string, what: string, kinds: readonly Kind[]) =>
 export async function readCuhk03(root: string, request: ReadRequest): Promise<Dataset> {
   const kind = request.layout === "cuhk03-labeled" ? "labeled" : "detected";
   const { config, splits, mat, images, ...parts } = await partsOf(root, kind);
-  const tree = parts.tree ?? (await findMarket(root));
   const name = `cuhk03-${kind}`;
-  if (tree) return { ...(await readMarket(tree, request)), name };
   const file = config ?? splits;
+  // A folder that is named for the other boxes holds no tree of these.
+  const isOwn = (cuhk03Kind(basename(root)) ?? kind) === kind;
+  const tree = parts.tree ?? (file === null && isOwn ? await findMarket(root, request.layout) : null);
+  if (tree) return { ...(await readMarket(tree, request)), name };
   if (file === null) {
     if (mat || images) throw new UserError(noSplit(root, mat ?? join(root, `images_${kind}`), [kind]));
     throw new UserError(
@@ -102,7 +104,17 @@ export async function readCuhk03(root: string, request: ReadRequest): Promise<Da
 
 type Listed = NameFields & { name: string };
 
-/** The split file of the protocol's authors: file names, people and cameras, and three lists of places in them, from 1. */
+/** @throws UserError on a name that tells no person */
+function listedAs(name: string, file: string): Listed {
+  const fields = cuhk03Name(name);
+  if (fields) return { name, ...fields };
+  throw new UserError(`${file}: "${name}" is no name of a CUHK03 image, such as 1_001_1_01.png.`);
+}
+
+/**
+ * The split file of the protocol's authors: file names, people and cameras, and three lists of places in them, from 1. Its
+ * numbers of people, from 1 to 1,467, are in none of the other forms, so that people are taken from the names.
+ */
 async function readConfig(file: string): Promise<Record<Subset, Listed[]>> {
   const variables = await readMat5(file);
   const numbers = (name: string): Float64Array => {
@@ -116,12 +128,13 @@ async function readConfig(file: string): Promise<Record<Subset, Listed[]>> {
     if (cell.kind !== "text") throw unfit(file, "filelist", files);
     return cell.text;
   });
-  const [labels, cameras] = [numbers("labels"), numbers("camId")];
+  const cameras = numbers("camId");
   const listed = (name: string) =>
     Array.from(numbers(name), (place) => {
       const i = place - 1;
-      if (i in names && i in labels && i in cameras) return { name: names[i], pid: labels[i], camid: cameras[i] };
-      throw new UserError(`${file}: ${name} names image ${place}; there are ${names.length}.`);
+      if (!(i in names && i in cameras))
+        throw new UserError(`${file}: ${name} names image ${place}; there are ${names.length}.`);
+      return { ...listedAs(names[i], file), camid: cameras[i] };
     });
   return { train: listed("train_idx"), query: listed("query_idx"), gallery: listed("gallery_idx") };
 }
@@ -153,12 +166,7 @@ async function readSplits(file: string): Promise<Record<Subset, Listed[]>> {
     );
   }
   const listed = (list: v.InferOutput<typeof splitList>) =>
-    list.map(([path]) => {
-      const name = path.split(/[\\/]/).at(-1)!;
-      const fields = cuhk03Name(name);
-      if (fields) return { name, ...fields };
-      throw new UserError(`${file}: "${name}" is no name of a CUHK03 image, such as 1_001_1_01.png.`);
-    });
+    list.map(([path]) => listedAs(path.split(/[\\/]/).at(-1)!, file));
   const { train, query, gallery } = splits[0];
   return { train: listed(train), query: listed(query), gallery: listed(gallery) };
 }

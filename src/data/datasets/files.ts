@@ -1,5 +1,5 @@
 /** Folders and lists of images as readers of layouts look at them. No image is opened. */
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, realpath, stat } from "node:fs/promises";
 import { basename, dirname, extname, isAbsolute, join, relative, sep } from "node:path";
 import { UserError } from "../../errors.js";
 
@@ -24,6 +24,31 @@ export async function listFolders(path: string): Promise<string[]> {
     (entry) => !entry.name.startsWith(".") && (entry.isDirectory() || entry.isSymbolicLink()),
   );
   return folders.map(({ name }) => name).sort();
+}
+
+/**
+ * Paths of the files in a folder and those below it, from that folder, sorted; null where there is no such folder. Links
+ * to folders are followed, but each folder is walked once, by its own path where it has one: one that holds a link back
+ * to itself or to another one's place has no end, and its pictures would count many times.
+ */
+export async function filesBelow(root: string): Promise<string[] | null> {
+  if (!(await stat(root).catch(() => null))?.isDirectory()) return null;
+  const walked = new Set<string>();
+  const files: string[] = [];
+  const [folders, links] = [[""], [] as string[]];
+  for (let folder: string | undefined; (folder = folders.pop() ?? links.shift()) !== undefined; ) {
+    const place = await realpath(join(root, folder));
+    if (walked.has(place)) continue;
+    walked.add(place);
+    for (const entry of await readdir(place, { withFileTypes: true })) {
+      const path = join(folder, entry.name);
+      if (entry.isDirectory()) folders.push(path);
+      else if (entry.isSymbolicLink() && (await stat(join(root, path)).catch(() => null))?.isDirectory())
+        links.push(path);
+      else files.push(path);
+    }
+  }
+  return files.sort();
 }
 
 /** Path from a folder, with `/` between folders; null where it leads out of the folder. */

@@ -3,18 +3,18 @@
  * DukeMTMC-reID has the same (its owners withdrew it; a copy at hand is read, nothing is fetched), and so has the
  * re-split CUHK03 (`cuhk03-np/{detected,labeled}`).
  */
-import { readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { UserError } from "../../errors.js";
 import { UNKNOWN_CAMERA } from "./cameras.js";
-import { imagesAmong, isImage, listFolder, listSome } from "./files.js";
-import { cuhk03Name, marketName } from "./names.js";
+import { filesBelow, imagesAmong, isImage, listFolder, listSome } from "./files.js";
+import { cuhk03Kind, cuhk03Name, marketName } from "./names.js";
 import {
   type Dataset,
   DISTRACTOR_PID,
   datasetOf,
   JUNK_PID,
   type Layout,
+  PERSON_ZERO_PID,
   type ReadRequest,
   type Sample,
   SUBSETS,
@@ -27,39 +27,60 @@ export const SUBSET_FOLDERS: Readonly<Record<Subset, string>> = {
   gallery: "bounding_box_test",
 };
 const MULTI_QUERY_FOLDER = "gt_bbox";
-/** Folders inside the archives in which Market-1501 and DukeMTMC-reID were published. */
-const PUBLISHED_FOLDERS = ["Market-1501-v15.09.15", "DukeMTMC-reID"];
+/** Folders inside the archives in which Market-1501 and DukeMTMC-reID were published, by their layouts. */
+const PUBLISHED_FOLDERS: Partial<Record<Layout, string>> = {
+  market1501: "Market-1501-v15.09.15",
+  dukemtmc: "DukeMTMC-reID",
+};
 const NAME_HELP =
-  "<pid>_c<camera>..., as 0001_c1s1_001051_00.jpg is (pid -1: junk, 0000: distractor). Rename or remove them";
+  "<pid>_c<camera>..., as 0001_c1s1_001051_00.jpg is (pid -1: junk, 0000 in the gallery alone: distractor). Rename or remove them";
+
+/** Layouts whose published folder is looked into: their own, or any where the layout says nothing of that. */
+const publishedFor = (layout: Layout = "market"): Layout[] =>
+  layout === "market"
+    ? (Object.keys(PUBLISHED_FOLDERS) as Layout[])
+    : [layout].filter((own) => own in PUBLISHED_FOLDERS);
 
 /** What is looked for, for messages. */
-export const MARKET_FOLDERS = `${Object.values(SUBSET_FOLDERS).join(", ")} or ${PUBLISHED_FOLDERS.join(", ")}`;
+export const marketFolders = (layout?: Layout) =>
+  [Object.values(SUBSET_FOLDERS).join(", "), ...publishedFor(layout).map((own) => PUBLISHED_FOLDERS[own])].join(" or ");
 
-/** The folder of the subsets' folders; null where there is none. */
-export async function findMarket(root: string): Promise<string | null> {
+/**
+ * The folder of the subsets' folders; null where there is none.
+ *
+ * @param layout by default any with this tree; a published one is not looked for in another one's folder
+ * @throws UserError where several published folders fit
+ */
+export async function findMarket(root: string, layout?: Layout): Promise<string | null> {
   const entries = (await listFolder(root)) ?? [];
   if (entries.includes(SUBSET_FOLDERS.train) || entries.includes(SUBSET_FOLDERS.gallery)) return root;
-  const inside = PUBLISHED_FOLDERS.find((folder) => entries.includes(folder));
-  if (inside !== undefined) return join(root, inside);
+  const inside = publishedFor(layout).filter((own) => entries.includes(PUBLISHED_FOLDERS[own]!));
+  if (inside.length > 1) throw severalDatasets(root, inside);
+  if (inside.length === 1) return join(root, PUBLISHED_FOLDERS[inside[0]]!);
   return entries.includes(SUBSET_FOLDERS.query) && (await listFolder(join(root, "query")))?.some(isImage) ? root : null;
 }
+
+/** Datasets side by side, of which none may be taken silently. */
+export const severalDatasets = (root: string, layouts: readonly Layout[]) =>
+  new UserError(
+    `${root} holds ${layouts.length} datasets. Say which: ${layouts.map((layout) => `--layout ${layout}`).join(" or ")}, ` +
+      "or name its own folder.",
+  );
 
 /** Which dataset a tree of this kind claims to be, by the names of its folder and that folder's parent. */
 export function marketLayout(home: string): Layout {
   const [name, parent] = [basename(home), basename(dirname(home))];
-  if (/cuhk-?03/i.test(parent)) {
-    if (/^detected$/i.test(name)) return "cuhk03-detected";
-    if (/^label?led$/i.test(name)) return "cuhk03-labeled";
-  }
+  const kind = cuhk03Kind(name);
+  if (kind && /cuhk-?03/i.test(parent)) return `cuhk03-${kind}`;
   if (/market-?1501/i.test(name)) return "market1501";
   return /duke-?mtmc/i.test(name) ? "dukemtmc" : "market";
 }
 
 export async function readMarket(root: string, request: ReadRequest): Promise<Dataset> {
-  const home = await findMarket(root);
+  const home = await findMarket(root, request.layout);
   if (home === null) {
     throw new UserError(
-      `No dataset at ${root}: looked for ${MARKET_FOLDERS}, found ${listSome((await listFolder(root)) ?? [])}.`,
+      `No dataset at ${root}: looked for ${marketFolders(request.layout)}, found ${listSome((await listFolder(root)) ?? [])}.`,
     );
   }
   const dataset = datasetOf({ name: basename(home), root: home, layout: request.layout });
@@ -69,7 +90,27 @@ export async function readMarket(root: string, request: ReadRequest): Promise<Da
   if (request.multiQuery) {
     dataset.multiQuery = await readImages(home, MULTI_QUERY_FOLDER, "multi-query", true);
   }
+  settlePersonZero(dataset);
   return dataset;
+}
+
+/**
+ * The published datasets call those 0000 whom the gallery alone shows. Where somebody is to be trained on or searched for
+ * under that number, people are numbered from 0, and it is one of them.
+ */
+function settlePersonZero(dataset: Dataset): void {
+  const isZero = ({ pid }: Sample) => pid === DISTRACTOR_PID;
+  const zeros = [...dataset.train, ...dataset.query].filter(isZero).length;
+  if (zeros === 0) return;
+  if (dataset.layout === "market") {
+    for (const subset of [...SUBSETS, "multiQuery"] as const)
+      for (const sample of dataset[subset].filter(isZero)) sample.pid = PERSON_ZERO_PID;
+  } else {
+    dataset.warnings.push(
+      `${zeros} training and query images have the pid 0, which stands for nobody in the layout ${dataset.layout}: they are ` +
+        "neither trained on nor searched for. --layout market takes 0 for a person where it is not in the gallery alone.",
+    );
+  }
 }
 
 async function readImages(home: string, name: string, what: string, needed: boolean): Promise<Sample[]> {
@@ -102,9 +143,9 @@ async function readImages(home: string, name: string, what: string, needed: bool
  */
 export async function readDistractors(home: string, folder: string): Promise<Sample[]> {
   for (const place of [join(home, folder), folder]) {
-    const entries = await readdir(place, { recursive: true }).catch(() => null);
+    const entries = await filesBelow(place);
     if (entries === null) continue;
-    return imagesAmong(entries.sort(), place).map((entry) => {
+    return imagesAmong(entries, place).map((entry) => {
       const name = basename(entry);
       const fields = marketName(name);
       const pid = fields?.pid === JUNK_PID ? JUNK_PID : DISTRACTOR_PID;

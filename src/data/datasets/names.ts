@@ -24,6 +24,12 @@ export function cuhk03Name(name: string): NameFields | null {
   return pair === undefined ? null : { pid: 1000 * Number(pair) + Number(person), camid: Number(view) };
 }
 
+/** Which boxes of CUHK03 a folder is named for; null where it is for neither. */
+export function cuhk03Kind(folder: string): "detected" | "labeled" | null {
+  if (/^detected$/i.test(folder)) return "detected";
+  return /^label?led$/i.test(folder) ? "labeled" : null;
+}
+
 export function msmt17Camera(name: string): number | null {
   const [, camera] = MSMT17.exec(name) ?? [];
   return camera === undefined ? null : Number(camera);

@@ -1,5 +1,5 @@
 /** How many images and people the published datasets have, to say where a copy differs. */
-import { type Dataset, DISTRACTOR_PID, JUNK_PID, type Layout, type Sample, SUBSETS, type Subset } from "./types.js";
+import { type Dataset, isPerson, type Layout, type Sample, SUBSETS, type Subset } from "./types.js";
 
 interface Count {
   /** Files, junk and distractors included. */
@@ -53,6 +53,7 @@ const PUBLISHED: Partial<Record<Layout, Published>> = {
   },
 };
 const MSMT17_TRAIN_VAL = counts(32_621, 1_041);
+const MARKET_DISTRACTORS = 500_000;
 
 const NAMES: Readonly<Record<Subset | "multiQuery", string>> = {
   train: "training images",
@@ -62,11 +63,20 @@ const NAMES: Readonly<Record<Subset | "multiQuery", string>> = {
 };
 
 /**
- * A sentence for each list of the dataset that is there and is not of the published size.
+ * A sentence for each list of the dataset that is there and is not of the published size, the distractors added included.
  *
  * @param distractors how many images were added to the gallery
  */
 export function differences(dataset: Dataset, { trainVal = false, distractors = 0 } = {}): string[] {
+  const sentences = listDifferences(dataset, trainVal, distractors);
+  if (dataset.layout === "market1501" && distractors > 0 && distractors !== MARKET_DISTRACTORS) {
+    const [expected, found] = [MARKET_DISTRACTORS, distractors].map((images) => images.toLocaleString("en"));
+    sentences.push(`Market-1501 has ${expected} further distractors; found ${found}.`);
+  }
+  return sentences;
+}
+
+function listDifferences(dataset: Dataset, trainVal: boolean, distractors: number): string[] {
   const published = PUBLISHED[dataset.layout];
   if (!published) return [];
   return ([...SUBSETS, "multiQuery"] as const).flatMap((subset) => {
@@ -81,14 +91,13 @@ export function differences(dataset: Dataset, { trainVal = false, distractors = 
 }
 
 /** The published dataset whose tree is Market-1501's and that has exactly these lists; null where none has. */
-export function publishedAs(dataset: Dataset, options: { distractors: number }): Layout | null {
+export function publishedAs(dataset: Dataset, distractors: number): Layout | null {
   const trees = ["market1501", "dukemtmc", "cuhk03-detected", "cuhk03-labeled"] as const;
   if (SUBSETS.every((subset) => dataset[subset].length === 0)) return null;
-  return trees.find((layout) => differences({ ...dataset, layout }, options).length === 0) ?? null;
+  return trees.find((layout) => listDifferences({ ...dataset, layout }, false, distractors).length === 0) ?? null;
 }
 
-const peopleOf = (samples: readonly Sample[]) =>
-  new Set(samples.map(({ pid }) => pid).filter((pid) => pid !== JUNK_PID && pid !== DISTRACTOR_PID)).size;
+const peopleOf = (samples: readonly Sample[]) => new Set(samples.map(({ pid }) => pid).filter(isPerson)).size;
 
 const describe = ({ images, people }: Count, what = "") =>
   `${images.toLocaleString("en")} ${what && `${what} `}of ${people.toLocaleString("en")} people`;

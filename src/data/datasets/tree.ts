@@ -74,6 +74,12 @@ export async function readTree(root: string, request: ReadRequest): Promise<Data
   if (single) images.train = await readPeople(home);
   else for (const part of PARTS) images[part] = await readPeople(join(home, part));
   const samplesOf = await sampler(home, images);
+  if (request.trainVal && !images.val?.length && !images.train_all?.length) {
+    throw new UserError(
+      `${home} has no validation images to train on too: looked for val and train_all with a folder for each person. ` +
+        "Leave --train-val out.",
+    );
+  }
   if (single) return allAgainstAll(dataset, samplesOf(images.train!), request);
 
   const { part, note } = trainingPart(images, request.trainVal === true);

@@ -20,6 +20,14 @@ export const SUBSETS = ["train", "query", "gallery"] as const satisfies readonly
 export const JUNK_PID = -1;
 /** pid of boxes that show nobody of the dataset: wrong answers in evaluation, ignored in training. */
 export const DISTRACTOR_PID = 0;
+/**
+ * pid of a person whom the files of anybody's tree call 0. No name's number is as large, so that it is the same in every
+ * list of the tree, and everybody else keeps the number of their files' names.
+ */
+export const PERSON_ZERO_PID = 2 ** 31 - 1;
+
+/** Whether a pid is somebody's, whom one can be trained on and searched for. */
+export const isPerson = (pid: number) => pid !== JUNK_PID && pid !== DISTRACTOR_PID;
 
 /** Layouts by the names that `--layout` takes; `market` is the tree of Market-1501 with anybody's pictures in it. */
 export const LAYOUTS = [
@@ -35,7 +43,10 @@ export const LAYOUTS = [
 ] as const;
 export type Layout = (typeof LAYOUTS)[number];
 
-/** Lists of images; those of query and gallery stand in the order in which ties of a ranking are broken. */
+/**
+ * Lists of images; those of query and gallery stand in the order in which ties of a ranking are broken. Where they are the
+ * same array, each image is searched for among all others (leave-one-out).
+ */
 export interface Dataset extends Record<Subset, Sample[]> {
   name: string;
   /** The folder of the images, where maps and caches that belong to them are looked for. */

@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { UserError } from "../../errors.js";
+import { ARRANGED_PEOPLE } from "./arranged.js";
 import { SYNTH_DEFAULTS } from "./defaults.js";
 
 const count = (least: number, most: number) => v.pipe(v.number(), v.integer(), v.minValue(least), v.maxValue(most));
@@ -20,6 +21,8 @@ const schema = v.pipe(
     detectorError: v.optional(v.pipe(v.number(), v.minValue(0), v.maxValue(5)), SYNTH_DEFAULTS.detectorError),
     /** Whether to write parsing and segmentation maps of the training pictures. */
     maps: v.optional(v.boolean(), SYNTH_DEFAULTS.maps),
+    /** "varied": as people dress; "arranged": everybody in the same six colours, told apart by which part wears which. */
+    outfits: v.optional(v.picklist(["varied", "arranged"]), SYNTH_DEFAULTS.outfits),
     format: v.optional(v.picklist(["jpeg", "png"]), SYNTH_DEFAULTS.format),
     /** JPEG quality of the best camera; the others lie up to 30 below. PNG has none. */
     quality: v.optional(count(31, 100), SYNTH_DEFAULTS.quality),
@@ -40,6 +43,13 @@ const schema = v.pipe(
       "one goes to the queries and the rest to the gallery: give 2 or more, or testPeople 0",
     ),
     ["imagesPerCamera"],
+  ),
+  v.forward(
+    v.check(
+      ({ outfits, trainPeople, testPeople }) => outfits === "varied" || trainPeople + testPeople <= ARRANGED_PEOPLE,
+      `arranged outfits tell ${ARRANGED_PEOPLE} people apart at most: give fewer people`,
+    ),
+    ["outfits"],
   ),
   v.forward(
     v.check(

@@ -61,12 +61,7 @@ export function createPerson(seed: number, index: number): Person {
   const style = own.weighted(feminine ? { ...HAIR_STYLES, long: 8, bald: 0 } : HAIR_STYLES);
   return {
     ...outfit,
-    build: {
-      height: clamp(own.normal(1.71, 0.09), 1.48, 1.96),
-      shoulders: clamp(own.normal(1, 0.07), 0.85, 1.17),
-      girth: clamp(own.normal(1.02, 0.14), 0.8, 1.45),
-      legs: clamp(own.normal(1, 0.04), 0.92, 1.08),
-    },
+    build: drawBuild(own),
     skin: jitter(own.pick(SKIN_COLORS), own, 0.02),
     hair: { style, color: jitter(own.pick(HAIR_COLORS), own, 0.02) },
     hat: own.chance(0.16)
@@ -74,6 +69,15 @@ export function createPerson(seed: number, index: number): Person {
       : undefined,
     sunglasses: own.chance(0.1),
     scarf: outfit.upper.kind === "coat" && own.chance(0.3) ? own.pick(UPPER_COLORS) : undefined,
+  };
+}
+
+export function drawBuild(random: Random): Person["build"] {
+  return {
+    height: clamp(random.normal(1.71, 0.09), 1.48, 1.96),
+    shoulders: clamp(random.normal(1, 0.07), 0.85, 1.17),
+    girth: clamp(random.normal(1.02, 0.14), 0.8, 1.45),
+    legs: clamp(random.normal(1, 0.04), 0.92, 1.08),
   };
 }
 

@@ -1,8 +1,10 @@
+import { arrangedPerson } from "./arranged.js";
 import { type Camera, expose } from "./camera.js";
 import { detect } from "./detector.js";
 import { createFigure } from "./figure.js";
 import { drawLayer, type Layer } from "./layer.js";
-import { createPerson } from "./person.js";
+import type { SynthOptions } from "./options.js";
+import { createPerson, type Person } from "./person.js";
 import { drawPose } from "./pose.js";
 import { Random } from "./random.js";
 import { type Scene, sceneWindow } from "./scene.js";
@@ -31,9 +33,13 @@ export interface Picture {
 
 interface World {
   seed: number;
+  outfits?: SynthOptions["outfits"];
   size: readonly [height: number, width: number];
   detectorError: number;
 }
+
+const personOf = ({ seed, outfits }: World, index: number): Person =>
+  outfits === "arranged" ? arrangedPerson(seed, index) : createPerson(seed, index);
 
 /** People who walk through the picture are none of the dataset's. */
 const PASSERS_BY = 2_000_000;
@@ -42,7 +48,7 @@ const PASSERS_BY = 2_000_000;
 export function takePicture(world: World, shot: Shot, camera: Camera, scene: Scene): Picture {
   const [height, width] = world.size;
   const random = new Random(world.seed, "shot", shot.person, shot.camera, shot.take, shot.missed ? "missed" : "seen");
-  const person = createPerson(world.seed, shot.person);
+  const person = personOf(world, shot.person);
   const figure = createFigure(person, drawPose(random));
   const view = createView(figure.center, {
     heading: direction(world.seed, shot) * (Math.PI / 4) + random.normal(0, 0.15),
@@ -104,7 +110,7 @@ function drawPasserBy(
   distance: number,
   random: Random,
 ): Layer {
-  const person = createPerson(world.seed, PASSERS_BY + random.below(10_000));
+  const person = personOf(world, PASSERS_BY + random.below(10_000));
   const figure = createFigure(person, drawPose(random));
   const own = createView(figure.center, {
     heading: random.between(0, 2 * Math.PI),

@@ -65,6 +65,9 @@ test("what is wrong is named with its line", () =>
     await refused("path,pid\na.jpg,\n", /line 2: no pid/);
     await refused("path,pid\na.jpg,1\n,1\n", /line 3: no path/);
     await refused("path,pid,camid,subset\na.jpg,1,2,tset\n", /line 2: the subset "tset"/);
+    // A row without a subset would be in no list, whether its column is empty or not there.
+    await refused("path,pid,camid,subset\na.jpg,1,2,train\na.jpg,2,,\n", /line 3: no subset, while line 2 has one/);
+    await refused("a.jpg,1\na.jpg,2,1,query\n", /line 1: no subset, while line 2 has one/);
     await refused('path,pid\n"a.jpg,1\n', /people\.csv is no CSV file/);
     await refused("path,pid\na.jpg,1\nnone.jpg,1\n", /names 2 images, 1 of which are not there: .*none\.jpg/);
     await refused("path,pid,camid,subset\na.jpg,1,2,train\n", "lists no image of the subset query", ["query"]);

@@ -9,12 +9,14 @@ import { decodeImage } from "#src/data/image.js";
 import { pictureOf, putCuhk03, splitOf } from "../../support/cuhk03.js";
 import { oddFiles, put, userError, withFolder } from "../helpers.js";
 
-const names = (samples: readonly Sample[]) => samples.map(({ name }) => name);
-
-/** What a list of places in the split should become. */
+/** What a list of places in the split should become: people by their names, whatever the split's own numbers are. */
 function expected(kind: string, list: "train" | "query" | "gallery") {
-  const { names, labels, cameras, ...lists } = splitOf(kind);
-  return lists[list].map((place) => [names[place - 1], labels[place - 1], cameras[place - 1]]);
+  const { names, cameras, ...lists } = splitOf(kind);
+  return lists[list].map((place) => {
+    const name = names[place - 1];
+    const [pair, person] = name.split("_").map(Number);
+    return [name, 1000 * pair + person, cameras[place - 1]];
+  });
 }
 
 for (const kind of ["detected", "labeled"] as const)
@@ -131,13 +133,10 @@ test("images unpacked by torchreid, moved since: its lists count by the files' n
     for (const file of ["", "images_detected"].flatMap(oddFiles)) await put(join(home, file));
     const dataset = await loadDataset(home);
     assert.is(dataset.layout, "cuhk03-detected");
-    for (const list of ["train", "query", "gallery"] as const) {
-      assert.equal(names(dataset[list]), names(raw[list]));
-      assert.equal(
-        dataset[list].map(({ camid }) => camid),
-        raw[list].map(({ camid }) => camid),
-      );
-    }
+    // A run can go on from one form with the other: people have the same numbers.
+    const fields = ({ name, pid, camid }: Sample) => [name, pid, camid];
+    for (const list of ["train", "query", "gallery"] as const)
+      assert.equal(dataset[list].map(fields), raw[list].map(fields));
     // Numbers of people differ from those of the split file; who is who does not.
     assert.equal(
       dataset.train.map(({ pid }) => pid),
@@ -175,8 +174,35 @@ test("trees like Market-1501's", () =>
       );
       assert.match(dataset.warnings[2], "has 5,328 gallery images of 700 people; found 1 of 1 people");
     }
-    const direct = await loadDataset(join(root, "cuhk03-np", "detected"));
+    const detected = join(root, "cuhk03-np", "detected");
+    const direct = await loadDataset(detected);
     assert.equal([direct.layout, direct.warnings.length], ["cuhk03-detected", 3]);
+    // The other boxes are another dataset.
+    const { message } = await userError(() => loadDataset(detected, undefined, { layout: "cuhk03-labeled" }));
+    assert.match(message, `No CUHK03 (labeled) at ${detected}`);
+  }));
+
+test("a Market-1501 beside CUHK03 is not read as it", () =>
+  withFolder(async (root) => {
+    const market = join(root, "Market-1501-v15.09.15");
+    for (const file of ["bounding_box_train/0002_c1s1_1.jpg", "query/0001_c1s1_1.jpg"]) await put(join(market, file));
+    const layout = "cuhk03-detected";
+    assert.match((await userError(() => loadDataset(root, ["query"], { layout }))).message, "No CUHK03 (detected)");
+    const row = (name: string) => [`/home/somebody/${name}`, 0, 0];
+    const [train, query, gallery] = ["1_001_1_01.png", "1_002_1_01.png", "1_002_2_06.png"];
+    for (const name of [train, query, gallery]) await put(join(root, "images_detected", name));
+    const split = { train: [row(train)], query: [row(query)], gallery: [row(gallery)] };
+    await put(join(root, "splits_new_detected.json"), JSON.stringify([split]));
+    assert.match(
+      (await userError(() => loadDataset(root))).message,
+      `${root} holds 2 datasets. Say which: --layout cuhk03-detected or --layout market1501`,
+    );
+    const named = await loadDataset(root, undefined, { layout });
+    assert.equal([named.root, named.query.map(({ name }) => name)], [join(root, "images_detected"), [query]]);
+    assert.is((await loadDataset(root, ["query"], { layout: "market1501" })).root, market);
+    // Nor is a tree in the folder itself, where there are lists of CUHK03's own.
+    await put(join(root, "query", "0009_c1s1_1.jpg"));
+    assert.is((await loadDataset(root, undefined, { layout })).query[0].name, query);
   }));
 
 test.run();

@@ -1,10 +1,17 @@
 /** Market-1501, DukeMTMC-reID and plain trees of the same kind. */
 import { mkdirSync, writeFileSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { formatDatasetTable, loadDataset } from "#src/data/dataset.js";
+import {
+  datasetTable,
+  formatDatasetTable,
+  type Layout,
+  loadDataset,
+  type Sample,
+  trainIdentities,
+} from "#src/data/dataset.js";
 import { oddFiles, put, userError, withFolder } from "../helpers.js";
 
 /** A few of the files that the archive holds, the odd ones included. */
@@ -128,6 +135,60 @@ test("DukeMTMC-reID: its names, and its counts", () =>
     assert.match((await userError(() => loadDataset(home, ["query"], { multiQuery: true }))).message, "gt_bbox");
   }));
 
+test("several published datasets side by side: each is read under its own name alone", () =>
+  withFolder(async (root) => {
+    const [market, duke] = [join(root, "Market-1501-v15.09.15"), join(root, "DukeMTMC-reID")];
+    await putMarket(market);
+    const load = (layout?: Layout) => loadDataset(root, ["query"], { layout });
+    assert.is((await load("market")).root, market);
+    const lacking = (await userError(() => load("dukemtmc"))).message;
+    assert.match(lacking, /looked for .* or DukeMTMC-reID, found Market-1501-v15\.09\.15/);
+    await put(join(duke, "query", "0005_c2_f0046985.jpg"));
+    for (const [layout, home] of Object.entries({ market1501: market, dukemtmc: duke }))
+      assert.is((await load(layout as Layout)).root, home);
+    for (const layout of [undefined, "market"] as const) {
+      const { message } = await userError(() => load(layout));
+      assert.match(message, `${root} holds 2 datasets. Say which: --layout market1501 or --layout dukemtmc`);
+    }
+    await put(join(root, "MSMT17_V1", "list_query.txt"));
+    await rm(duke, { recursive: true });
+    assert.match((await userError(() => load())).message, "--layout market1501 or --layout msmt17");
+  }));
+
+test("people numbered from 0: 0000 is one of them where the gallery is not alone in showing it", () =>
+  withFolder(async (root) => {
+    const [train, query] = [join(root, "bounding_box_train"), join(root, "query")];
+    await put(join(train, "0000_c1_1.jpg"));
+    await put(join(train, "0001_c1_1.jpg"));
+    for (const name of ["0000_c1_2.jpg", "0002_c1_1.jpg"]) await put(join(query, name));
+    for (const name of ["-1_c1_1.jpg", "0000_c2_3.jpg", "0002_c2_2.jpg"])
+      await put(join(root, "bounding_box_test", name));
+    const pids = (samples: readonly Sample[]) => samples.map(({ pid }) => pid);
+    const zero = 2 ** 31 - 1;
+    const own = await loadDataset(root, undefined, { layout: "market" });
+    assert.equal(trainIdentities(own.train).pids, [1, zero]);
+    assert.equal(
+      [pids(own.query), pids(own.gallery)],
+      [
+        [zero, 2],
+        [-1, zero, 2],
+      ],
+    );
+    assert.is(datasetTable(own)[2].distractors, 0);
+    // A published dataset has nobody of that number.
+    const published = await loadDataset(root, undefined, { layout: "market1501" });
+    assert.equal(trainIdentities(published.train).pids, [1]);
+    assert.equal(pids(published.gallery), [-1, 0, 2]);
+    assert.match(published.warnings.join(), "2 training and query images have the pid 0, which stands for nobody");
+    // Searched for, but not trained on.
+    await rm(train, { recursive: true });
+    assert.equal(pids((await loadDataset(root, ["query", "gallery"])).gallery), [-1, zero, 2]);
+    // In the gallery alone it is nobody.
+    await rm(join(query, "0000_c1_2.jpg"));
+    const alone = await loadDataset(root, ["query", "gallery"]);
+    assert.equal([pids(alone.gallery), alone.warnings], [[-1, 0, 2], []]);
+  }));
+
 test("further distractors join the gallery whatever they are called, and are not held against its counts", () =>
   withFolder(async (root) => {
     await putMarket(root);
@@ -145,7 +206,7 @@ test("further distractors join the gallery whatever they are called, and are not
           ["noname.jpg", 0],
         ],
       );
-      assert.equal(dataset.warnings, plain.warnings);
+      assert.equal(dataset.warnings, [...plain.warnings, "Market-1501 has 500,000 further distractors; found 4."]);
       assert.match(formatDatasetTable(dataset), /gallery: with 4 images of .*images/);
     }
     const missing = await userError(() => loadDataset(root, ["gallery"], { distractors: "nowhere" }));
@@ -153,6 +214,23 @@ test("further distractors join the gallery whatever they are called, and are not
     const tree = { layout: "folders", distractors: "images" } as const;
     await put(join(root, "gallery", "anna", "1.jpg"));
     assert.match((await userError(() => loadDataset(root, ["gallery"], tree))).message, /layout folders/);
+  }));
+
+test("distractors' folders that links lead back to are read once", () =>
+  withFolder(async (root) => {
+    await putMarket(root);
+    await put(join(root, "images", "b", "0000_c1_1.jpg"));
+    await symlink(".", join(root, "images", "self"));
+    // Sorted before what it leads to, which is called by its own name still.
+    await symlink("b", join(root, "images", "a"));
+    await put(join(root, "elsewhere", "0000_c2_1.jpg"));
+    await symlink(join(root, "elsewhere"), join(root, "images", "b", "more"));
+    const plain = await loadDataset(root, ["gallery"]);
+    const { gallery } = await loadDataset(root, ["gallery"], { distractors: "images" });
+    assert.equal(
+      gallery.slice(plain.gallery.length).map(({ path }) => path),
+      ["b/0000_c1_1.jpg", "b/more/0000_c2_1.jpg"].map((file) => join(root, "images", file)),
+    );
   }));
 
 test("a missing gt_bbox is named", () =>

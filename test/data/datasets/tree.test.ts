@@ -61,6 +61,25 @@ test("the pytorch tree: cameras of the names, the folder -1, 0000, val and multi
     assert.match(formatDatasetTable(all), "train: train_all");
   }));
 
+test("validation images are asked for in vain where there are none", () =>
+  withFolder(async (root) => {
+    const refused = async (place: string, expected: string) =>
+      assert.match((await userError(() => loadDataset(place, ["train"], { trainVal: true }))).message, expected);
+    for (const file of ["one/anna/1.jpg", "one/bo/1.jpg", "parts/train/anna/1.jpg"]) await put(join(root, file));
+    for (const home of ["one", "parts"])
+      await refused(
+        join(root, home),
+        `${join(root, home)} has no validation images to train on too: looked for val and`,
+      );
+    await put(join(root, "market", "bounding_box_train", "0001_c1.jpg"));
+    await put(join(root, "list.csv"), "one/anna/1.jpg,anna");
+    for (const [place, layout] of Object.entries({ market: "market", "list.csv": "csv" }))
+      await refused(join(root, place), `no validation images to train on too (layout ${layout})`);
+    // What val was merged into is what was asked for.
+    await put(join(root, "parts", "train_all", "anna", "1.jpg"));
+    assert.is((await loadDataset(join(root, "parts"), ["train"], { trainVal: true })).train.length, 1);
+  }));
+
 test("beside the tree that it was sorted from, the pytorch tree is asked for", () =>
   withFolder(async (root) => {
     await putPytorch(join(root, "pytorch"));
@@ -136,6 +155,16 @@ test("a plain tree: any names of people, no cameras; the query's own picture is 
     assert.is(mAP, (1 + 1 + 1 / 3) / 3);
     assert.match(formatDatasetTable(dataset), /gallery \| +2 \| +4 \| +unknown/);
     assert.match(unexcluded(dataset) ?? "", /camera of 3 of 3 queries is not known/);
+  }));
+
+test("pictures without cameras that cannot be read have one of their own, and whoever decodes them tells of them", () =>
+  withFolder(async (root) => {
+    for (const file of ["query/anna/1.jpg", "gallery/anna/2.jpg", "gallery/bo/1.jpg"])
+      await put(join(root, file), file);
+    for (const link of ["query/anna/gone.jpg", "gallery/anna/gone.jpg"]) await symlink("nowhere", join(root, link));
+    await mkdir(join(root, "gallery", "bo", "folder.jpg"));
+    const { query, gallery } = await loadDataset(root, ["query", "gallery"]);
+    assert.is(new Set([...query, ...gallery].map(({ camid }) => camid)).size, 6);
   }));
 
 test("multi-queries without the queries' cameras are refused as the dataset is read", () =>

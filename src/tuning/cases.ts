@@ -1,0 +1,76 @@
+/** What there is to tune: the distinct convolutions of graphs, and the same with other numbers of pixels. Makes no GPU object. */
+import type { Device, DeviceProfile } from "../gpu/device.js";
+import { Lowering } from "../graph/lowering.js";
+import { type Precision, requireHalves, storeHalves } from "../graph/storage.js";
+import { type Node, reachable, type Tensor } from "../graph/tensor.js";
+import { type ConvProblem, pixelsOf, tunedKey } from "../ops/conv-choice.js";
+import { convMapSize, type MapSize, resizedConv } from "../ops/conv2d.js";
+
+/** A convolution (or gradient) to be tuned by itself: a problem, and a node that has it. */
+export interface TuningCase {
+  readonly key: string;
+  readonly problem: ConvProblem;
+  readonly node: Node;
+}
+
+/**
+ * The distinct problems of graphs, in the order in which they first appear.
+ * @param precision how the graphs' maps are to be stored
+ * @throws UserError where the adapter cannot store them so
+ */
+export function tuningCases(
+  device: Device,
+  outputs: readonly Tensor[],
+  precision: Precision = "float32",
+): TuningCase[] {
+  const halves = precision === "float16";
+  if (halves) requireHalves(device);
+  const cases = new Map<string, TuningCase>();
+  for (const found of casesOf(device.profile, reachable(halves ? storeHalves(outputs) : outputs)))
+    if (!cases.has(found.key)) cases.set(found.key, found);
+  return [...cases.values()];
+}
+
+function casesOf(profile: DeviceProfile, nodes: readonly Node[]): TuningCase[] {
+  const lowering = new Lowering(profile);
+  lowering.lower(nodes);
+  return lowering.launches.flatMap((launch) => {
+    const problem = launch.problem as ConvProblem | undefined;
+    return problem ? [{ key: tunedKey(profile, problem), problem, node: launch.node }] : [];
+  });
+}
+
+/**
+ * Cases of the same key at whose numbers of pixels tiles end ragged: one that is odd, and one that is an odd number of fours, as what
+ * loads four pixels at once is not taken for others. Without those that the key has no room for, and those that the case is itself.
+ */
+export function raggedCases(profile: DeviceProfile, { key, problem, node }: TuningCase): TuningCase[] {
+  const ragged = (pixels: number, unit: number) => pixels % (2 * unit) === unit;
+  return [1, 4].flatMap((unit) => {
+    if (ragged(pixelsOf(problem), unit)) return [];
+    for (const size of sizesNear(convMapSize(node))) {
+      const other = resizedConv(node, size);
+      const found = other && casesOf(profile, [other]).find((c) => c.key === key && ragged(pixelsOf(c.problem), unit));
+      if (found) return [found];
+    }
+    return [];
+  });
+}
+
+/**
+ * Sizes of up to twice, and down to half of the pixels. Those of more pixels come first, the nearest before others: kernels ask for so
+ * many pixels at least, so that what is taken for few is taken for more.
+ */
+function sizesNear([images, height, width]: MapSize): MapSize[] {
+  const pixels = ([n, h, w]: MapSize) => n * h * w;
+  const own = images * height * width;
+  const around = (n: number, most: number) =>
+    Array.from({ length: 2 * most + 1 }, (_, i) => n - most + i).filter((other) => other >= 1);
+  return around(images, 1)
+    .flatMap((n) => around(height, height + 1).flatMap((h) => around(width, 2).map((w): MapSize => [n, h, w])))
+    .filter((size) => pixels(size) <= 2 * own && 2 * pixels(size) >= own)
+    .sort(
+      (a, b) =>
+        Number(pixels(a) < own) - Number(pixels(b) < own) || Math.abs(pixels(a) - own) - Math.abs(pixels(b) - own),
+    );
+}

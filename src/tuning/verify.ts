@@ -1,0 +1,99 @@
+/** Whether choices compute what the plain kernel does, at a case's own number of pixels and where tiles end ragged. */
+import type { Device, DeviceProfile } from "../gpu/device.js";
+import type { Values } from "../graph/program.js";
+import { castOp } from "../graph/storage.js";
+import { apply } from "../graph/tensor.js";
+import { type ConvChoice, type ConvProblem, choiceFits, pixelsOf, plainChoice, tunedKey } from "../ops/conv-choice.js";
+import { Bench } from "./bench.js";
+import { raggedCases, type TuningCase } from "./cases.js";
+
+/**
+ * Largest relative difference (L2) from the plain kernel: both add up to some 200,000 products in float32, in different order. A
+ * single wrong value among 50 million shows as more.
+ */
+const BOUND = 1e-4;
+/** Of products that are stored in float16: a sum near the middle of two such numbers may be rounded to either. */
+const STORED_BOUND = 3e-4;
+/** Units of f16 round operands to 11 bits; those of f32 round nothing. */
+const HALVES_BOUND = 2e-3;
+
+interface Check {
+  readonly problem: ConvProblem;
+  readonly bench: Bench;
+  /** What the plain kernel makes, once it was asked. */
+  expected?: Values;
+}
+
+export class Verifier {
+  private readonly checks: Check[] = [];
+
+  private constructor(private readonly device: Device) {}
+
+  /** @param device best one with the driver's index clamps: what reads out of bounds then shows as a wrong number */
+  static async open(device: Device, given: TuningCase): Promise<Verifier> {
+    // Under another key the device would run no candidate, and find every one of them right.
+    if (tunedKey(device.profile, given.problem) !== given.key)
+      throw new Error(`${given.key} is not verified on a device that calls it otherwise`);
+    const verifier = new Verifier(device);
+    try {
+      for (const c of [given, ...raggedCases(device.profile, given)])
+        verifier.checks.push({ problem: c.problem, bench: await Bench.open(device, c) });
+      return verifier;
+    } catch (error) {
+      verifier.destroy();
+      throw error;
+    }
+  }
+
+  /**
+   * Why a choice must not be used; null where it is right at every number of pixels at which it would be taken.
+   * @throws when the plain kernel itself fails
+   */
+  async objection(choice: ConvChoice): Promise<string | null> {
+    const { profile } = this.device;
+    for (const check of this.checks) {
+      const { problem, bench } = check;
+      if (!choiceFits(profile, problem, choice)) continue;
+      check.expected ??= await valuesOf(bench, plainChoice(profile, problem));
+      try {
+        const error = relativeError(await valuesOf(bench, choice), check.expected);
+        // Not a number is no agreement either.
+        if (!(error <= boundOf(profile, problem, choice)))
+          return `is off by ${error.toExponential(1)} of the plain kernel's values at ${pixelsOf(problem)} pixels`;
+      } catch (error) {
+        return `does not run (${(error as Error).message})`;
+      }
+    }
+    return null;
+  }
+
+  destroy(): void {
+    for (const { bench } of this.checks) bench.destroy();
+  }
+}
+
+function boundOf({ matrixUnits }: DeviceProfile, { halves }: ConvProblem, { kernel }: ConvChoice): number {
+  if (kernel === "matrix" && matrixUnits?.components === "f16") return HALVES_BOUND;
+  return halves.includes("c") ? STORED_BOUND : BOUND;
+}
+
+/** What a choice makes in memory that held nothing before, as float32. */
+async function valuesOf(bench: Bench, choice: ConvChoice): Promise<Values> {
+  const { output } = bench;
+  const program = await bench.compile(choice, output.dtype === "f16" ? apply(castOp, [output], "f32")[0] : output);
+  try {
+    return (await program.run({}, ["output"])).output;
+  } finally {
+    program.destroy();
+  }
+}
+
+function relativeError(actual: Values, expected: Values): number {
+  let error = 0;
+  let norm = 0;
+  for (let i = 0; i < expected.length; i++) {
+    error += (actual[i] - expected[i]) ** 2;
+    norm += expected[i] ** 2;
+  }
+  return Math.sqrt(error / norm);
+}
