@@ -55,6 +55,7 @@ export function register(program: Command): void {
         .choices(["varied", "arranged"])
         .default(SYNTH_DEFAULTS.outfits),
     )
+    .option("--test-maps", "write maps of query and gallery pictures too")
     .option("--no-maps", "write no parsing and segmentation maps")
     .action(
       run(async (shell, folder: string, options: SynthOptions) => {

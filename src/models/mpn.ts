@@ -85,7 +85,7 @@ function losses(b: Build, c: ModelConfig, batch: TrainingBatch): TrainingOutputs
 const partNames = (c: ModelConfig, layer: string) => namesOf(c.parts, layer);
 
 /** F as the ATs see it (Sec. 3.3, Fig. 5b): masked, cropped to the region of interest and resized. */
-function partInput(c: ModelConfig, f: Tensor, batch: TrainingBatch): Tensor {
+function partInput(c: ModelConfig, f: Tensor, batch: Pick<TrainingBatch, "mask" | "roi">): Tensor {
   const prior = c.tasks === "aux" ? "uniform" : c.prior;
   if (prior === "uniform") return f;
   const [, h, w] = f.shape;
@@ -123,6 +123,20 @@ function channelAttention(b: Build, c: ModelConfig, v: Tensor, moves: boolean): 
   gate = b.partsConv(partNames(c, "attention.conv2"), gate, c.partDim, "channels");
   gate = b.batchNorm(partNames(c, "attention.bn2"), gate, { moves });
   return mul(v, sigmoid(gate));
+}
+
+/**
+ * What an image's MTs and ATs say of it at test time: h, and g of the ATs, the image divided by its own prior. Only to find out
+ * what division by a prior is worth (bench/aligned.ts); the paper's network has no prior at test time.
+ * @returns h and g, [N, parts * partDim] each; null for tasks that the network lacks
+ */
+export function taskFeatures(b: Build, c: ModelConfig, images: Tensor, batch: Pick<TrainingBatch, "mask" | "roi">) {
+  const f = featureMap(b, c, images);
+  const divided = partInput({ ...c, tasks: "main+aux", prior: "mask" }, f, batch);
+  return {
+    h: c.tasks === "aux" ? null : partFeatures(b, c, f, "main"),
+    g: c.tasks === "main" ? null : partFeatures(b, c, divided, "aux"),
+  };
 }
 
 /** Scores of all parts' classifiers, part after part: [N, parts * identities]. */

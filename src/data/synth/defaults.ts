@@ -8,6 +8,7 @@ export const SYNTH_DEFAULTS = {
   size: [128, 64] as [height: number, width: number],
   detectorError: 1,
   maps: true,
+  testMaps: false,
   outfits: "varied" as const,
   format: "jpeg" as const,
   quality: 92,

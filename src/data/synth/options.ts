@@ -21,6 +21,8 @@ const schema = v.pipe(
     detectorError: v.optional(v.pipe(v.number(), v.minValue(0), v.maxValue(5)), SYNTH_DEFAULTS.detectorError),
     /** Whether to write parsing and segmentation maps of the training pictures. */
     maps: v.optional(v.boolean(), SYNTH_DEFAULTS.maps),
+    /** Whether query and gallery pictures have maps too, which no evaluation asks for, but bench/aligned.ts. */
+    testMaps: v.optional(v.boolean(), SYNTH_DEFAULTS.testMaps),
     /** "varied": as people dress; "arranged": everybody in the same six colours, told apart by which part wears which. */
     outfits: v.optional(v.picklist(["varied", "arranged"]), SYNTH_DEFAULTS.outfits),
     format: v.optional(v.picklist(["jpeg", "png"]), SYNTH_DEFAULTS.format),

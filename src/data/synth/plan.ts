@@ -17,7 +17,7 @@ const STRIDE = 25;
 
 /** All pictures of a dataset: training people have the ids from 1, test people those after them. */
 export function planDataset(options: SynthOptions): Job[] {
-  const { trainPeople, testPeople, cameras, imagesPerCamera, distractors, junk, maps } = options;
+  const { trainPeople, testPeople, cameras, imagesPerCamera, distractors, junk, maps, testMaps } = options;
   const jobs: Job[] = [];
   const frames = new Array<number>(cameras).fill(1);
   const push = (folder: Job["folder"], id: string, shot: Shot) => {
@@ -27,7 +27,7 @@ export function planDataset(options: SynthOptions): Job[] {
       folder,
       stem: `${id}_c${shot.camera + 1}s1_${frame}_00`,
       shot,
-      maps: maps && folder === "bounding_box_train",
+      maps: folder === "bounding_box_train" ? maps : testMaps,
     });
   };
   for (let person = 0; person < trainPeople + testPeople; person++) {
