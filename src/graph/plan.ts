@@ -79,16 +79,6 @@ export function planMemory(lowering: Lowering, keep: readonly Tensor[], profile:
     if (first.has(root)) last.set(root, lowering.launches.length);
   }
 
-  const { slots, slotOf } = fewestBytes(
-    [...first.keys()].map((root) => ({
-      root,
-      bytes: bytes.get(root)!,
-      first: first.get(root)!,
-      last: last.get(root)!,
-      boundBeside: boundBeside.get(root)!,
-    })),
-  );
-
   const delta = new Float64Array(lowering.launches.length + 2);
   for (const root of first.keys()) {
     delta[first.get(root)!] += bytes.get(root)!;
@@ -97,6 +87,16 @@ export function planMemory(lowering: Lowering, keep: readonly Tensor[], profile:
   let live = 0;
   let liveBytes = 0;
   for (const d of delta) liveBytes = Math.max(liveBytes, (live += d));
+  const { slots, slotOf } = fewestBytes(
+    [...first.keys()].map((root) => ({
+      root,
+      bytes: bytes.get(root)!,
+      first: first.get(root)!,
+      last: last.get(root)!,
+      boundBeside: boundBeside.get(root)!,
+    })),
+    liveBytes,
+  );
   return { placement, slotOf, slotBytes: slots.map((s) => s.bytes), liveBytes };
 }
 
@@ -118,14 +118,25 @@ interface Slots {
   readonly slotOf: Plan["slotOf"];
 }
 
-/** Greedy by size, the largest tensor first; of some ways to do that, the one that happens to need the least. */
-function fewestBytes(lives: readonly Life[]): Slots {
-  const earliest = lives.toSorted((a, b) => b.bytes - a.bytes || a.first - b.first);
-  const longest = lives.toSorted((a, b) => b.bytes - a.bytes || b.last - b.first - (a.last - a.first));
+/** How much more than `liveBytes` is not worth another attempt: an attempt takes milliseconds of every start. */
+const NEAR = 1.01;
+
+/** Greedy by size, the largest tensor first; of some ways to do that, the first that is near the least possible, or else the best. */
+function fewestBytes(lives: readonly Life[], liveBytes: number): Slots {
+  const byDuration = (a: Life, b: Life) => b.last - b.first - (a.last - a.first);
+  const orders = [(a: Life, b: Life) => a.first - b.first, byDuration];
   const total = ({ slots }: Slots) => slots.reduce((sum, s) => sum + s.bytes, 0);
-  return [earliest, longest]
-    .flatMap((order) => [pack(order, true), pack(order, false)])
-    .reduce((best, way) => (total(way) < total(best) ? way : best));
+  let best: Slots | undefined;
+  for (const order of orders)
+    for (const smallest of [true, false]) {
+      const way = pack(
+        lives.toSorted((a, b) => b.bytes - a.bytes || order(a, b)),
+        smallest,
+      );
+      if (!best || total(way) < total(best)) best = way;
+      if (total(best) <= NEAR * liveBytes) return best;
+    }
+  return best!;
 }
 
 /** Each into a gap that is free for its whole life: the smallest such gap, or one of the first slot that was made. */

@@ -91,6 +91,8 @@ export class Program {
       options.matrixUnits === false ? { ...device.profile, matrixUnits: undefined } : device.profile,
     );
     lowering.lower(ordered);
+    // The driver's threads compile while memory is planned; `prepare` waits for them, and hears of errors.
+    for (const { kernel } of lowering.launches) void device.kernels.get(kernel);
 
     const program = new Program(device, outputs, findInputs(nodes, roots));
     const plan = planMemory(lowering, [...Object.values(outputs), ...values], device.profile, options.batch);

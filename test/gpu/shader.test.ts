@@ -1,6 +1,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { ResourceType, type StructInfo, WgslReflect } from "wgsl_reflect/wgsl_reflect.module.js";
 import { packParams, preprocess, reflectShader, type ShaderName } from "#src/gpu/shader.js";
+import { kernelSpecs } from "../support/variants.js";
 
 const SHADER = `
 struct Params { size: u32, origin: vec2<i32>, scale: f32, fill: vec4<f32> }
@@ -46,6 +48,44 @@ fn other() {}
     bindings.map(({ name, index }) => `${name} ${index}`),
     ["x 0", "y 1", "params 2", "last 3"],
   );
+});
+
+/** By a parser of all of WGSL, which is shown no function: none declares anything, and some use what it cannot read yet. */
+function reflectedBy(text: string) {
+  let declarations = "";
+  let from = 0;
+  for (const { index } of text.matchAll(/^(?:@compute[^\n]*\n)?fn /gm)) {
+    if (index < from) continue;
+    declarations += text.slice(from, index);
+    let depth = 0;
+    for (from = text.indexOf("{", index); from < text.length; from++) {
+      if (text[from] === "{") depth++;
+      else if (text[from] === "}" && --depth === 0) break;
+    }
+    from++;
+  }
+  const found = (new WgslReflect(declarations + text.slice(from)).getBindGroups()[0] ?? []).filter((r) => r);
+  const uniform = found.find((r) => r.resourceType === ResourceType.Uniform)?.type as StructInfo | undefined;
+  return {
+    bindings: found.map((r) => [r.binding, r.name, r.resourceType === ResourceType.Uniform ? "uniform" : r.access]),
+    size: uniform && Math.ceil(uniform.size / 16) * 16,
+    members: uniform?.members.map(({ name, offset, size }) => [name, offset, size]),
+  };
+}
+
+test("what is read of every variant of every shader is what a whole parser of WGSL reads", () => {
+  const texts = new Set(kernelSpecs().map((spec) => preprocess(spec.shader, spec.defines ?? {})));
+  assert.ok(texts.size > 100);
+  const access = { storage: "read_write", "read-only-storage": "read", uniform: "uniform" };
+  for (const text of texts) {
+    const { bindings, params } = reflectShader(text, "a shader");
+    const read = {
+      bindings: bindings.map(({ index, name, type }) => [index, name, access[type as keyof typeof access]]),
+      size: params?.size,
+      members: params && [...params.members].map(([name, { offset, count }]) => [name, offset, 4 * count]),
+    };
+    assert.equal(read, { ...reflectedBy(text), ...(params === null && { members: null }) }, text);
+  }
 });
 
 test("parameters are packed where the shader reads them", () => {
