@@ -15,7 +15,9 @@ export function build() {
   rmSync(stamp, { force: true });
   embedShaders();
   const compiler = join(root, "node_modules/typescript/bin/tsc");
-  const { status } = spawnSync(process.execPath, [compiler, "-p", root], { stdio: ["inherit", process.stderr.fd, "inherit"] });
+  const { status } = spawnSync(process.execPath, [compiler, "-p", root], {
+    stdio: ["inherit", process.stderr.fd, "inherit"],
+  });
   removeOrphans();
   const cli = join(root, "dist/cli/index.js");
   if (existsSync(cli)) chmodSync(cli, 0o755);

@@ -45,7 +45,12 @@ function installPackages() {
   const env = { ...process.env, MPN_SKIP_BUILD: "1" };
   const shell = process.platform === "win32" && args.length === 0;
   // Its output is no part of what the command prints, such as a report as JSON.
-  const result = spawnSync(command, [...args, ...flags], { cwd: root, env, stdio: ["inherit", process.stderr.fd, "inherit"], shell });
+  const result = spawnSync(command, [...args, ...flags], {
+    cwd: root,
+    env,
+    stdio: ["inherit", process.stderr.fd, "inherit"],
+    shell,
+  });
   if (result.status !== 0) throw new Error("npm ci failed; its message is above. Is the package registry reachable?");
   mkdirSync(join(root, ".build"), { recursive: true });
   writeFileSync(join(root, ".build/packages.sha256"), digestOfLock());
