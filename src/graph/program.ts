@@ -92,7 +92,7 @@ export class Program {
     );
     lowering.lower(ordered);
     // The driver's threads compile while memory is planned; `prepare` waits for them, and hears of errors.
-    for (const { kernel } of lowering.launches) void device.kernels.get(kernel);
+    for (const { kernel } of lowering.launches) device.kernels.get(kernel).catch(() => {});
 
     const program = new Program(device, outputs, findInputs(nodes, roots));
     const plan = planMemory(lowering, [...Object.values(outputs), ...values], device.profile, options.batch);

@@ -151,9 +151,10 @@ test("synth --help shows every default, and they hold", () => {
     encoding: "utf8",
   });
   const told = stdout.replace(/\s+/g, " ");
-  const { size, maps, ...others } = SYNTH_DEFAULTS;
+  const { size, maps, testMaps, ...others } = SYNTH_DEFAULTS;
   assert.match(told, `--size <HxW> height and width of the pictures in pixels (default: ${size.join("x")})`);
   assert.ok(maps && told.includes("--no-maps"));
+  assert.ok(!testMaps && told.includes("--test-maps"));
   for (const [key, value] of Object.entries(others)) {
     const option = `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} `;
     const from = told.indexOf(option);
