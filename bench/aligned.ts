@@ -4,8 +4,7 @@
  * maps (`mpn synth --test-maps` writes such), and with both side by side. Single queries, no flip.
  */
 
-import type { Sample } from "#src/data/dataset.js";
-import { loadDataset } from "#src/data/dataset.js";
+import { loadDataset, type Sample } from "#src/data/dataset.js";
 import { decodeImage } from "#src/data/image.js";
 import { maxPicturePixels, packImages } from "#src/data/image-batch.js";
 import { placeOf } from "#src/data/perturb.js";

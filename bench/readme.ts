@@ -5,9 +5,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { markdownTable } from "#src/text.js";
-import type { Case, Row } from "./comparison.js";
-import { fullTitle } from "./comparison.js";
-import type { Work } from "./peer.js";
+import { type Case, fullTitle, type Row } from "./comparison.js";
 import { OURS } from "./systems.js";
 
 export const README = fileURLToPath(new URL("../README.md", import.meta.url));
@@ -28,10 +26,13 @@ const ratio = (toOurs: number | null) => (toOurs === null ? "-" : toOurs.toPreci
 /** The table, head and all: inference at every batch, the starts at the smallest one, the training step that all can do. */
 export function speedTable(cases: readonly Case[]): string[] {
   const infer = cases.filter(({ work }) => work === "infer").sort((a, b) => a.batch - b.batch);
-  const train = cases.find(({ work }) => work === ("train" satisfies Work));
+  const train = cases.find(({ work }) => work === "train");
   const rows = infer[0].rows.filter(isRow);
-  const of = (c: Case | undefined, system: string) =>
-    c?.rows.find((row): row is Row => isRow(row) && row.system === system);
+  /** Time and ratio of a system in a case, or what is said where it has none. */
+  const cells = (c: Case | undefined, system: string, none: readonly string[]) => {
+    const found = c?.rows.filter(isRow).find((row) => row.system === system);
+    return found ? [seconds(found.medianMs), system === OURS ? "1" : ratio(found.toOurs)] : none;
+  };
   const head = [
     "",
     ...infer.flatMap(({ batch }, i) => [i === 0 ? `inference, batch ${batch}` : `batch ${batch}`, "to ours"]),
@@ -39,16 +40,10 @@ export function speedTable(cases: readonly Case[]): string[] {
   ];
   const lines = rows.map((row) => [
     fullTitle(row),
-    ...infer.flatMap((c) => {
-      const found = of(c, row.system);
-      return found ? [seconds(found.medianMs), row.system === OURS ? "1" : ratio(found.toOurs)] : ["-", "-"];
-    }),
+    ...infer.flatMap((c) => cells(c, row.system, ["-", "-"])),
     seconds(row.firstStartMs),
     seconds(row.secondStartMs),
-    ...(() => {
-      const found = of(train, row.system);
-      return found ? [seconds(found.medianMs), row.system === OURS ? "1" : ratio(found.toOurs)] : ["cannot train", ""];
-    })(),
+    ...cells(train, row.system, ["cannot train", ""]),
   ]);
   return markdownTable([head, ...lines]);
 }

@@ -4,6 +4,7 @@
  */
 import { UserError } from "../errors.js";
 import type { Device } from "../gpu/device.js";
+import type { Kernel } from "../gpu/kernel.js";
 import { packParams } from "../gpu/shader.js";
 import { Lowering } from "./lowering.js";
 import { hoist, prepare, updatesEarly } from "./passes.js";
@@ -91,15 +92,15 @@ export class Program {
       options.matrixUnits === false ? { ...device.profile, matrixUnits: undefined } : device.profile,
     );
     lowering.lower(ordered);
-    // The driver's threads compile while memory is planned; `prepare` waits for them, and hears of errors.
-    for (const { kernel } of lowering.launches) device.kernels.get(kernel).catch(() => {});
+    // The driver's threads compile while memory is planned.
+    const kernels = lowering.launches.map(({ kernel }) => device.kernels.get(kernel));
 
     const program = new Program(device, outputs, findInputs(nodes, roots));
     const plan = planMemory(lowering, [...Object.values(outputs), ...values], device.profile, options.batch);
     program.plan = plan;
     try {
       program.allocate(plan, nodes, roots, buffers);
-      await program.prepare(lowering, once);
+      program.prepare(lowering, await Promise.all(kernels), once);
       device.check("preparing a program");
       return program;
     } catch (error) {
@@ -314,9 +315,8 @@ export class Program {
     return { buffer: this.buffers.get(root)!, byteOffset: (this.starts.get(root) ?? 0) + byteOffset };
   }
 
-  private async prepare(lowering: Lowering, once: ReadonlySet<unknown>): Promise<void> {
+  private prepare(lowering: Lowering, kernels: readonly Kernel[], once: ReadonlySet<unknown>): void {
     const { device } = this;
-    const kernels = await Promise.all(lowering.launches.map((l) => device.kernels.get(l.kernel)));
     const packed = new Map<string, number>();
     const chunks: Uint8Array[] = [];
     const SLOT = 256;

@@ -81,11 +81,9 @@ export function table8Rows(measured: readonly Measured[], batch: number): Row[] 
   }));
 }
 
-const millions = (count: number, paperM: number) =>
-  `${(count / 1e6).toFixed(2)} M${(count / 1e6).toFixed(1) === paperM.toFixed(1) ? COUNTED : ""}`;
-/** Marks the count that rounds to the paper's. */
-const COUNTED = " *";
 export const COUNTED_NOTE = "* the count of parameters that rounds to the paper's";
+const millions = (count: number, paperM: number) =>
+  `${(count / 1e6).toFixed(2)} M${(count / 1e6).toFixed(1) === paperM.toFixed(1) ? " *" : ""}`;
 const spread = (times: Times | null) =>
   times ? `${milliseconds(times.medianMs)} (${milliseconds(times.minMs)} to ${milliseconds(times.maxMs)})` : "-";
 const times = (ratio: number | null) => (ratio === null ? "-" : `${ratio.toFixed(2)} x`);
