@@ -109,6 +109,8 @@ async function tune(shell: Shell, options: TuneOptions) {
       });
       results.push(result);
       choices[c.key] = result.winner.choice;
+      // What is tuned later may be made of it: Winograd's product comes before the convolution that it would replace.
+      for (const each of [device, checking]) each.useTuned({ ...choices });
       // After each: whoever stops loses nothing.
       if (path !== null) await cache.writeTuned(path, device.profile, choices);
     }

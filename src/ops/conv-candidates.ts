@@ -1,10 +1,10 @@
 /** What a tuner may try for a problem: one choice of each kind, then the relatives of what was best. */
 import type { DeviceProfile } from "../gpu/device.js";
-import { type ConvChoice, type ConvProblem, choiceFits, chooseConv, plainChoice } from "./conv-choice.js";
+import { type ConvChoice, type ConvProblem, type ConvWay, choiceFits, chooseConv, plainChoice } from "./conv-choice.js";
 import { RUNGS } from "./conv-tiles.js";
 
 /** Choices that are the same run the same kernel. */
-export const sameChoice = (a: ConvChoice, b: ConvChoice): boolean =>
+export const sameChoice = (a: ConvWay, b: ConvWay): boolean =>
   a.kernel === b.kernel &&
   Object.entries(a.tile).every(([key, n]) => (b.tile as unknown as Record<string, number>)[key] === n);
 
@@ -42,7 +42,8 @@ function distinct(profile: DeviceProfile, problem: ConvProblem, choices: readonl
 }
 
 /** A choice in a few words. */
-export function describeChoice({ kernel, tile }: ConvChoice): string {
+export function describeChoice({ kernel, tile }: ConvWay): string {
+  if (kernel === "winograd") return "Winograd F(2x2, 3x3)";
   if (kernel === "matrix") return `matrix units, depth ${tile.depth}`;
   const parts = tile as unknown as Record<string, number>;
   if (kernel === "tiled") {

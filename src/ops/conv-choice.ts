@@ -31,6 +31,15 @@ export type ConvChoice =
   | { readonly kernel: "tiled"; readonly tile: WorkgroupTile }
   | { readonly kernel: "matrix"; readonly tile: MatrixTile };
 
+/**
+ * What may be chosen in place of a kernel for the product itself: Winograd's way round it (winograd.ts), which poses a product of its
+ * own. It is no `ConvChoice`: whoever has come to choose a kernel has decided against it.
+ */
+export const WINOGRAD = { kernel: "winograd", tile: {} } as const;
+
+/** How a convolution, or a gradient of one, is made: what a tuner finds. */
+export type ConvWay = ConvChoice | typeof WINOGRAD;
+
 /** The largest of 4, 2 and 1 that divides all. */
 export function alignment(numbers: readonly number[]): 1 | 2 | 4 {
   const divides = (d: number) => numbers.every((n) => n % d === 0);

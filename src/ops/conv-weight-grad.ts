@@ -56,8 +56,24 @@ export function lowerConvWeightGrad(
   const way = { g, problem, source, xs };
   const choice = chooseConv(to.profile, problem);
   if (choice.kernel === "stationary") lowerStationary(way, choice.tile, { x, dy, dw }, to);
-  else if (choice.kernel === "tiled") lowerTiled(way, choice.tile, { x, dy, dw }, to);
-  else if (choice.kernel === "registers") lowerRegisters(way, choice.tile, { x, dy, dw }, to);
+  else if (choice.kernel === "tiled") {
+    const layout: TiledLayout = {
+      groups: g.groups,
+      filters: g.groupFilters,
+      tapsX: source ? 1 : kw,
+      source: [source?.height ?? g.height, source?.width ?? g.width],
+      out: [g.outHeight, g.outWidth],
+      stride: g.stride,
+      pad: source ? [0, 0] : g.padding,
+      xs,
+      dPixel: g.filters,
+      dGroup: g.groupFilters,
+      wStride: g.filters,
+      wGroup: g.groupFilters,
+      flops: convFlops(g),
+    };
+    lowerTiled(layout, problem, choice.tile, { x, dy, dw }, to);
+  } else if (choice.kernel === "registers") lowerRegisters(way, choice.tile, { x, dy, dw }, to);
   else throw new Error(`no weight gradient is made by ${choice.kernel}`);
 }
 
@@ -139,55 +155,78 @@ function lowerRegisters({ g, problem, source, xs }: Way, tile: Tile, { x, dy, dw
   if (splits > 1) sumPartials(to, partial, dw);
 }
 
+/** How the operands of a tiled weight gradient lie: sizes in pixels, distances in floats. */
+interface TiledLayout {
+  readonly groups: number;
+  /** Of one group. */
+  readonly filters: number;
+  /** Taps along a row. */
+  readonly tapsX: number;
+  /** Height and width of x, and of dy. */
+  readonly source: readonly [number, number];
+  readonly out: readonly [number, number];
+  readonly stride: readonly [number, number];
+  readonly pad: readonly [number, number];
+  readonly xs: ReturnType<typeof mapStrides>;
+  readonly dPixel: number;
+  readonly dGroup: number;
+  readonly wStride: number;
+  readonly wGroup: number;
+  readonly flops: number;
+}
+
 /** With workgroup memory, for GPUs (shaders/conv_weight_grad_tiled.wgsl). */
-function lowerTiled({ g, problem, source, xs }: Way, tile: WorkgroupTile, { x, dy, dw }: Operands, to: Lowering): void {
+export function lowerTiled(
+  l: TiledLayout,
+  problem: ConvProblem,
+  tile: WorkgroupTile,
+  { x, dy, dw }: Operands,
+  to: Lowering,
+): void {
   const { rows: inner, inner: pixels, taps } = problem;
   const elem = tiledElements(problem).ELEM;
   const t = (floats: number) => floats / elem;
   const rows = taps * inner;
-  const colTiles = Math.ceil(g.groupFilters / (tile.lanesX * tile.tv * 4));
+  const colTiles = Math.ceil(l.filters / (tile.lanesX * tile.tv * 4));
   const perSplit = pixelsPerSplit(to.profile, problem, tile);
   const splits = Math.ceil(pixels / perSplit);
   const padded = Math.ceil(dw.size / 4) * 4;
   const partial = splits > 1 ? to.scratch("partial", [splits, padded]) : dw;
   const [gx, gy] = grid(colTiles * Math.ceil(rows / (tile.lanesY * tile.tm)));
-  const perImage = g.outHeight * g.outWidth;
+  const [outH, outW] = l.out;
+  const perImage = outH * outW;
   to.dispatch({
     kernel: tiledKernel(problem, tile, { X: stored(x, tiledElements(problem).AELEM), DY: stored(dy, elem) }),
     problem,
     bindings: { x, b: dy, dw: partial },
     params: {
       rows,
-      cols: t(g.groupFilters),
+      cols: t(l.filters),
       colTiles,
       inner,
-      tapsX: source ? 1 : g.kernel[1],
+      tapsX: l.tapsX,
       pixels,
       pixelsPerSplit: perSplit,
       splits,
-      outH: g.outHeight,
-      outW: g.outWidth,
-      inH: source?.height ?? g.height,
-      inW: source?.width ?? g.width,
-      advance: [
-        Math.floor(tile.depth / perImage),
-        Math.floor((tile.depth % perImage) / g.outWidth),
-        tile.depth % g.outWidth,
-      ],
-      stride: g.stride,
-      pad: source ? [0, 0] : g.padding,
-      xImage: xs.image,
-      xRow: xs.row,
-      xPixel: xs.pixel,
-      xGroup: xs.group,
-      dPixel: t(g.filters),
-      dGroup: t(g.groupFilters),
-      wStride: t(g.filters),
-      wGroup: t(g.groupFilters),
+      outH,
+      outW,
+      inH: l.source[0],
+      inW: l.source[1],
+      advance: [Math.floor(tile.depth / perImage), Math.floor((tile.depth % perImage) / outW), tile.depth % outW],
+      stride: l.stride,
+      pad: l.pad,
+      xImage: l.xs.image,
+      xRow: l.xs.row,
+      xPixel: l.xs.pixel,
+      xGroup: l.xs.group,
+      dPixel: t(l.dPixel),
+      dGroup: t(l.dGroup),
+      wStride: t(l.wStride),
+      wGroup: t(l.wGroup),
       wSplit: t(padded),
     },
-    workgroups: [gx, gy, g.groups * splits],
-    flops: convFlops(g),
+    workgroups: [gx, gy, l.groups * splits],
+    flops: l.flops,
     bytes: x.bytes + dy.bytes + partial.bytes,
   });
   if (splits > 1) sumPartials(to, partial, dw);

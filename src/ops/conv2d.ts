@@ -5,7 +5,7 @@ import { expectShape } from "./check.js";
 import { type ConvAttrs, type ConvGeometry, convFlops, convGeometry, foldsTaps, mapStrides } from "./conv-geometry.js";
 import { dispatchConv } from "./conv-launch.js";
 import { lowerConvWeightGrad } from "./conv-weight-grad.js";
-import { flat, stored } from "./lanes.js";
+import { flat, inHalves, stored } from "./lanes.js";
 import { transposedOnce } from "./layout.js";
 import { sum } from "./reduce.js";
 import {
@@ -54,14 +54,15 @@ export const conv2dOp: Op<Conv2dAttrs> = {
     const dw = apply(convWeightGradOp, [x, dy], { ...attrs, shape: w.shape })[0];
     return bias ? [dx, dw, sum(dy, [0, 1, 2])] : [dx, dw];
   },
-  prepare({ inputs, attrs }, profile) {
+  prepare({ inputs, outputs: [y], attrs }, profile) {
     const [x, w] = inputs;
-    return usesWinograd(profile, convGeometry(x.shape, w.shape, attrs)) ? [preparedWinograd(inputs, attrs)] : null;
+    const g = convGeometry(x.shape, w.shape, attrs);
+    return usesWinograd(profile, g, "forward", inHalves({ a: x, c: y })) ? [preparedWinograd(inputs, attrs)] : null;
   },
   lower({ inputs: [x, w, ...rest], outputs: [y], attrs }, to) {
     const g = convGeometry(x.shape, w.shape, attrs);
     const operands = epilogueOperands(attrs, rest);
-    if (usesWinograd(to.profile, g)) {
+    if (usesWinograd(to.profile, g, "forward", inHalves({ a: x, c: y }))) {
       dispatchWinograd(to, g, { x, u: transformed(to, w, false), y }, attrs.epilogue.relu, operands);
       return;
     }
@@ -114,7 +115,7 @@ const convInputGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
   lower({ inputs: [dy, w, residual], outputs: [dx], attrs }, to) {
     const g = convGeometry(dx.shape, w.shape, attrs);
     const [kh, kw] = g.kernel;
-    if (usesWinograd(to.profile, g)) {
+    if (usesWinograd(to.profile, g, "inputGrad", inHalves({ a: dy, c: dx }))) {
       const reversed = { ...g, channels: g.filters, filters: g.channels };
       dispatchWinograd(to, reversed, { x: dy, u: transformed(to, w, true), y: dx, turned: true }, false, { residual });
       return;
@@ -183,7 +184,7 @@ const convWeightGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
   outputs: (_, { shape }) => [{ shape }],
   lower({ inputs: [x, dy], outputs: [dw], attrs }, to) {
     const g = convGeometry(x.shape, dw.shape, attrs);
-    if (usesWinogradWeightGrad(to.profile, g)) {
+    if (usesWinogradWeightGrad(to.profile, g, inHalves({ a: x, b: dy }))) {
       lowerWinogradWeightGrad(to, g, { x, dy, dw });
       return;
     }

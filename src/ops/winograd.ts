@@ -5,9 +5,10 @@
 import type { DeviceProfile } from "../gpu/device.js";
 import type { Lowering } from "../graph/lowering.js";
 import { apply, type Op, type Tensor } from "../graph/tensor.js";
+import { type ConvProblem, chooseConv, tunedKey, WINOGRAD } from "./conv-choice.js";
 import { type ConvGeometry, chooseStationary, convFlops, convGeometry, type StationaryTile } from "./conv-geometry.js";
 import { dispatchConv, type EpilogueOperands } from "./conv-launch.js";
-import { dispatchHeld } from "./conv-weight-grad.js";
+import { dispatchHeld, lowerTiled } from "./conv-weight-grad.js";
 import type { Conv2dAttrs } from "./conv2d.js";
 import { flat, stored } from "./lanes.js";
 import { transposedOnce } from "./layout.js";
@@ -20,25 +21,73 @@ import { transposedOnce } from "./layout.js";
  */
 const FEWEST_CHANNELS = 64;
 
-/** Whether a convolution, or its input gradient, runs by Winograd: where that was measured to be faster. */
-export function usesWinograd(profile: DeviceProfile, g: ConvGeometry): boolean {
+/** What lies in memory as float16, as `ConvProblem` has it. */
+type Halves = ConvProblem["halves"];
+
+/** Whether a convolution, or its input gradient, runs by Winograd: where that was measured to be faster, here or by `mpn tune`. */
+export function usesWinograd(
+  profile: DeviceProfile,
+  g: ConvGeometry,
+  gather: "forward" | "inputGrad",
+  halves: Halves,
+): boolean {
+  return winogradFits(profile, g) && winogradPays(profile, directProblem(g, gather, halves));
+}
+
+/** Whether a weight gradient runs by Winograd too. */
+export function usesWinogradWeightGrad(profile: DeviceProfile, g: ConvGeometry, halves: Halves): boolean {
+  if (!winogradFits(profile, g) || !winogradPays(profile, directProblem(g, "weightGrad", halves))) return false;
+  return profile.software
+    ? squares(g).tiles % 4 === 0 && heldTile(profile, g) !== null
+    : chooseConv(profile, productOfGrads(g)).kernel === "tiled";
+}
+
+/** On GPUs nothing is measured, so that there it runs where a tuner found it to be faster than the direct product. */
+function winogradPays(profile: DeviceProfile, direct: ConvProblem): boolean {
+  if (profile.software) return profile.subgroupSize > 0;
+  return profile.tuned?.[tunedKey(profile, direct)]?.kernel === WINOGRAD.kernel;
+}
+
+function winogradFits(profile: DeviceProfile, g: ConvGeometry): boolean {
   const all = (pair: readonly number[], n: number) => pair.every((v) => v === n);
   const shaped = all(g.kernel, 3) && all(g.stride, 1) && all(g.padding, 1) && g.groups === 1;
   const wide = [g.channels, g.filters].every((n) => n >= FEWEST_CHANNELS && n % 4 === 0);
-  if (!profile.software || profile.subgroupSize === 0 || !shaped || !wide) return false;
+  if (!shaped || !wide) return false;
   // The transforms are larger than maps and weights, so that they may exceed what the adapter binds where those do not.
   const { tiles } = squares(g);
   const [maps, weights] = [tiles * Math.max(g.channels, g.filters), g.channels * g.filters];
   return 16 * 4 * Math.max(maps, weights) <= profile.maxBindingBytes;
 }
 
-/** Whether a weight gradient runs by Winograd too. */
-export function usesWinogradWeightGrad(profile: DeviceProfile, g: ConvGeometry): boolean {
-  return usesWinograd(profile, g) && squares(g).tiles % 4 === 0 && weightGradTile(profile, g) !== null;
+/** What other kernels would make instead, as conv2d.ts poses it to them: under its name a tuner leaves its choice. */
+function directProblem(g: ConvGeometry, gather: ConvProblem["gather"], halves: Halves): ConvProblem {
+  const pixels = g.images * g.height * g.width;
+  const sizes = {
+    forward: { rows: pixels, cols: g.filters, inner: g.channels },
+    inputGrad: { rows: pixels, cols: g.channels, inner: g.filters },
+    weightGrad: { rows: g.channels, cols: g.filters, inner: pixels },
+  };
+  const shape = { taps: 9, stride: [1, 1], groups: 1, multiple: 4, aMultiple: 4, pointwise: false } as const;
+  return { gather, ...sizes[gather], ...shape, halves };
 }
 
-/** Of the product of transforms: channels are held, filters go by. */
-function weightGradTile(profile: DeviceProfile, g: ConvGeometry): StationaryTile | null {
+/** The product of a weight gradient's transforms where they lie by squares: 16 pointwise weight gradients. */
+function productOfGrads(g: ConvGeometry): ConvProblem {
+  const { tiles } = squares(g);
+  const shape = {
+    taps: 1,
+    stride: [1, 1],
+    groups: 16,
+    multiple: 4,
+    aMultiple: 4,
+    pointwise: true,
+    halves: [],
+  } as const;
+  return { gather: "weightGrad", rows: g.channels, cols: g.filters, inner: tiles, ...shape };
+}
+
+/** Of the product of transforms on software adapters: channels are held, filters go by. */
+function heldTile(profile: DeviceProfile, g: ConvGeometry): StationaryTile | null {
   const { tiles } = squares(g);
   return chooseStationary(profile, { rows: g.filters, cols: g.channels, multiple: 4, inner: tiles, aMultiple: 4 });
 }
@@ -170,36 +219,71 @@ export function lowerWinogradWeightGrad(
   { x, dy, dw }: Record<"x" | "dy" | "dw", Tensor>,
 ): void {
   const { tiles, sizes } = squares(g);
+  const { channels, filters } = g;
   const v = transformedInput(to, g, x);
-  const d = to.scratch("winogradOutputGrad", [16, g.filters, tiles]);
-  const fours = (tiles / 4) * g.filters;
+  const byFilter = to.profile.software;
+  const d = to.scratch("winogradOutputGrad", byFilter ? [16, filters, tiles] : [16, tiles, filters]);
+  const fours = (tiles * filters) / 4;
   to.dispatch({
-    kernel: { shader: "winograd_output_grad", defines: { DY: stored(dy, 1) } },
+    kernel: {
+      shader: "winograd_output_grad",
+      defines: { BY_FILTER: byFilter, DY: stored(dy, byFilter ? 1 : 4) },
+    },
     bindings: { dy, d },
-    params: { total: fours, tiles: tiles / 4, filters: g.filters, ...sizes },
+    params: {
+      total: fours,
+      tiles: byFilter ? tiles / 4 : tiles,
+      filters: byFilter ? filters : filters / 4,
+      ...sizes,
+    },
     workgroups: flat(fours),
     bytes: dy.bytes + d.bytes,
   });
-  const product = to.scratch("winogradWeightGrad", [16, g.filters, g.channels]);
-  dispatchHeld(to, {
-    tile: weightGradTile(to.profile, g)!,
-    x: v,
-    byFilter: d,
-    product,
-    filters: g.filters,
-    inner: g.channels,
-    groups: 16,
-    taps: [1, 1],
-    pixels: tiles,
-    map: { outH: 1, outW: tiles, inH: 1, inW: tiles, stride: [1, 1], pad: [0, 0] },
-    xs: { image: 0, row: 0, pixel: g.channels, group: tiles * g.channels },
-    flops: convFlops(g),
-  });
-  const total = (g.channels * g.filters) / 4;
+  const product = to.scratch("winogradWeightGrad", byFilter ? [16, filters, channels] : [16, channels, filters]);
+  const xs = { image: 0, row: 0, pixel: channels, group: tiles * channels };
+  // As of the gradient that this replaces, so that rates and sums compare.
+  const flops = convFlops(g);
+  if (byFilter)
+    dispatchHeld(to, {
+      tile: heldTile(to.profile, g)!,
+      x: v,
+      byFilter: d,
+      product,
+      filters,
+      inner: channels,
+      groups: 16,
+      taps: [1, 1],
+      pixels: tiles,
+      map: { outH: 1, outW: tiles, inH: 1, inW: tiles, stride: [1, 1], pad: [0, 0] },
+      xs,
+      flops,
+    });
+  else {
+    const problem = productOfGrads(g);
+    const { kernel, tile } = chooseConv(to.profile, problem);
+    if (kernel !== "tiled") throw new Error(`no product of Winograd's transforms is made by ${kernel}`);
+    const layout = {
+      groups: 16,
+      filters,
+      tapsX: 1,
+      source: [1, tiles],
+      out: [1, tiles],
+      stride: [1, 1],
+      pad: [0, 0],
+      xs,
+      dPixel: filters,
+      dGroup: tiles * filters,
+      wStride: filters,
+      wGroup: channels * filters,
+      flops,
+    } as const;
+    lowerTiled(layout, problem, tile, { x: v, dy: d, dw: product }, to);
+  }
+  const total = (channels * filters) / 4;
   to.dispatch({
-    kernel: { shader: "winograd_weight_grad", defines: {} },
+    kernel: { shader: "winograd_weight_grad", defines: { BY_FILTER: byFilter, M: byFilter ? "f32" : "vec4<f32>" } },
     bindings: { m: product, dw },
-    params: { total, channels: g.channels, filters: g.filters / 4 },
+    params: { total, channels, filters: filters / 4 },
     workgroups: flat(total),
     bytes: product.bytes + dw.bytes,
   });

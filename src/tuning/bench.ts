@@ -2,7 +2,7 @@ import type { Device } from "../gpu/device.js";
 import { Program } from "../graph/program.js";
 import { castOp } from "../graph/storage.js";
 import { apply, input, type Node, type Tensor } from "../graph/tensor.js";
-import type { ConvChoice } from "../ops/conv-choice.js";
+import type { ConvWay } from "../ops/conv-choice.js";
 import { seededRng, uniform } from "../random.js";
 import type { TuningCase } from "./cases.js";
 
@@ -18,14 +18,15 @@ export class Bench {
   private constructor(
     readonly device: Device,
     private readonly key: string,
+    private readonly within: TuningCase["within"],
     { op, inputs, attrs, outputs }: Node,
   ) {
     this.inputs = inputs.map((t, i) => input(`input ${i}`, t.shape, t.dtype));
     [this.output] = apply(op, this.inputs, attrs, (i) => outputs[i].dtype === "f16");
   }
 
-  static async open(device: Device, { key, node }: TuningCase): Promise<Bench> {
-    const bench = new Bench(device, key, node);
+  static async open(device: Device, { key, within, node }: TuningCase): Promise<Bench> {
+    const bench = new Bench(device, key, within, node);
     try {
       for (const [seed, t] of bench.inputs.entries()) await bench.fill(t, seed);
       return bench;
@@ -59,10 +60,10 @@ export class Bench {
    * before afterwards.
    * @param output the node's, or what is made from it
    */
-  async compile(choice: ConvChoice, output: Tensor): Promise<Program> {
-    const { device, key, buffers } = this;
+  async compile(choice: ConvWay, output: Tensor): Promise<Program> {
+    const { device, key, within, buffers } = this;
     const before = device.profile.tuned;
-    device.useTuned({ ...before, [key]: choice });
+    device.useTuned({ ...before, ...within, [key]: choice });
     try {
       return await Program.compile(device, { outputs: { output }, buffers });
     } catch (error) {

@@ -35,7 +35,7 @@ const adapterOf = ({ name, vendor, architecture, description }: DeviceProfile) =
 
 /** Tells the texts of the convolutions, and of all that they include, from any others. */
 export function shaderHash(texts: Readonly<Record<string, string>> = shaderTexts): string {
-  const used = new Set(Object.keys(texts).filter((name) => name.startsWith("conv")));
+  const used = new Set(Object.keys(texts).filter((name) => /^(conv|winograd)/.test(name)));
   for (const name of used) for (const [, other] of texts[name].matchAll(/^\s*#include (\w+)/gm)) used.add(other);
   return sha(JSON.stringify([...used].sort().map((name) => [name, texts[name]])));
 }

@@ -3,7 +3,7 @@ import type { Device, DeviceProfile } from "../gpu/device.js";
 import { Lowering } from "../graph/lowering.js";
 import { type Precision, requireHalves, storeHalves } from "../graph/storage.js";
 import { type Node, reachable, type Tensor } from "../graph/tensor.js";
-import { type ConvProblem, pixelsOf, tunedKey } from "../ops/conv-choice.js";
+import { type ConvProblem, chooseConv, pixelsOf, tunedKey, WINOGRAD } from "../ops/conv-choice.js";
 import { convMapSize, type MapSize, resizedConv } from "../ops/conv2d.js";
 
 /** A convolution (or gradient) to be tuned by itself: a problem, and a node that has it. */
@@ -11,6 +11,10 @@ export interface TuningCase {
   readonly key: string;
   readonly problem: ConvProblem;
   readonly node: Node;
+  /** Whether Winograd could take the node over. */
+  readonly winograd: boolean;
+  /** Choices under which alone the node has this problem: that of Winograd, whose product it is. */
+  readonly within?: DeviceProfile["tuned"];
 }
 
 /**
@@ -26,31 +30,54 @@ export function tuningCases(
   const halves = precision === "float16";
   if (halves) requireHalves(device);
   const cases = new Map<string, TuningCase>();
-  for (const found of casesOf(device.profile, reachable(halves ? storeHalves(outputs) : outputs)))
-    if (!cases.has(found.key)) cases.set(found.key, found);
+  // What was tuned already poses its own problems in place of those that it solved.
+  const profile = { ...device.profile, tuned: undefined };
+  for (const found of casesOf(profile, reachable(halves ? storeHalves(outputs) : outputs)))
+    if (!cases.has(found.key)) {
+      // Its product first: what is found for that is what Winograd has to show.
+      for (const product of found.winograd ? productsOf(profile, found) : [])
+        if (!cases.has(product.key)) cases.set(product.key, product);
+      cases.set(found.key, found);
+    }
   return [...cases.values()];
 }
 
-function casesOf(profile: DeviceProfile, nodes: readonly Node[]): TuningCase[] {
-  const lowering = new Lowering(profile);
-  lowering.lower(nodes);
-  return lowering.launches.flatMap((launch) => {
-    const problem = launch.problem as ConvProblem | undefined;
-    return problem ? [{ key: tunedKey(profile, problem), problem, node: launch.node }] : [];
+function casesOf(profile: DeviceProfile, nodes: readonly Node[], within?: DeviceProfile["tuned"]): TuningCase[] {
+  return launchesOf(profile, nodes, within).flatMap(({ node, problem: posed }) => {
+    const problem = posed as ConvProblem | undefined;
+    if (!problem) return [];
+    const key = tunedKey(profile, problem);
+    const winograd = !within && productsOf(profile, { key, problem, node }).length > 0;
+    return [{ key, problem, node, winograd, within }];
   });
+}
+
+/** The cases that a node has in place of its own if Winograd takes it over; none where that cannot be or is usual, or units are faster. */
+function productsOf(profile: DeviceProfile, { key, problem, node }: Pick<TuningCase, "key" | "problem" | "node">) {
+  const within = { [key]: WINOGRAD };
+  if (chooseConv(profile, problem).kernel === "matrix") return [];
+  const taken = launchesOf(profile, [node], within).some(({ kernel }) => kernel.shader.startsWith("winograd"));
+  return taken ? casesOf(profile, [node], within).filter((c) => c.key !== key) : [];
+}
+
+function launchesOf(profile: DeviceProfile, nodes: readonly Node[], within: DeviceProfile["tuned"]) {
+  const lowering = new Lowering({ ...profile, tuned: { ...profile.tuned, ...within } });
+  lowering.lower(nodes);
+  return lowering.launches;
 }
 
 /**
  * Cases of the same key at whose numbers of pixels tiles end ragged: one that is odd, and one that is an odd number of fours, as what
  * loads four pixels at once is not taken for others. Without those that the key has no room for, and those that the case is itself.
  */
-export function raggedCases(profile: DeviceProfile, { key, problem, node }: TuningCase): TuningCase[] {
+export function raggedCases(profile: DeviceProfile, { key, problem, node, within }: TuningCase): TuningCase[] {
   const ragged = (pixels: number, unit: number) => pixels % (2 * unit) === unit;
   return [1, 4].flatMap((unit) => {
     if (ragged(pixelsOf(problem), unit)) return [];
     for (const size of sizesNear(convMapSize(node))) {
       const other = resizedConv(node, size);
-      const found = other && casesOf(profile, [other]).find((c) => c.key === key && ragged(pixelsOf(c.problem), unit));
+      const found =
+        other && casesOf(profile, [other], within).find((c) => c.key === key && ragged(pixelsOf(c.problem), unit));
       if (found) return [found];
     }
     return [];

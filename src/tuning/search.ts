@@ -2,18 +2,25 @@
 import type { Device } from "../gpu/device.js";
 import type { Program } from "../graph/program.js";
 import { describeChoice, firstCandidates, neighbours, sameChoice } from "../ops/conv-candidates.js";
-import { type ConvChoice, type ConvProblem, chooseConv, plainChoice } from "../ops/conv-choice.js";
+import {
+  type ConvChoice,
+  type ConvProblem,
+  type ConvWay,
+  chooseConv,
+  plainChoice,
+  WINOGRAD,
+} from "../ops/conv-choice.js";
 import { Bench } from "./bench.js";
 import type { TuningCase } from "./cases.js";
 import { Verifier } from "./verify.js";
 
 export interface Tried {
-  readonly choice: ConvChoice;
+  readonly choice: ConvWay;
   readonly ms: number;
 }
 
 export interface Refused {
-  readonly choice: ConvChoice;
+  readonly choice: ConvWay;
   readonly why: string;
 }
 
@@ -62,7 +69,7 @@ export async function tuneCase(
   const profile = { ...timing.profile, tuned: undefined };
   const timed: Entry[] = [];
   const refused: Refused[] = [];
-  const refuse = (choice: ConvChoice, why: string) => {
+  const refuse = (choice: ConvWay, why: string) => {
     refused.push({ choice, why });
     options.warn(`${key}: ${describeChoice(choice)} is refused: it ${why}`);
   };
@@ -73,7 +80,7 @@ export async function tuneCase(
   });
   try {
     const plain = await stand.add(plainChoice(profile, problem));
-    const verify = async (choices: readonly ConvChoice[]) => {
+    const verify = async (choices: readonly ConvWay[]) => {
       for (const choice of choices) {
         if ([...timed, ...refused].some((other) => sameChoice(other.choice, choice))) continue;
         const why = await verifier.objection(choice);
@@ -86,20 +93,23 @@ export async function tuneCase(
       }
     };
     const first = chooseConv(profile, problem);
-    await verify([first, ...(options.candidates?.(problem) ?? firstCandidates(profile, problem))]);
+    const candidates = options.candidates?.(problem) ?? firstCandidates(profile, problem);
+    await verify([first, ...candidates, ...(given.winograd ? [WINOGRAD] : [])]);
     // Should the usual choice be refused, the plain one is what others have to beat.
     let usual = timed.find(({ choice }) => sameChoice(choice, first));
     if (!usual) timed.push((usual = plain));
     await stand.time(timed, options.rounds);
     for (let step = 0; step < (options.steps ?? 3); step++) {
-      const best = fastest(timed);
-      stand.keep([plain, usual, best]);
+      // Of kernels for the product itself, even where Winograd is ahead so far: one of their relatives may pass it.
+      const products = () => timed.filter(({ choice }) => choice.kernel !== WINOGRAD.kernel);
+      const best = fastest(products());
+      stand.keep([plain, usual, best, fastest(timed)]);
       const known = timed.length;
-      await verify(neighbours(profile, problem, best.choice));
+      await verify(neighbours(profile, problem, best.choice as ConvChoice));
       if (timed.length === known) break;
       // The best so far has its turn with them, so that a load that comes and goes falls on all.
       await stand.time([best, ...timed.slice(known)], options.rounds);
-      if (fastest(timed) === best) break;
+      if (fastest(products()) === best) break;
     }
     // Both once more, side by side: they were first timed in different company.
     const best = fastest(timed);
@@ -114,7 +124,7 @@ export async function tuneCase(
 }
 
 interface Entry {
-  readonly choice: ConvChoice;
+  readonly choice: ConvWay;
   readonly program: Program;
   ms: number;
 }
@@ -133,7 +143,7 @@ class Stand {
     return new Stand(bench);
   }
 
-  async add(choice: ConvChoice): Promise<Entry> {
+  async add(choice: ConvWay): Promise<Entry> {
     const program = await this.bench.compile(choice, this.bench.output);
     const entry = { choice, program, ms: Number.POSITIVE_INFINITY };
     this.entries.push(entry);

@@ -5,7 +5,9 @@ import * as assert from "uvu/assert";
 import { verifyMetrics, verifyPrior } from "#src/cli/verify-exact.js";
 import { readSafetensors, type SafetensorsFile } from "#src/formats/safetensors.js";
 import { Device } from "#src/gpu/device.js";
+import { WINOGRAD } from "#src/ops/conv-choice.js";
 import { MODEL_BOUNDS, verifyModel } from "#src/training/verify-model.js";
+import { forced } from "../support/forced.js";
 
 const folder = join(import.meta.dirname, "../fixtures");
 
@@ -40,6 +42,29 @@ for (const name of files) {
     for (const [group, error] of Object.entries(errors)) {
       const bound = boundOf(file.metadata.kind, group);
       assert.ok(error <= bound, `${group} is off by ${error}, more than ${bound}`);
+    }
+  });
+}
+
+// An adapter that calls itself a GPU is given the kernels for GPUs; which of them depends on its vendor.
+for (const [vendor, name, tuned] of [
+  ["nvidia", "mpn"],
+  ["amd", "naive-mtl"],
+  ["intel", "mt-only"],
+  ["apple", "roi-resize"],
+  ["another", "soft-conv1"],
+  ["nvidia", "mpn-nesterov", forced(WINOGRAD)],
+] as const) {
+  test(`${name} by the kernels for GPUs of ${vendor}${tuned ? ", tuned to Winograd" : ""}`, async () => {
+    const before = device.profile;
+    device.profile = { ...before, software: false, vendor, tuned };
+    try {
+      const path = `${name}.safetensors`;
+      const errors = await verifyModel(device, await readSafetensors(join(folder, path)), path);
+      for (const [group, error] of Object.entries(errors))
+        assert.ok(error <= MODEL_BOUNDS[group], `${group} is off by ${error}, more than ${MODEL_BOUNDS[group]}`);
+    } finally {
+      device.profile = before;
     }
   });
 }

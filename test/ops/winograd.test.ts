@@ -1,18 +1,41 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import type { Device, DeviceProfile } from "#src/gpu/device.js";
 import { Lowering } from "#src/graph/lowering.js";
 import { fuse } from "#src/graph/passes.js";
 import { Program } from "#src/graph/program.js";
+import { storeHalves } from "#src/graph/storage.js";
 import { Block, input, reachable, type Tensor, variable } from "#src/graph/tensor.js";
-import { convGeometry } from "#src/ops/conv-geometry.js";
-import { batchNorm, conv2d } from "#src/ops/index.js";
+import { type ConvProblem, tunedKey, WINOGRAD } from "#src/ops/conv-choice.js";
+import { type ConvGeometry, convGeometry } from "#src/ops/conv-geometry.js";
+import { batchNorm, conv2d, gradients, mul, sum } from "#src/ops/index.js";
 import { usesWinograd, usesWinogradWeightGrad } from "#src/ops/winograd.js";
+import { forced } from "../support/forced.js";
 import { checkOp, closeDevice, draw, relativeError, sharedDevice, typed } from "../support/op.js";
 import { paperProfile } from "../support/profile.js";
 import * as reference from "../support/reference/conv.js";
 
 const lavapipe = paperProfile({ software: true, subgroupSize: 8 });
 const attrs = { stride: [1, 1], padding: [1, 1], groups: 1, split: "channels" } as const;
+
+const takes = (profile: DeviceProfile, g: ConvGeometry) => usesWinograd(profile, g, "forward", []);
+
+/** As if the adapter were a GPU on which Winograd had won wherever it can be. */
+async function asGpu<T>(device: Device, run: () => Promise<T>): Promise<T> {
+  const before = device.profile;
+  device.profile = { ...before, software: false, vendor: "nvidia", tuned: forced(WINOGRAD) };
+  try {
+    return await run();
+  } finally {
+    device.profile = before;
+  }
+}
+
+const shadersOf = ({ profile }: Device, t: Tensor) => {
+  const lowering = new Lowering(profile);
+  lowering.lower([t.node!]);
+  return lowering.launches.map(({ kernel }) => kernel.shader);
+};
 
 for (const [name, x, filters] of [
   ["odd sizes", [2, 5, 3, 64], 68],
@@ -23,27 +46,49 @@ for (const [name, x, filters] of [
   ["fours of squares across images", [3, 7, 2, 64], 72],
 ] as const) {
   for (const withBias of [false, true]) {
-    test(`Winograd, ${name}${withBias ? ", with bias" : ""}: values and gradients`, async () => {
-      const c: reference.ConvCase = { x, kernel: [3, 3], filters, padding: [1, 1] };
-      const weights = reference.weightShape(c);
-      const { profile } = await sharedDevice();
+    const c: reference.ConvCase = { x, kernel: [3, 3], filters, padding: [1, 1] };
+    const weights = reference.weightShape(c);
+    const g = convGeometry(x, weights, attrs);
+    const graph = () => {
       const y = conv2d(input("x", x), input("w", weights), { padding: 1 });
       const [dx, dw] = y.node!.op.gradient!(y.node!, [input("dy", y.shape)]);
-      const shadersOf = (t: Tensor) => {
-        const lowering = new Lowering(profile);
-        lowering.lower([t.node!]);
-        return lowering.launches.map(({ kernel }) => kernel.shader);
-      };
-      const g = convGeometry(x, weights, attrs);
-      for (const t of [y, dx!]) assert.is(shadersOf(t).includes("winograd_output"), usesWinograd(profile, g));
-      assert.is(shadersOf(dw!).includes("winograd_weight_grad"), usesWinogradWeightGrad(profile, g));
-      await checkOp({
+      return { y, dx: dx!, dw: dw! };
+    };
+    const check = () =>
+      checkOp({
         name,
         inputs: { x: { shape: x }, w: { shape: weights }, ...(withBias && { bias: { shape: [filters] } }) },
         build: (t) => conv2d(t.x, t.w, { padding: 1, bias: t.bias }),
         reference: (v) => reference.conv2d(v.x, v.w, v.bias ?? null, c),
         bound: 1e-6,
         samples: 12,
+      });
+    test(`Winograd, ${name}${withBias ? ", with bias" : ""}: values and gradients`, async () => {
+      const device = await sharedDevice();
+      const { y, dx, dw } = graph();
+      for (const [t, gather] of [
+        [y, "forward"],
+        [dx, "inputGrad"],
+      ] as const)
+        assert.is(shadersOf(device, t).includes("winograd_output"), usesWinograd(device.profile, g, gather, []));
+      assert.is(shadersOf(device, dw).includes("winograd_weight_grad"), usesWinogradWeightGrad(device.profile, g, []));
+      await check();
+    });
+
+    test(`the same by the kernels for GPUs`, async () => {
+      const device = await sharedDevice();
+      await asGpu(device, async () => {
+        const { y, dx, dw } = graph();
+        for (const t of [y, dx]) {
+          assert.ok(shadersOf(device, t).includes("winograd_output"));
+          // Fewer than eight squares are no rows for a tile.
+          const squares = x[0] * Math.ceil(x[1] / 2) * Math.ceil(x[2] / 2);
+          assert.ok(shadersOf(device, t).includes(squares >= 8 ? "conv_tiled" : "conv"));
+        }
+        const gradient = ["winograd_input", "winograd_output_grad", "conv_weight_grad_tiled"];
+        assert.equal(shadersOf(device, dw).slice(0, 3), gradient);
+        assert.is(shadersOf(device, dw).at(-1), "winograd_weight_grad");
+        await check();
       });
     });
   }
@@ -52,8 +97,8 @@ for (const [name, x, filters] of [
 test("it takes wide 3 x 3 convolutions of stride 1 on software adapters, where it was measured", () => {
   const geometry = (change: object = {}, channels = 64, filters = 64, kernel = 3) =>
     convGeometry([1, 8, 8, channels], [kernel, kernel, channels, filters], { ...attrs, ...change });
-  assert.ok(usesWinograd(lavapipe, geometry()));
-  assert.ok(usesWinograd(lavapipe, geometry({}, 512, 256)));
+  assert.ok(takes(lavapipe, geometry()));
+  assert.ok(takes(lavapipe, geometry({}, 512, 256)));
   for (const [why, g] of [
     ["stride", geometry({ stride: [2, 2] })],
     ["padding", geometry({ padding: [0, 0] })],
@@ -63,19 +108,43 @@ test("it takes wide 3 x 3 convolutions of stride 1 on software adapters, where i
     ["kernel", geometry({ padding: [1, 1] }, 64, 64, 5)],
     ["groups", convGeometry([1, 8, 8, 128], [3, 3, 64, 128], { ...attrs, groups: 2 })],
   ] as const)
-    assert.not.ok(usesWinograd(lavapipe, g), why);
-  assert.not.ok(usesWinograd(paperProfile({ software: false, subgroupSize: 32 }), geometry()));
-  assert.not.ok(usesWinograd(paperProfile({ software: true, subgroupSize: 0 }), geometry()));
+    assert.not.ok(takes(lavapipe, g), why);
+  assert.not.ok(takes(paperProfile({ software: false, subgroupSize: 32 }), geometry()));
+  assert.not.ok(takes(paperProfile({ software: true, subgroupSize: 0 }), geometry()));
   // 16 x 36864 x 64 transformed values are 144 MiB, the map itself 36.
   const large = convGeometry([1, 384, 384, 64], [3, 3, 64, 64], attrs);
-  assert.not.ok(
-    usesWinograd({ ...lavapipe, maxBindingBytes: 128 * 2 ** 20 }, large),
-    "transforms that cannot be bound",
-  );
-  assert.ok(usesWinograd({ ...lavapipe, maxBindingBytes: 144 * 2 ** 20 }, large));
-  assert.ok(usesWinogradWeightGrad(lavapipe, geometry()));
+  assert.not.ok(takes({ ...lavapipe, maxBindingBytes: 128 * 2 ** 20 }, large), "transforms that cannot be bound");
+  assert.ok(takes({ ...lavapipe, maxBindingBytes: 144 * 2 ** 20 }, large));
+  assert.ok(usesWinogradWeightGrad(lavapipe, geometry(), []));
   const sixSquares = convGeometry([1, 4, 6, 64], [3, 3, 64, 64], attrs);
-  assert.not.ok(usesWinogradWeightGrad(lavapipe, sixSquares), "no whole vectors of squares");
+  assert.not.ok(usesWinogradWeightGrad(lavapipe, sixSquares, []), "no whole vectors of squares");
+});
+
+test("on GPUs it takes what was tuned so, by the name that the direct product has, and nothing else", () => {
+  const gpu = paperProfile({ software: false, vendor: "nvidia", subgroupSize: 32 });
+  const graph = (padding: number) => {
+    const [x, w] = [input("x", [2, 8, 6, 64]), input("w", [3, 3, 64, 72])];
+    const y = conv2d(x, w, { padding });
+    return [y, ...gradients(sum(mul(y, input("dy", y.shape))), [x, w]).map((t) => t!)];
+  };
+  const launches = (profile: DeviceProfile, outputs: readonly Tensor[]) => {
+    const lowering = new Lowering(profile);
+    lowering.lower(reachable(outputs));
+    return lowering.launches;
+  };
+  const byWinograd = (profile: DeviceProfile, outputs: readonly Tensor[]) =>
+    launches(profile, outputs).filter(({ kernel }) => kernel.shader === "winograd_input").length;
+  for (const stored of [(outputs: Tensor[]) => outputs, storeHalves]) {
+    const wide = stored(graph(1));
+    const keys = launches(gpu, wide).flatMap(({ problem }) => (problem ? [tunedKey(gpu, problem as ConvProblem)] : []));
+    assert.is(new Set(keys).size, 3);
+    assert.is(byWinograd(gpu, wide), 0);
+    for (const key of keys) assert.is(byWinograd({ ...gpu, tuned: { [key]: WINOGRAD } }, wide), 1, key);
+    const all = { ...gpu, tuned: forced(WINOGRAD) };
+    assert.is(byWinograd(all, wide), 3);
+    assert.is(byWinograd(all, stored(graph(0))), 0, "its name does not tell the padding");
+    assert.is(byWinograd({ ...all, maxBindingBytes: 2 ** 18 }, wide), 0, "transforms that cannot be bound");
+  }
 });
 
 test("for inference the weights are transformed once, and batch norm, residual and ReLU stay in the epilogue", async () => {
@@ -110,7 +179,7 @@ test("for inference the weights are transformed once, and batch norm, residual a
   const prepared = await run(folded, true);
   assert.ok(relativeError(prepared.values, plain.values) < 1e-5);
   // The affine form of batch norm, the input's transform, the products and the output's.
-  if (usesWinograd(device.profile, convGeometry(x.shape, w.shape, attrs))) assert.is(prepared.dispatches, 4);
+  if (takes(device.profile, convGeometry(x.shape, w.shape, attrs))) assert.is(prepared.dispatches, 4);
   assert.is(
     reachable([folded]).filter((node) => node.op.name === "conv2d").length,
     1,

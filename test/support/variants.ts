@@ -6,6 +6,7 @@ import { Lowering } from "#src/graph/lowering.js";
 import { fuse } from "#src/graph/passes.js";
 import { storeHalves } from "#src/graph/storage.js";
 import { input, reachable, type Shape, type Tensor } from "#src/graph/tensor.js";
+import { WINOGRAD } from "#src/ops/conv-choice.js";
 import { RUNGS } from "#src/ops/conv-tiles.js";
 import * as ops from "#src/ops/index.js";
 import { forced } from "./forced.js";
@@ -228,6 +229,8 @@ export function kernelSpecs(): KernelSpec[] {
   };
   const graphs = [...trainingGraphs(), ...inferenceGraphs()];
   for (const software of [true, false]) collect(profile(software), graphs);
+  // As a tuner may leave it on a GPU.
+  collect({ ...profile(false), tuned: forced(WINOGRAD) }, graphs);
   const tiled = tiledGraphs();
   for (const on of tiledProfiles()) collect(on, tiled);
   const wide = matrixGraphs();

@@ -5,7 +5,15 @@ import type { KernelSpec } from "#src/gpu/kernel.js";
 import type { Precision } from "#src/graph/storage.js";
 import { input } from "#src/graph/tensor.js";
 import { sameChoice } from "#src/ops/conv-candidates.js";
-import { type ConvChoice, chooseConv, pixelsOf, plainChoice, tunedKey } from "#src/ops/conv-choice.js";
+import {
+  type ConvChoice,
+  type ConvWay,
+  chooseConv,
+  pixelsOf,
+  plainChoice,
+  tunedKey,
+  WINOGRAD,
+} from "#src/ops/conv-choice.js";
 import { RUNGS } from "#src/ops/conv-tiles.js";
 import { conv2d, gradients, mul, sum } from "#src/ops/index.js";
 import { raggedCases, type TuningCase, tuningCases } from "#src/tuning/cases.js";
@@ -162,6 +170,54 @@ function spoiled(device: Device, spoil: (spec: KernelSpec) => KernelSpec): Devic
   });
   return Object.assign(Object.create(device), { kernels });
 }
+
+test("on GPUs Winograd is tried, its product first, and taken where it won", async () => {
+  const real = await sharedDevice();
+  const gpu = () =>
+    Object.assign(Object.create(real), { profile: { ...real.profile, software: false, vendor: "nvidia" } }) as Device;
+  const device = gpu();
+  const [x, w] = [input("x", [2, 8, 6, 64]), input("w", [3, 3, 64, 72])];
+  const y = conv2d(x, w, { padding: 1 });
+  const graph = [y, ...gradients(sum(mul(y, input("dy", y.shape))), [x, w]).map((t) => t!), conv2d(x, w)];
+  const found = tuningCases(device, graph);
+  const gathers = found.map(({ problem: { gather, groups }, winograd }) => `${gather} ${groups} ${winograd}`);
+  assert.equal(gathers, [
+    "forward 16 false",
+    "forward 1 true",
+    "forward 16 false",
+    "inputGrad 1 true",
+    "weightGrad 16 false",
+    "weightGrad 1 true",
+    // Without padding there are no whole squares.
+    "forward 1 false",
+  ]);
+  const bytes = device.bufferBytes;
+  const options = { rounds: 1, steps: 0, warn: assert.unreachable, candidates: () => [tiled] };
+  const choices: Record<string, ConvWay> = {};
+  for (const c of found.slice(0, 6)) {
+    const { winner, tried, refused } = await tuneCase(on(device), c, options);
+    assert.equal(refused, []);
+    // The usual rung is this one for some of them.
+    assert.ok(tried >= 1 + Number(c.winograd));
+    assert.ok(raggedCases(device.profile, c).length > 0, `${c.key} is verified where its tiles are ragged`);
+    choices[c.key] = c.winograd ? WINOGRAD : winner.choice;
+  }
+  assert.is(device.bufferBytes, bytes, "no buffer is left");
+  // What is tuned so already poses the same problems again.
+  device.useTuned(choices);
+  assert.equal(
+    tuningCases(device, graph).map(({ key }) => key),
+    found.map(({ key }) => key),
+  );
+  // On its product the wrong tile is refused, as anywhere.
+  const half = spoiled(gpu(), (spec) => ({ ...spec, overrides: { ...spec.overrides, LY: 4 } }));
+  const { refused } = await tuneCase(on(half), found[0], { ...options, warn: () => {} });
+  assert.ok(refused.some(({ choice }) => sameChoice(choice, tiled)));
+  assert.equal(
+    tuningCases(real, graph).filter(({ winograd }) => winograd),
+    [],
+  );
+});
 
 test("the neighbours of the best are tried, too", async () => {
   const device = await sharedDevice();
