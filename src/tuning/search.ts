@@ -144,7 +144,7 @@ class Stand {
   }
 
   async add(choice: ConvWay): Promise<Entry> {
-    const program = await this.bench.compile(choice, this.bench.output);
+    const program = await this.bench.compile(choice, { output: this.bench.output });
     const entry = { choice, program, ms: Number.POSITIVE_INFINITY };
     this.entries.push(entry);
     return entry;

@@ -1,9 +1,10 @@
 /** Whether choices compute what the plain kernel does, at a case's own number of pixels and where tiles end ragged. */
 import type { Device, DeviceProfile } from "../gpu/device.js";
-import type { Values } from "../graph/program.js";
 import { castOp } from "../graph/storage.js";
-import { apply } from "../graph/tensor.js";
+import { apply, input, type Tensor } from "../graph/tensor.js";
+import { mul, sumSquaredDifference } from "../ops/arithmetic.js";
 import { type ConvProblem, type ConvWay, choiceFits, pixelsOf, plainChoice, tunedKey } from "../ops/conv-choice.js";
+import { sum } from "../ops/reduce.js";
 import { Bench } from "./bench.js";
 import { raggedCases, type TuningCase } from "./cases.js";
 
@@ -20,8 +21,11 @@ const HALVES_BOUND = 2e-3;
 interface Check {
   readonly problem: ConvProblem;
   readonly bench: Bench;
-  /** What the plain kernel makes, once it was asked. */
-  expected?: Values;
+  /** What the plain kernel makes, as float32, in memory that all programs of the bench have in common. */
+  readonly expected: Tensor;
+  readonly memory: GPUBuffer;
+  /** Sum of its squares, once it was asked. */
+  norm?: number;
 }
 
 export class Verifier {
@@ -36,8 +40,7 @@ export class Verifier {
       throw new Error(`${given.key} is not verified on a device that calls it otherwise`);
     const verifier = new Verifier(device);
     try {
-      for (const c of [given, ...raggedCases(device.profile, given)])
-        verifier.checks.push({ problem: c.problem, bench: await Bench.open(device, c) });
+      for (const c of [given, ...raggedCases(device.profile, given)]) verifier.checks.push(await checkOf(device, c));
       return verifier;
     } catch (error) {
       verifier.destroy();
@@ -52,11 +55,11 @@ export class Verifier {
   async objection(choice: ConvWay): Promise<string | null> {
     const { profile } = this.device;
     for (const check of this.checks) {
-      const { problem, bench } = check;
+      const { problem } = check;
       if (choice.kernel !== "winograd" && !choiceFits(profile, problem, choice)) continue;
-      check.expected ??= await valuesOf(bench, plainChoice(profile, problem));
+      check.norm ??= await makeExpected(check, plainChoice(profile, problem));
       try {
-        const error = relativeError(await valuesOf(bench, choice), check.expected);
+        const error = Math.sqrt((await squaredDifference(check, choice)) / check.norm);
         // Not a number is no agreement either.
         if (!(error <= boundOf(profile, problem, choice)))
           return `is off by ${error.toExponential(1)} of the plain kernel's values at ${pixelsOf(problem)} pixels`;
@@ -77,23 +80,41 @@ function boundOf({ matrixUnits }: DeviceProfile, { halves }: ConvProblem, { kern
   return halves.includes("c") ? STORED_BOUND : BOUND;
 }
 
-/** What a choice makes in memory that held nothing before, as float32. */
-async function valuesOf(bench: Bench, choice: ConvWay): Promise<Values> {
-  const { output } = bench;
-  const program = await bench.compile(choice, output.dtype === "f16" ? apply(castOp, [output], "f32")[0] : output);
+async function checkOf(device: Device, given: TuningCase): Promise<Check> {
+  const bench = await Bench.open(device, given);
+  const expected = input("expected", bench.output.shape);
   try {
-    return (await program.run({}, ["output"])).output;
+    return { problem: given.problem, bench, expected, memory: bench.share(expected) };
+  } catch (error) {
+    bench.destroy();
+    throw error;
+  }
+}
+
+const wide = ({ output }: Bench): Tensor => (output.dtype === "f16" ? apply(castOp, [output], "f32")[0] : output);
+
+/** @returns the sum of its squares */
+async function makeExpected({ bench, memory }: Check, plain: ConvWay): Promise<number> {
+  const values = wide(bench);
+  const program = await bench.compile(plain, { values, norm: sum(mul(values, values)) });
+  try {
+    const { norm } = await program.run({}, ["norm"]);
+    const { buffer, byteOffset, copyBytes } = program.locate("values");
+    const encoder = bench.device.gpu.createCommandEncoder();
+    encoder.copyBufferToBuffer(buffer, byteOffset, memory, 0, copyBytes);
+    bench.device.gpu.queue.submit([encoder.finish()]);
+    return norm[0];
   } finally {
     program.destroy();
   }
 }
 
-function relativeError(actual: Values, expected: Values): number {
-  let error = 0;
-  let norm = 0;
-  for (let i = 0; i < expected.length; i++) {
-    error += (actual[i] - expected[i]) ** 2;
-    norm += expected[i] ** 2;
+/** Of what a choice makes, in memory that held nothing before, from what is expected; summed on the GPU, as maps are large. */
+async function squaredDifference({ bench, expected }: Check, choice: ConvWay): Promise<number> {
+  const program = await bench.compile(choice, { error: sumSquaredDifference(wide(bench), expected) });
+  try {
+    return (await program.run({}, ["error"])).error[0];
+  } finally {
+    program.destroy();
   }
-  return Math.sqrt(error / norm);
 }
