@@ -5,7 +5,7 @@
 import { shaderTexts } from "../generated/shaders.js";
 
 export type ShaderName = keyof typeof shaderTexts;
-/** Text constants; a number becomes `const NAME: u32`, and all of them can be asked for by `#if`. */
+/** Texts for `$NAME`; all of them can be asked for by `#if`. */
 export type Defines = Readonly<Record<string, number | string | boolean>>;
 
 export interface Binding {

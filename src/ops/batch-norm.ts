@@ -63,10 +63,10 @@ const batchNormOp: Op<BatchNormAttrs> = {
         bytes: x.bytes,
       });
       to.dispatch({
-        kernel: { shader: "batch_norm_finalize", defines: { ELEM: 1 } },
+        kernel: { shader: "batch_norm_finalize", defines: { ELEM: 1, SHARE: share(to) } },
         bindings: { partial, stats, runningMean: outputs[2], runningVar: outputs[3] },
         params: { rows, channels, chunk, chunks, eps: attrs.eps, momentum: attrs.momentum, one: 1 },
-        workgroups: [Math.ceil(channels / 64)],
+        workgroups: byChannels(to, channels),
         bytes: partial.bytes,
       });
     } else {
@@ -145,10 +145,10 @@ const batchNormGradOp: Op<BatchNormAttrs> = {
     });
     const sums = to.scratch("sums", [2, channels]);
     to.dispatch({
-      kernel: { shader: "batch_norm_grad_finalize" },
+      kernel: { shader: "batch_norm_grad_finalize", defines: { SHARE: share(to) } },
       bindings: { partial, dgamma, dbeta, sums },
       params: { channels, chunks },
-      workgroups: [Math.ceil(channels / 64)],
+      workgroups: byChannels(to, channels),
       bytes: partial.bytes,
     });
     const run = rowsPerRun(rows);
@@ -200,12 +200,24 @@ function rowsPerRun(rows: number): number {
   return Math.max(8, Math.ceil(rows / (65535 * LANES.LY)));
 }
 
+/** Rows whose sums one invocation makes, and memory for all of them. */
 function statistics(to: Lowering, x: Tensor): { chunk: number; chunks: number; partial: Tensor } {
-  const { rows, channels } = rowsOf(x);
-  const chunk = Math.max(64, Math.ceil(rows / 512));
+  const { rows, channels, elem } = rowsOf(x);
+  const chunk = to.profile.software ? Math.max(64, Math.ceil(rows / 512)) : chunkOnGpu(rows, channels / elem);
   const chunks = Math.ceil(rows / chunk);
   return { chunk, chunks, partial: to.scratch("partial", [2, chunks, channels]) };
 }
+
+/** So many lanes that their loads are under way at the same time, yet no more chunks than 32 lanes may well add up. */
+function chunkOnGpu(rows: number, columns: number): number {
+  const [lanes, chunks] = [2 ** 17, 4096];
+  return 8 * Math.ceil(Math.max(16, rows / chunks, (rows * columns) / lanes) / 8);
+}
+
+/** Lanes that share the chunks of a channel when they are merged; 0 for none. */
+const share = ({ profile }: Lowering): number => (profile.software ? 0 : 32);
+
+const byChannels = (to: Lowering, channels: number): [number] => [Math.ceil(channels / (share(to) > 0 ? 8 : 64))];
 
 export interface BatchNormOptions {
   /** Batch statistics, which also move the running ones; otherwise the running statistics are used. */

@@ -13,6 +13,7 @@ import {
 import { pixelsPerSplit, tiledElements, tiledKernel, type WorkgroupTile } from "./conv-tiles.js";
 import { inHalves, stored } from "./lanes.js";
 import { dispatchTranspose } from "./layout.js";
+import { partialSums, sumPartials } from "./partials.js";
 
 /** How many workgroups keep an adapter busy: the reduction is split until there are as many. */
 const wantedWorkgroups = (software: boolean) => (software ? 16 : 1024);
@@ -116,8 +117,7 @@ function lowerRegisters({ g, problem, source, xs }: Way, tile: Tile, { x, dy, dw
         pixels,
       };
 
-  const padded = Math.ceil(dw.size / 4) * 4;
-  const partial = splits > 1 ? to.scratch("partial", [splits, padded]) : dw;
+  const { partial, padded } = partialSums(to, dw, splits);
   const [gx, gy] = grid(tiles);
   to.dispatch({
     kernel: {
@@ -152,7 +152,7 @@ function lowerRegisters({ g, problem, source, xs }: Way, tile: Tile, { x, dy, dw
     flops: convFlops(g),
     bytes: x.bytes + dy.bytes + partial.bytes,
   });
-  if (splits > 1) sumPartials(to, partial, dw);
+  sumPartials(to, partial, dw);
 }
 
 /** How the operands of a tiled weight gradient lie: sizes in pixels, distances in floats. */
@@ -190,8 +190,7 @@ export function lowerTiled(
   const colTiles = Math.ceil(l.filters / (tile.lanesX * tile.tv * 4));
   const perSplit = pixelsPerSplit(to.profile, problem, tile);
   const splits = Math.ceil(pixels / perSplit);
-  const padded = Math.ceil(dw.size / 4) * 4;
-  const partial = splits > 1 ? to.scratch("partial", [splits, padded]) : dw;
+  const { partial, padded } = partialSums(to, dw, splits);
   const [gx, gy] = grid(colTiles * Math.ceil(rows / (tile.lanesY * tile.tm)));
   const [outH, outW] = l.out;
   const perImage = outH * outW;
@@ -229,7 +228,7 @@ export function lowerTiled(
     flops: l.flops,
     bytes: x.bytes + dy.bytes + partial.bytes,
   });
-  if (splits > 1) sumPartials(to, partial, dw);
+  sumPartials(to, partial, dw);
 }
 
 /**
@@ -318,8 +317,7 @@ export function dispatchHeld(to: Lowering, p: HeldProduct): void {
   const wanted = Math.ceil(wantedWorkgroups(true) / (taps * colTiles * groups));
   const chunksPerSplit = Math.ceil(chunks / Math.max(1, Math.min(wanted, Math.floor(chunks / 4))));
   const splits = Math.ceil(chunks / chunksPerSplit);
-  const padded = Math.ceil(product.size / 4) * 4;
-  const partial = splits > 1 ? to.scratch("partial", [splits, padded]) : product;
+  const { partial, padded } = partialSums(to, product, splits);
   const [gx, gy] = grid(taps * colTiles);
   to.dispatch({
     kernel: {
@@ -348,16 +346,5 @@ export function dispatchHeld(to: Lowering, p: HeldProduct): void {
     flops: p.flops,
     bytes: x.bytes + byFilter.bytes + partial.bytes,
   });
-  if (splits > 1) sumPartials(to, partial, product);
-}
-
-function sumPartials(to: Lowering, partial: Tensor, y: Tensor): void {
-  const [splits, padded] = partial.shape;
-  to.dispatch({
-    kernel: { shader: "sum_partials" },
-    bindings: { partial, y },
-    params: { size: padded / 4, splits },
-    workgroups: grid(Math.ceil(padded / 256)),
-    bytes: partial.bytes + y.bytes,
-  });
+  sumPartials(to, partial, product);
 }

@@ -1,4 +1,5 @@
 /** Softmax cross entropy from integer labels (shaders/cross_entropy*.wgsl). */
+import { grid } from "../graph/lowering.js";
 import { apply, type Op, type Tensor } from "../graph/tensor.js";
 import { expectLabels } from "./check.js";
 import { scale } from "./elementwise.js";
@@ -18,11 +19,12 @@ const crossEntropyOp: Op<null> = {
   },
   lower({ inputs: [x, labels], outputs: [loss, logSum] }, to) {
     const classes = x.shape[x.shape.length - 1];
+    const share = to.profile.software ? 0 : 64;
     to.dispatch({
-      kernel: { shader: "cross_entropy" },
+      kernel: { shader: "cross_entropy", defines: { SHARE: share } },
       bindings: { x, labels, loss, log_sum: logSum },
       params: { rows: loss.size, classes, labelCount: labels.size },
-      workgroups: flat(loss.size),
+      workgroups: share > 0 ? grid(loss.size) : flat(loss.size),
       flops: 4 * x.size,
       bytes: 2 * x.bytes,
     });

@@ -2,6 +2,7 @@
 import { grid } from "../graph/lowering.js";
 import { apply, type Op, type Tensor } from "../graph/tensor.js";
 import { reshape } from "./layout.js";
+import { partialSums, sumPartials } from "./partials.js";
 
 export interface MatmulOptions {
   /** a is [..., K, M]. */
@@ -14,6 +15,10 @@ export type MatmulAttrs = Required<MatmulOptions>;
 
 const ROWS_PER_INVOCATION = 8;
 const LANES = 64;
+/** Workgroups that keep a GPU busy, and the least terms of a part of a split sum, in blocks of the kernel's 12. */
+const WANTED_WORKGROUPS = 512;
+const FEWEST_BLOCKS = 4;
+const BLOCK = 12;
 
 function dimensions(a: Tensor, b: Tensor, { transposeA, transposeB }: MatmulAttrs) {
   const [aRows, aColumns] = a.shape.slice(-2);
@@ -55,16 +60,25 @@ const matmulOp: Op<MatmulAttrs> = {
     const perLane = columns > 2 * LANES ? 4 : 1;
     const rowTiles = Math.ceil(rows / ROWS_PER_INVOCATION);
     const columnTiles = Math.ceil(columns / (LANES * perLane));
-    const tiles = batch * rowTiles * columnTiles;
+    const whole = batch * rowTiles * columnTiles;
+    // A software adapter has few threads, and a product is long work for each; on a GPU few tiles would leave most of it idle.
+    const blocks = Math.ceil(depth / BLOCK);
+    const wanted = to.profile.software ? 1 : Math.ceil(WANTED_WORKGROUPS / whole);
+    const perSplit = BLOCK * Math.max(FEWEST_BLOCKS, Math.ceil(blocks / wanted));
+    const splits = Math.ceil(depth / perSplit);
+    const { partial, padded } = partialSums(to, c, splits);
+    const tiles = splits * whole;
     const [aRow, aDepth] = attrs.transposeA ? [1, rows] : [depth, 1];
     const [bDepth, bColumn] = attrs.transposeB ? [1, depth] : [columns, 1];
     to.dispatch({
       kernel: { shader: "matmul", defines: { COLUMNS: perLane } },
-      bindings: { a, b, c },
+      bindings: { a, b, c: partial },
       params: {
         rows,
         columns,
         depth,
+        perSplit,
+        batches: batch,
         rowTiles,
         columnTiles,
         tiles,
@@ -74,11 +88,13 @@ const matmulOp: Op<MatmulAttrs> = {
         bBatch: depth * columns,
         bDepth,
         bColumn,
+        cSplit: padded,
       },
       workgroups: grid(tiles),
       flops: 2 * batch * rows * columns * depth,
-      bytes: a.bytes + b.bytes + c.bytes,
+      bytes: a.bytes + b.bytes + partial.bytes,
     });
+    sumPartials(to, partial, c);
   },
 };
 

@@ -11,7 +11,7 @@ import { type ConvGeometry, convGeometry } from "#src/ops/conv-geometry.js";
 import { batchNorm, conv2d, gradients, mul, sum } from "#src/ops/index.js";
 import { usesWinograd, usesWinogradWeightGrad } from "#src/ops/winograd.js";
 import { forced } from "../support/forced.js";
-import { checkOp, closeDevice, draw, relativeError, sharedDevice, typed } from "../support/op.js";
+import { asGpu, checkOp, closeDevice, draw, relativeError, sharedDevice, typed } from "../support/op.js";
 import { paperProfile } from "../support/profile.js";
 import * as reference from "../support/reference/conv.js";
 
@@ -19,17 +19,6 @@ const lavapipe = paperProfile({ software: true, subgroupSize: 8 });
 const attrs = { stride: [1, 1], padding: [1, 1], groups: 1, split: "channels" } as const;
 
 const takes = (profile: DeviceProfile, g: ConvGeometry) => usesWinograd(profile, g, "forward", []);
-
-/** As if the adapter were a GPU on which Winograd had won wherever it can be. */
-async function asGpu<T>(device: Device, run: () => Promise<T>): Promise<T> {
-  const before = device.profile;
-  device.profile = { ...before, software: false, vendor: "nvidia", tuned: forced(WINOGRAD) };
-  try {
-    return await run();
-  } finally {
-    device.profile = before;
-  }
-}
 
 const shadersOf = ({ profile }: Device, t: Tensor) => {
   const lowering = new Lowering(profile);
@@ -77,19 +66,23 @@ for (const [name, x, filters] of [
 
     test(`the same by the kernels for GPUs`, async () => {
       const device = await sharedDevice();
-      await asGpu(device, async () => {
-        const { y, dx, dw } = graph();
-        for (const t of [y, dx]) {
-          assert.ok(shadersOf(device, t).includes("winograd_output"));
-          // Fewer than eight squares are no rows for a tile.
-          const squares = x[0] * Math.ceil(x[1] / 2) * Math.ceil(x[2] / 2);
-          assert.ok(shadersOf(device, t).includes(squares >= 8 ? "conv_tiled" : "conv"));
-        }
-        const gradient = ["winograd_input", "winograd_output_grad", "conv_weight_grad_tiled"];
-        assert.equal(shadersOf(device, dw).slice(0, 3), gradient);
-        assert.is(shadersOf(device, dw).at(-1), "winograd_weight_grad");
-        await check();
-      });
+      await asGpu(
+        device,
+        async () => {
+          const { y, dx, dw } = graph();
+          for (const t of [y, dx]) {
+            assert.ok(shadersOf(device, t).includes("winograd_output"));
+            // Fewer than eight squares are no rows for a tile.
+            const squares = x[0] * Math.ceil(x[1] / 2) * Math.ceil(x[2] / 2);
+            assert.ok(shadersOf(device, t).includes(squares >= 8 ? "conv_tiled" : "conv"));
+          }
+          const gradient = ["winograd_input", "winograd_output_grad", "conv_weight_grad_tiled"];
+          assert.equal(shadersOf(device, dw).slice(0, 3), gradient);
+          assert.is(shadersOf(device, dw).at(-1), "winograd_weight_grad");
+          await check();
+        },
+        forced(WINOGRAD),
+      );
     });
   }
 }

@@ -4,9 +4,11 @@
  */
 import * as assert from "uvu/assert";
 import { Device } from "#src/gpu/device.js";
+import { KernelCache } from "#src/gpu/kernel.js";
+import { Lowering } from "#src/graph/lowering.js";
 import { Program, type Values } from "#src/graph/program.js";
 import { castOp, type Precision } from "#src/graph/storage.js";
-import { apply, type DType, input, type Shape, type Tensor } from "#src/graph/tensor.js";
+import { apply, type DType, input, reachable, type Shape, type Tensor } from "#src/graph/tensor.js";
 import { add, gradients, mul, scale, sum } from "#src/ops/index.js";
 import { seededRng, uniform } from "#src/random.js";
 
@@ -192,22 +194,52 @@ export async function checkOp(check: OpCase): Promise<void> {
     });
   }
 
-  const actual = await evaluate(outputs, feeds, precision);
-  const error = relativeError(actual.y, expected);
-  assert.ok(error <= (check.bound ?? 1e-5), `${check.name}: values are off by ${error}`);
-  for (const name of differentiated) {
-    const picks = sampled(values[name].length, samples);
-    const numeric = picks.map((at) => {
+  const picks = Object.fromEntries(differentiated.map((name) => [name, sampled(values[name].length, samples)]));
+  const slopes = differentiated.map((name) =>
+    picks[name].map((at) => {
       const moved = (by: number) => {
         const copy = values[name].slice();
         copy[at] += by;
         return dot(weights, reference({ ...values, [name]: copy }));
       };
       return (moved(STEP) - moved(-STEP)) / (2 * STEP) + COEFFICIENT * others[name][at];
-    });
-    const analytic = picks.map((at) => actual[`d ${name}`][at]);
-    const off = relativeError(analytic, numeric);
-    assert.ok(off <= (check.gradientBound ?? 1e-4), `${check.name}: the gradient of ${name} is off by ${off}`);
+    }),
+  );
+  const compare = async (where: string) => {
+    const actual = await evaluate(outputs, feeds, precision);
+    const error = relativeError(actual.y, expected);
+    assert.ok(error <= (check.bound ?? 1e-5), `${check.name}${where}: values are off by ${error}`);
+    for (const [i, name] of differentiated.entries()) {
+      const analytic = picks[name].map((at) => actual[`d ${name}`][at]);
+      const off = relativeError(analytic, slopes[i]);
+      assert.ok(
+        off <= (check.gradientBound ?? 1e-4),
+        `${check.name}${where}: the gradient of ${name} is off by ${off}`,
+      );
+    }
+  };
+  await compare("");
+  // Where a GPU would be given other kernels, they have to be as right.
+  const device = await sharedDevice();
+  const kernels = ({ profile }: Device) => {
+    const lowering = new Lowering(profile);
+    lowering.lower(reachable(Object.values(outputs)));
+    return lowering.launches.map(({ kernel }) => KernelCache.key(kernel)).join();
+  };
+  const usual = kernels(device);
+  await asGpu(device, async () => {
+    if (kernels(device) !== usual) await compare(" on a GPU");
+  });
+}
+
+/** As if the adapter were a GPU, so that ops choose what they choose on one. */
+export async function asGpu<T>(device: Device, run: () => Promise<T>, tuned = device.profile.tuned): Promise<T> {
+  const before = device.profile;
+  device.profile = { ...before, software: false, vendor: "nvidia", tuned };
+  try {
+    return await run();
+  } finally {
+    device.profile = before;
   }
 }
 
