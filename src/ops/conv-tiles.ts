@@ -156,6 +156,7 @@ export function tiledKernel(problem: ConvProblem, t: WorkgroupTile, defines: Def
       AL,
       BL,
       POINTWISE: problem.pointwise,
+      WHOLE: problem.inner % t.depth === 0,
       PREFETCH: t.prefetch,
       // Sums of their own for a slice take as many registers again, which 8 x 8 outputs do not leave.
       SUM: t.tm * t.tv <= 8 ? "s" : "c",
