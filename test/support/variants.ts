@@ -180,7 +180,12 @@ function tiledGraphs(): Tensor[][] {
       }),
     ),
   );
-  return [...graphs, ...inferenceGraphs([8])];
+  // Of whole slices, whatever their depth.
+  const whole = [1, 3].map((kernel) => {
+    const x = tensor([1, 8, 8, 32]);
+    return differentiated([ops.conv2d(x, tensor([kernel, kernel, 32, 32]), { padding: kernel >> 1 })]);
+  });
+  return [...graphs, ...whole, ...inferenceGraphs([8])];
 }
 
 function matrixGraphs(): Tensor[][] {
