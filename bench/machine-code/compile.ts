@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { UserError } from "#src/errors.js";
 import type { KernelSpec } from "#src/gpu/kernel.js";
-import type { Compiler } from "./compilers.js";
+import { type Compiler, NoCompiler } from "./compilers.js";
 import type { Code } from "./listing.js";
 
 export interface Compiled {
@@ -19,7 +19,7 @@ const KEPT = 20;
 
 /**
  * @param onDone is told how many are done
- * @throws UserError where the device does not open, or the driver crashes
+ * @throws NoCompiler where the device does not open, UserError where the driver crashes at a kernel
  */
 export async function compileAll(
   compiler: Compiler,
@@ -61,9 +61,11 @@ export async function compileAll(
     }
   }
   const how = await closed;
+  const said = lines.slice(-KEPT).join("\n");
+  if (adapter === "") throw new NoCompiler(`${compiler.title}: no such device opens (${how}):\n${said}`);
   if (!ended)
     throw new UserError(
-      `${compiler.title}: the process that compiles ended with ${how}${adapter ? ` at ${JSON.stringify(specs[compiled.length])}` : ""}:\n${lines.slice(-KEPT).join("\n")}`,
+      `${compiler.title}: the process ended with ${how} at ${JSON.stringify(specs[compiled.length])}:\n${said}`,
     );
   return { adapter, compiled };
 }

@@ -1,11 +1,15 @@
 /** GPUs' own compilers, on devices that are not there: the drivers, and the environment in which a process finds them. */
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "#src/errors.js";
 import { temporaryFolder } from "../temporary.js";
 import { type Code, nakCode, radvCode } from "./listing.js";
+
+/** Nothing here compiles for such a device; says what is missing. */
+export class NoCompiler extends UserError {}
 
 export interface Compiler {
   readonly title: string;
@@ -18,13 +22,13 @@ export interface Compiler {
 const COMMANDS = fileURLToPath(new URL("./null-commands.c", import.meta.url));
 const MANIFESTS = ["/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
 
-const common = { MESA_SHADER_CACHE_DISABLE: "true", XDG_RUNTIME_DIR: "/tmp" };
+const common = { MESA_SHADER_CACHE_DISABLE: "true", XDG_RUNTIME_DIR: tmpdir() };
 
 /**
- * AMD's, by Mesa's RADV, which has devices without hardware for this purpose. Their command buffers crash, so that null-commands.c,
- * compiled here, stands between.
+ * AMD's, by Mesa's RADV, which up to 25 has devices without hardware for this purpose. Their command buffers crash, so that
+ * null-commands.c, compiled here, stands between.
  * @param family a name that RADV_FORCE_FAMILY takes: navi21 (RDNA 2), navi31 (RDNA 3), navi48 (RDNA 4)
- * @throws UserError where there is no C compiler or no RADV
+ * @throws NoCompiler where there is no C compiler or no RADV
  */
 export function radv(family: string): Compiler {
   const driver = driverOf("radeon_icd");
@@ -32,7 +36,7 @@ export function radv(family: string): Compiler {
   const library = join(folder, "libnull-commands.so");
   const { status, error, stderr } = spawnSync("cc", ["-shared", "-fPIC", "-O1", "-o", library, COMMANDS, "-ldl"]);
   if (error)
-    throw new UserError(
+    throw new NoCompiler(
       `No C compiler was found (cc: ${error.message}). On Debian and Ubuntu: apt install gcc libc6-dev`,
     );
   if (status !== 0) throw new UserError(`cc could not compile ${COMMANDS}: ${stderr}`);
@@ -60,7 +64,7 @@ export function radv(family: string): Compiler {
  * -Dgbm=disabled -Dopengl=false -Dllvm=disabled && ninja -C build src/nouveau/drm-shim/libnouveau_noop_drm_shim.so`.
  * @param shim that library
  * @param chipset in hexadecimal: 170 (A100), 172 (GeForce 30), 192 (GeForce 40)
- * @throws UserError where there is no NVK
+ * @throws NoCompiler where there is no NVK
  */
 export function nvk(shim: string, chipset: string): Compiler {
   if (!existsSync(shim)) throw new UserError(`--shim ${shim}: there is no such file.`);
@@ -89,7 +93,7 @@ function manifestOf(name: string): { manifest: string; library: string } {
     existsSync,
   );
   if (!manifest)
-    throw new UserError(
+    throw new NoCompiler(
       `Mesa's driver ${name} was not found in ${MANIFESTS.join(", ")}. On Debian and Ubuntu: apt install mesa-vulkan-drivers`,
     );
   return { manifest, library: JSON.parse(readFileSync(manifest, "utf8")).ICD.library_path };

@@ -122,10 +122,9 @@ const plain = { multiplyAdds: 0, matrixProduct: false, wide: false, waits: false
 
 /** RADV's disassembly and statistics (RADV_DEBUG=asm,shaderstats). */
 export function radvCode(listing: string): Code {
-  const at = listing.lastIndexOf("disasm:\n");
-  const end = listing.indexOf("*** SHADER STATS ***", at);
-  if (at < 0 || end < 0) throw new Error(`RADV printed no machine code: ${listing.slice(0, 500)}`);
-  const text = listing.slice(at + 8, end).trimEnd();
+  const end = listing.lastIndexOf("*** SHADER STATS ***");
+  if (end < 0) throw new Error(`RADV printed no statistics: ${listing.slice(0, 500)}`);
+  const [, text = ""] = /disasm:\n(.*)$/s.exec(listing.slice(0, end).trimEnd()) ?? [];
   const stats = Object.fromEntries(
     [...listing.slice(end).matchAll(/^([A-Z][\w -]*): (\d+)$/gim)].map(([, name, n]) => [
       name.toLowerCase(),

@@ -221,7 +221,12 @@ function tiledProfiles(): DeviceProfile[] {
 }
 
 /** Distinct kernel specs of all ops, on software adapters and on others, with maps in either width. */
-export function kernelSpecs(): KernelSpec[] {
+export const kernelSpecs = (): KernelSpec[] => specsOn([true, false]);
+
+/** Those that are made for adapters that are GPUs. */
+export const gpuKernelSpecs = (): KernelSpec[] => specsOn([false]);
+
+function specsOn(adapters: readonly boolean[]): KernelSpec[] {
   const specs = new Map<string, KernelSpec>();
   const collect = (on: DeviceProfile, graphs: readonly (readonly Tensor[])[]) => {
     const lowering = new Lowering(on);
@@ -232,7 +237,7 @@ export function kernelSpecs(): KernelSpec[] {
     for (const { kernel } of lowering.launches) specs.set(KernelCache.key(kernel), kernel);
   };
   const graphs = [...trainingGraphs(), ...inferenceGraphs()];
-  for (const software of [true, false]) collect(profile(software), graphs);
+  for (const software of adapters) collect(profile(software), graphs);
   const tiled = tiledGraphs();
   for (const on of tiledProfiles()) collect(on, tiled);
   const wide = matrixGraphs();
