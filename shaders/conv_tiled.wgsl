@@ -98,15 +98,5 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     workgroupBarrier();
   }
 
-  #for I in TM
-  {
-    let row = row0 + ${I}u * LY + lane.y;
-    if (row < params.rows) {
-      let out = place_of(row, group);
-      #for J in TV
-      store_columns(out, group, col0 + ${J}u * LX + lane.x, c${I}_$J);
-      #endfor
-    }
-  }
-  #endfor
+  #include tiled_finish
 }
