@@ -58,8 +58,9 @@ const LADDERS: Readonly<Record<string, Ladder>> = {
   // invocation 2 x 4 outputs rather than 64 invocations 4 x 4 (ONNX Runtime's finding). 255 registers an invocation carry 8 x 8
   // outputs. WebGPU does not tell how many multiprocessors there are; large cards have 80 to 150.
   nvidia: { rungs: ["128x128, 8x8", "128x64, 8x8", "64x64, 8x4", "32x32, 2x4", "32x32, 4x4"], fill: 128 },
-  // Waves of 32 or 64 and two to four of them in turn a compute unit: workgroups of 256; 64 to 300 compute units.
-  amd: { rungs: ["128x128, 8x8", "128x64, 8x4", "64x64, 4x4", "32x32, 4x4"], fill: 128 },
+  // 64 to 300 compute units, whose multiply-adds may take turns with loads from workgroup memory of 128 bytes: 8 x 8 outputs need one
+  // vec4 for 16 of them, 8 x 4 one for 11, 4 x 4 one for 8.
+  amd: { rungs: ["128x128, 8x8", "128x64, 8x8", "64x64, 8x4", "32x32, 4x4"], fill: 128 },
   // Subgroups of 8 to 32 with 128 registers of 32 or 64 bytes: 8 x 8 outputs would spill. 8 to 32 cores.
   intel: { rungs: ["64x64, 8x4", "64x64, 4x4", "32x32, 4x4"], fill: 32 },
   // 8 to 80 cores whose registers are shared by all resident invocations, and a large cache behind 32 KiB of workgroup memory:
