@@ -315,7 +315,7 @@ export function dispatchHeld(to: Lowering, p: HeldProduct): void {
 function sumPartials(to: Lowering, partial: Tensor, y: Tensor): void {
   const [splits, padded] = partial.shape;
   to.dispatch({
-    kernel: { shader: "sum_partials" },
+    kernel: { shader: "sum_partials", defines: { AHEAD: !to.profile.software } },
     bindings: { partial, y },
     params: { size: padded / 4, splits },
     workgroups: grid(Math.ceil(padded / 256)),
