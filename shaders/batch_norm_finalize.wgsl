@@ -3,8 +3,9 @@
 //   stats [2, channels] = mean, 1 / sqrt(var + eps) with the biased variance
 //   Both sums are compensated: an error of the variance is one of every value of its channel.
 //   running = (1 - momentum) * running + momentum * (mean, unbiased variance)
-// Grid: one invocation per channel; with SHARE = 32 one workgroup per 8 channels, whose chunks are dealt out to 32 lanes each, for
-// adapters that have more lanes than there are channels. Bytes: 8 chunks channels read.
+//   WIDE: LY invocations share a channel's chunks and merge what each of them has, also compensated and in order: on a GPU one alone
+//   would wait for each of its chunks.
+// Grid: one invocation per channel (WIDE: LX channels a workgroup). Bytes: 8 chunks channels read.
 #include elem
 #include compensated
 struct Params { rows: u32, channels: u32, chunk: u32, chunks: u32, eps: f32, momentum: f32, one: f32 }
@@ -16,57 +17,58 @@ struct Params { rows: u32, channels: u32, chunk: u32, chunks: u32, eps: f32, mom
 
 fn rows_of(chunk: u32) -> f32 { return f32(min(params.chunk, params.rows - chunk * params.chunk)); }
 
-#if SHARE
-const CHANNELS = 8u;
-var<workgroup> shared_sums: array<f32, CHANNELS * ${SHARE}u>;
+#if WIDE
+override LX: u32 = 8;
+override LY: u32 = 32;
+var<workgroup> parts: array<f32, LX * LY>;
 
-/** The sum of what the lanes of a channel have, in their order; the same in all of them. */
-fn together(v: f32, channel: u32, share: u32) -> f32 {
-  workgroupBarrier();
-  shared_sums[share * CHANNELS + channel] = v;
+/** The sum over a channel's invocations of what each gives; the same for all of them. All of a workgroup have to call it. */
+fn merged(part: f32, lane: vec3u) -> f32 {
+  parts[lane.y * LX + lane.x] = part;
   workgroupBarrier();
   var sum = Sum();
-  for (var k = 0u; k < ${SHARE}u; k++) { sum = plus(sum, shared_sums[k * CHANNELS + channel], params.one); }
+  for (var y = 0u; y < LY; y++) { sum = plus(sum, parts[y * LX + lane.x], params.one); }
+  workgroupBarrier();
   return sum.total;
 }
 
-@compute @workgroup_size(CHANNELS * ${SHARE}u)
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let channel = lane % CHANNELS;
-  let first = lane / CHANNELS;
-  const STEP = ${SHARE}u;
-  // Lanes past the last channel repeat it, as all of a workgroup come to its barriers.
-  let c = min(id.x * CHANNELS + channel, params.channels - 1u);
+@compute @workgroup_size(LX, LY)
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_id) lane: vec3u) {
+  let inside = id.x * LX + lane.x < params.channels;
+  let c = min(id.x * LX + lane.x, params.channels - 1u);
+  let n = f32(params.rows);
+  let origin = partial[c];
+  var part = Sum();
+  for (var k = lane.y; k < params.chunks; k += LY) {
+    part = plus(part, rows_of(k) * (partial[k * params.channels + c] - origin), params.one);
+  }
+  let mean = origin + merged(part.total, lane) / n;
+  part = Sum();
+  for (var k = lane.y; k < params.chunks; k += LY) {
+    let delta = partial[k * params.channels + c] - mean;
+    part = plus(part, fma(rows_of(k) * delta, delta, partial[(params.chunks + k) * params.channels + c]), params.one);
+  }
+  let m2 = merged(part.total, lane);
+  if (!inside || lane.y > 0u) { return; }
 #else
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  const STEP = 1u;
-  let first = 0u;
   let c = id.x;
   if (c >= params.channels) { return; }
-#endif
   let n = f32(params.rows);
   let origin = partial[c];
   var sum = Sum();
-  for (var k = first; k < params.chunks; k += STEP) {
+  for (var k = 0u; k < params.chunks; k++) {
     sum = plus(sum, rows_of(k) * (partial[k * params.channels + c] - origin), params.one);
   }
-  #if SHARE
-  let mean = origin + together(sum.total, channel, first) / n;
-  #else
   let mean = origin + sum.total / n;
-  #endif
   var squares = Sum();
-  for (var k = first; k < params.chunks; k += STEP) {
+  for (var k = 0u; k < params.chunks; k++) {
     let delta = partial[k * params.channels + c] - mean;
     squares = plus(squares, fma(rows_of(k) * delta, delta, partial[(params.chunks + k) * params.channels + c]), params.one);
   }
-  #if SHARE
-  let m2 = together(squares.total, channel, first);
-  if (first > 0u || id.x * CHANNELS + channel >= params.channels) { return; }
-  #else
   let m2 = squares.total;
-  #endif
+#endif
   stats[c] = mean;
   // inverseSqrt may be off by two units in the last place, a factor that all of a channel's values would share; a step of
   // Newton's method leaves half a unit.

@@ -1,5 +1,6 @@
 // Batch norm's gradient, first half: per chunk of rows the sums that gamma, beta and x need, for g = dy (masked by y > 0 where
 // a ReLU was fused):  partial[0, k, c] = sum g,  partial[1, k, c] = sum g * (x - mean) / sqrt(var + eps).
+//   AHEAD: 4 rows are loaded before the first one is looked at.
 // Layout: x, y, dy [rows, channels]; partial [2, chunks, channels]. Grid: x over channels in T (lanes), y over chunks.
 // Bytes: 8 rows channels (12 with ReLU).
 #include elem
@@ -25,7 +26,29 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   var sum = T(0.0);
   var along = T(0.0);
   let end = min((k + 1u) * params.chunk, params.rows);
-  for (var r = k * params.chunk; r < end; r++) {
+  var r = k * params.chunk;
+  #if AHEAD
+  for (; r + 4u <= end; r += 4u) {
+    #for I in 4
+    let i$I = (r + ${I}u) * params.channels + c;
+    let x$I = x[i$I];
+    let dy$I = dy[i$I];
+    #if RELU
+    let y$I = y[i$I];
+    #endif
+    #endfor
+    #for I in 4
+    #if RELU
+    let g$I = select(T(0.0), T(dy$I), T(y$I) > T(0.0));
+    #else
+    let g$I = T(dy$I);
+    #endif
+    sum += g$I;
+    along = fma(g$I, T(x$I) - mean, along);
+    #endfor
+  }
+  #endif
+  for (; r < end; r++) {
     let i = r * params.channels + c;
     #if RELU
     let g = select(T(0.0), T(dy[i]), T(y[i]) > T(0.0));

@@ -2,6 +2,7 @@
 //   mean_k = x0 + S / n, m2_k = Q - S^2 / n with S, Q the sums of (x - x0) and (x - x0)^2, x0 the mean of the chunk's first
 //   8 rows: so near the mean, the difference cancels next to nothing. Sums of 8 rows are added up before they join the chunk's:
 //   rounding errors grow with the square root of the additions a value goes through.
+//   AHEAD: 8 rows are loaded before the first one is looked at; GPUs would wait for each by itself.
 // Layout: x [rows, channels]; partial [2, chunks, channels]. Grid: x over channels in T (lanes), y over chunks.
 // Bytes: 4 rows channels read.
 #include elem
@@ -22,13 +23,41 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let head = min(first + 8u, end);
   let row0 = T(x[first * params.channels + c]);
   var above = T(0.0);
+  #if AHEAD
+  if (first + 8u <= end) {
+    #for I in 8
+    let x$I = x[(first + ${I}u) * params.channels + c];
+    #endfor
+    #for I in 8
+    above += T(x$I) - row0;
+    #endfor
+  } else {
+    for (var r = first; r < head; r++) { above += T(x[r * params.channels + c]) - row0; }
+  }
+  #else
   for (var r = first; r < head; r++) { above += T(x[r * params.channels + c]) - row0; }
+  #endif
   let origin = row0 + above / f32(head - first);
   var sum = T(0.0);
   var squares = T(0.0);
   for (var r = first; r < end; r += 8u) {
     var block_sum = T(0.0);
     var block_squares = T(0.0);
+    #if AHEAD
+    if (r + 8u <= end) {
+      #for I in 8
+      let x$I = x[(r + ${I}u) * params.channels + c];
+      #endfor
+      #for I in 8
+      let d$I = T(x$I) - origin;
+      block_sum += d$I;
+      block_squares = fma(d$I, d$I, block_squares);
+      #endfor
+      sum += block_sum;
+      squares += block_squares;
+      continue;
+    }
+    #endif
     for (var i = r; i < min(r + 8u, end); i++) {
       let d = T(x[i * params.channels + c]) - origin;
       block_sum += d;

@@ -3,7 +3,8 @@
 // of the sum at a time are staged: tile_a [row][KT / 4] as vec4 along the sum, one vec4 of padding a row, so that rows start in
 // different banks; tile_b [KT][column] as vec4 along columns. With PREFETCH the next slice is loaded into registers while this one
 // is multiplied; with BUFFERS = 2 it is stored beside this one, and one barrier a slice is enough.
-// POINTWISE: rows of a and of c follow each other in memory (1 x 1, stride 1), and no pixel is ever computed.
+// POINTWISE: rows of a and of c follow each other in memory (1 x 1, stride 1), and no pixel is ever computed. WHOLE: slices end where
+// taps do.
 // SUM = s: the products of a slice are summed by themselves before they join the sum (see BLOCK in conv.wgsl).
 // Tile: LY * TM rows by LX * TV columns of vec4. FLOPs: 2 * rows * cols * taps * inner. Bytes at least: 4 (|a| + |b| + |c|).
 #include tiled_product
@@ -12,10 +13,27 @@ override STRIDE: u32 = KT / 4u + 1u;
 var<workgroup> tile_a: array<vec4<f32>, BUFFERS * LY * ${TM}u * STRIDE>;
 var<workgroup> tile_b: array<vec4<f32>, BUFFERS * KT * LX * ${TV}u>;
 
+/** Four terms, number `4 * k` and on, as they are summed: zeros outside of the picture and past the last one. */
+fn kept(terms: vec4<f32>, k: u32, inside: bool) -> vec4<f32> {
+  #if WHOLE
+  return select(vec4<f32>(), terms, inside);
+  #else
+  #if AELEM == 4
+  return select(vec4<f32>(), terms, inside & (k < params.inner));
+  #else
+  return select(vec4<f32>(), terms, vec4<bool>(inside) & (4u * k + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.inner)));
+  #endif
+  #endif
+}
+
 @compute @workgroup_size(LX, LY)
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_id) lane: vec3u) {
   let thread = lane.y * LX + lane.x;
-  #include tiled_staging
+  let tile = workgroup_number(id, count);
+  let group = id.z;
+  let row0 = (tile / params.colTiles) * (LY * ${TM}u);
+  let col0 = (tile % params.colTiles) * (LX * ${TV}u);
+  #include tiled_source
 
   #for I in TM
   #for J in TV
@@ -28,32 +46,19 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   var ty = 0u;
   var tx = 0u;
   var slice = 0u;
-  #if PREFETCH
   if (steps > 0u) {
-    #include tiled_load
+    let buffer = 0u;
+    #include tiled_registers
+    #include tiled_ahead
+    #include tiled_stage
   }
-  #endif
+  workgroupBarrier();
   for (var step = 0u; step < steps; step++) {
-    #if !PREFETCH
-    #include tiled_load
-    #endif
-    let buffer = step % BUFFERS;
-    let a_tile = buffer * (LY * ${TM}u * STRIDE);
-    let b_tile = buffer * (KT * LX * ${TV}u);
-    #for I in AL
-    tile_a[a_tile + a_row$I * STRIDE + a_vector] = a$I;
-    #endfor
-    #for I in BL
-    tile_b[b_tile + (b_term + ${I}u * (LY / ${TV}u)) * (LX * ${TV}u) + b_col] = b$I;
-    #endfor
-    slice++;
-    if (slice == slices) { slice = 0u; tx++; }
-    if (tx == params.tapsX) { tx = 0u; ty++; }
-    workgroupBarrier();
+    let a_tile = step % BUFFERS * (LY * ${TM}u * STRIDE);
+    let b_tile = step % BUFFERS * (KT * LX * ${TV}u);
+    #include tiled_registers
     #if PREFETCH
-    if (step + 1u < steps) {
-      #include tiled_load
-    }
+    #include tiled_ahead
     #endif
     #if SUM == s
     #for I in TM
@@ -85,17 +90,13 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     #endfor
     #endif
     if (BUFFERS == 1u) { workgroupBarrier(); }
+    let buffer = (step + 1u) % BUFFERS;
+    #if !PREFETCH
+    #include tiled_ahead
+    #endif
+    #include tiled_stage
+    workgroupBarrier();
   }
 
-  #for I in TM
-  {
-    let row = row0 + ${I}u * LY + lane.y;
-    if (row < params.rows) {
-      let out = place_of(row, group);
-      #for J in TV
-      store_columns(out, group, col0 + ${J}u * LX + lane.x, c${I}_$J);
-      #endfor
-    }
-  }
-  #endfor
+  #include tiled_finish
 }

@@ -2,7 +2,8 @@
 //   dw[split, row, col] = sum over the split's output pixels of x[source(pixel, tap) * channels + i] * dy[pixel, col]
 // where row = tap * inner + i. Both operands lie along the tile's sides, so tile_a is [KT][row] as vec4 and tile_b [KT][column]; an
 // invocation makes TQ vec4 of rows (LY apart) by TV columns of vec4 (LX apart). Its pixels are KT apart from slice to slice:
-// `advance` is that distance in images, rows and columns. POINTWISE: pixels follow each other in x as they do in dy.
+// `advance` is that distance in images, rows and columns. POINTWISE: pixels follow each other in x as they do in dy. WHOLE: splits end
+// where slices do.
 // Tile: LY * TQ vec4 of rows by LX * TV columns of vec4; grid z = group * splits + split. FLOPs: 2 * rows * cols * pixels.
 // Bytes at least: 4 (|x| + |dy| + splits * |dw|).
 #include tiled_operands
@@ -36,36 +37,56 @@ struct Params {
 override ROWS: u32 = LY * ${TQ}u;
 var<workgroup> tile_a: array<vec4<f32>, BUFFERS * KT * ROWS>;
 var<workgroup> tile_b: array<vec4<f32>, BUFFERS * KT * LX * ${TV}u>;
-#include tiled_columns
 
-/** What a row of dw reads of x: from the pixel's place (y, x) on, and how many floats further. */
+/** Whether four rows, together or each by itself, take what a pixel has. */
+#if AELEM == 4
+alias Kept = bool;
+#else
+alias Kept = vec4<bool>;
+#endif
+
+/** What a row of dw reads of x: from a pixel's source (y, x) on, and how far further, in A. */
 struct Row { y: i32, x: i32, at: u32 }
 
 fn row_at(row: u32, group: u32) -> Row {
   let r = min(row, params.rows - 1u);
   let tap = r / params.inner;
-  return Row(i32(tap / params.tapsX) - params.pad.x, i32(tap % params.tapsX) - params.pad.y, r % params.inner + group * params.xGroup);
+  let y = i32(tap / params.tapsX) - params.pad.x;
+  let x = i32(tap % params.tapsX) - params.pad.y;
+  return Row(y, x, (r % params.inner + group * params.xGroup + u32(y) * params.xRow + u32(x) * params.xPixel) / ${AELEM}u);
 }
 
-/** The element of x that a row of dw takes from a pixel, 0 outside of the picture or where `kept` is false. */
-fn element(p: Pixel, number: u32, row: Row, kept: bool) -> A {
-  #if POINTWISE
-  return select(A(0.0), A(x[(select(0u, number, kept) * params.xPixel + row.at) / ${AELEM}u]), kept);
-  #else
-  let y = u32(i32(p.y) * params.stride.x + row.y);
-  let at = u32(i32(p.x) * params.stride.y + row.x);
-  let inside = kept && y < params.inH && at < params.inW;
-  let start = select(0u, p.image * params.xImage + y * params.xRow + at * params.xPixel, inside);
-  return select(A(0.0), A(x[(start + row.at) / ${AELEM}u]), inside);
-  #endif
+#if !POINTWISE
+/** The source of an output pixel under a tap at (0, 0), and its first element, in A: no product to make from slice to slice. */
+struct Source { y: i32, x: i32, at: u32 }
+
+fn source_of(number: u32) -> Source {
+  let p = pixel_at(number);
+  let y = p.y * u32(params.stride.x);
+  let x = p.x * u32(params.stride.y);
+  return Source(i32(y), i32(x), (p.image * params.xImage + y * params.xRow + x * params.xPixel) / ${AELEM}u);
 }
 
-fn advanced(p: Pixel) -> Pixel {
-  var q = Pixel(p.image + params.advance.x, p.y + params.advance.y, p.x + params.advance.z);
-  if (q.x >= params.outW) { q.x -= params.outW; q.y++; }
-  if (q.y >= params.outH) { q.y -= params.outH; q.image++; }
-  return q;
+/** That of the pixel KT further on. */
+fn advanced(s: Source) -> Source {
+  let rows = params.advance.y * u32(params.stride.x);
+  let columns = params.advance.z * u32(params.stride.y);
+  let width = params.outW * u32(params.stride.y);
+  let height = params.outH * u32(params.stride.x);
+  let x = s.x + i32(columns);
+  let next_row = x >= i32(width);
+  let y = s.y + select(i32(rows), i32(rows) + params.stride.x, next_row);
+  let next_image = y >= i32(height);
+  let at = s.at + (params.advance.x * params.xImage + rows * params.xRow + columns * params.xPixel) / ${AELEM}u
+    + select(0u, (u32(params.stride.x) * params.xRow - width * params.xPixel) / ${AELEM}u, next_row)
+    + select(0u, (params.xImage - height * params.xRow) / ${AELEM}u, next_image);
+  return Source(select(y, y - i32(height), next_image), select(x, x - i32(width), next_row), at);
 }
+
+fn inside(s: Source, row: Row) -> bool {
+  return (u32(s.y + row.y) < params.inH) & (u32(s.x + row.x) < params.inW);
+}
+#endif
 
 @compute @workgroup_size(LX, LY)
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_id) lane: vec3u) {
@@ -89,14 +110,18 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   #endif
   #for I in AL
   let a_pixel$I = thread / ROWS + ${I}u * (LX * LY / ROWS);
-  var pixel$I = pixel_at(first + a_pixel$I);
-  var a$I: vec4<f32>;
+  #if !POINTWISE
+  var source$I = source_of(first + a_pixel$I);
+  #endif
   #endfor
-  let b_col = thread % (LX * ${TV}u);
+  let b_vector = thread % (LX * ${TV}u);
   let b_pixel = thread / (LX * ${TV}u);
-  #for I in BL
-  var b$I: vec4<f32>;
-  #endfor
+  #if ELEM == 4
+  let b_column = group * params.dGroup + min(col0 + b_vector, params.cols - 1u);
+  #else
+  let b_column = 4u * (col0 + b_vector);
+  #endif
+  let b_own = b_pixel * params.dPixel;
 
   #for Q in TQ
   #for C in 4
@@ -108,27 +133,19 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
 
   let steps = (end - first + KT - 1u) / KT;
   var at = first;
-  #if PREFETCH
-  #include tiled_weight_grad_load
-  #endif
+  if (steps > 0u) {
+    let buffer = 0u;
+    #include tiled_weight_grad_registers
+    #include tiled_weight_grad_ahead
+    #include tiled_weight_grad_stage
+  }
+  workgroupBarrier();
   for (var step = 0u; step < steps; step++) {
-    #if !PREFETCH
-    #include tiled_weight_grad_load
-    #endif
-    let buffer = step % BUFFERS;
-    let a_tile = buffer * (KT * ROWS);
-    let b_tile = buffer * (KT * LX * ${TV}u);
-    #for I in AL
-    tile_a[a_tile + a_pixel$I * ROWS + a_vector] = a$I;
-    #endfor
-    #for I in BL
-    tile_b[b_tile + (b_pixel + ${I}u * (LY / ${TV}u)) * (LX * ${TV}u) + b_col] = b$I;
-    #endfor
-    workgroupBarrier();
+    let a_tile = step % BUFFERS * (KT * ROWS);
+    let b_tile = step % BUFFERS * (KT * LX * ${TV}u);
+    #include tiled_weight_grad_registers
     #if PREFETCH
-    if (step + 1u < steps) {
-      #include tiled_weight_grad_load
-    }
+    #include tiled_weight_grad_ahead
     #endif
     #if SUM == s
     #for Q in TQ
@@ -139,15 +156,17 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     #endfor
     #endfor
     #endif
-    for (var k = 0u; k < KT; k++) {
+    for (var k = 0u; k < KT; k += 4u) {
+      #for D in 4
       #for J in TV
-      let b_$J = tile_b[b_tile + k * (LX * ${TV}u) + ${J}u * LX + lane.x];
+      let b${D}_$J = tile_b[b_tile + (k + ${D}u) * (LX * ${TV}u) + ${J}u * LX + lane.x];
       #endfor
       #for Q in TQ
-      let v$Q = tile_a[a_tile + k * ROWS + ${Q}u * LY + lane.y];
+      let v${D}_$Q = tile_a[a_tile + (k + ${D}u) * ROWS + ${Q}u * LY + lane.y];
       #for C in 4
       #for J in TV
-      ${SUM}${Q}_${C}_$J = fma(vec4<f32>(v$Q[$C]), b_$J, ${SUM}${Q}_${C}_$J);
+      ${SUM}${Q}_${C}_$J = fma(vec4<f32>(v${D}_$Q[$C]), b${D}_$J, ${SUM}${Q}_${C}_$J);
+      #endfor
       #endfor
       #endfor
       #endfor
@@ -162,6 +181,12 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     #endfor
     #endif
     if (BUFFERS == 1u) { workgroupBarrier(); }
+    let buffer = (step + 1u) % BUFFERS;
+    #if !PREFETCH
+    #include tiled_weight_grad_ahead
+    #endif
+    #include tiled_weight_grad_stage
+    workgroupBarrier();
   }
 
   let out = split * params.wSplit + group * params.wGroup;

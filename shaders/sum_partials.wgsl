@@ -1,4 +1,5 @@
 // y[i] = sum over s of partial[s, i], in the order of s. Sizes in vec4; the tail of the last one is padding.
+// AHEAD: 8 are loaded before the first one is looked at, as a GPU would wait for each by itself.
 // SHARE: the parts of s are dealt out to as many lanes, whose sums are added in their order; for few vec4 on adapters of many lanes.
 // Grid: one invocation per vec4; with SHARE one workgroup per 16. Bytes: 16 (splits + 1) size.
 struct Params { size: u32, splits: u32 }
@@ -31,7 +32,18 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let i = workgroup_number(id, count) * 64u + lane;
   if (i >= params.size) { return; }
   var sum = partial[i];
-  for (var s = 1u; s < params.splits; s++) { sum += partial[s * params.size + i]; }
+  var s = 1u;
+  #if AHEAD
+  for (; s + 8u <= params.splits; s += 8u) {
+    #for I in 8
+    let part$I = partial[(s + ${I}u) * params.size + i];
+    #endfor
+    #for I in 8
+    sum += part$I;
+    #endfor
+  }
+  #endif
+  for (; s < params.splits; s++) { sum += partial[s * params.size + i]; }
   y[i] = sum;
 }
 #endif

@@ -56,17 +56,21 @@ const batchNormOp: Op<BatchNormAttrs> = {
     if (attrs.training) {
       const { chunk, chunks, partial } = statistics(to, x);
       to.dispatch({
-        kernel: { shader: "batch_norm_stats", defines: { ELEM: elem, X: stored(x, elem) }, overrides: LANES },
+        kernel: {
+          shader: "batch_norm_stats",
+          defines: { ELEM: elem, X: stored(x, elem), AHEAD: !to.profile.software },
+          overrides: LANES,
+        },
         bindings: { x, partial },
         params: { rows, channels: channels / elem, chunk, chunks },
         workgroups: lanes(channels / elem, chunks),
         bytes: x.bytes,
       });
       to.dispatch({
-        kernel: { shader: "batch_norm_finalize", defines: { ELEM: 1, SHARE: share(to) } },
+        kernel: { shader: "batch_norm_finalize", defines: { ELEM: 1, WIDE: !to.profile.software } },
         bindings: { partial, stats, runningMean: outputs[2], runningVar: outputs[3] },
         params: { rows, channels, chunk, chunks, eps: attrs.eps, momentum: attrs.momentum, one: 1 },
-        workgroups: byChannels(to, channels),
+        workgroups: [finalizeWorkgroups(to, channels)],
         bytes: partial.bytes,
       });
     } else {
@@ -137,7 +141,11 @@ const batchNormGradOp: Op<BatchNormAttrs> = {
     const { chunk, chunks, partial } = statistics(to, x);
     const read = { X: stored(x, elem), DY: stored(dy, elem), ...(y && { Y: stored(y, elem) }) };
     to.dispatch({
-      kernel: { shader: "batch_norm_grad_stats", defines: { ELEM: elem, RELU: attrs.relu, ...read }, overrides: LANES },
+      kernel: {
+        shader: "batch_norm_grad_stats",
+        defines: { ELEM: elem, RELU: attrs.relu, AHEAD: !to.profile.software, ...read },
+        overrides: LANES,
+      },
       bindings: { x, stats, dy, partial, y },
       params: { rows, channels: channels / elem, chunk, chunks },
       workgroups: lanes(channels / elem, chunks),
@@ -145,10 +153,10 @@ const batchNormGradOp: Op<BatchNormAttrs> = {
     });
     const sums = to.scratch("sums", [2, channels]);
     to.dispatch({
-      kernel: { shader: "batch_norm_grad_finalize", defines: { SHARE: share(to) } },
+      kernel: { shader: "batch_norm_grad_finalize", defines: { WIDE: !to.profile.software } },
       bindings: { partial, dgamma, dbeta, sums },
       params: { channels, chunks },
-      workgroups: byChannels(to, channels),
+      workgroups: [finalizeWorkgroups(to, channels)],
       bytes: partial.bytes,
     });
     const run = rowsPerRun(rows);
@@ -200,24 +208,19 @@ function rowsPerRun(rows: number): number {
   return Math.max(8, Math.ceil(rows / (65535 * LANES.LY)));
 }
 
-/** Rows whose sums one invocation makes, and memory for all of them. */
+/** One invocation a channel in workgroups of 64, or workgroups of 8 channels (batch_norm_finalize.wgsl: WIDE). */
+function finalizeWorkgroups(to: Lowering, channels: number): number {
+  return Math.ceil(channels / (to.profile.software ? 64 : 8));
+}
+
 function statistics(to: Lowering, x: Tensor): { chunk: number; chunks: number; partial: Tensor } {
   const { rows, channels, elem } = rowsOf(x);
-  const chunk = to.profile.software ? Math.max(64, Math.ceil(rows / 512)) : chunkOnGpu(rows, channels / elem);
+  // Each chunk is read once more; a GPU wants some 2^16 invocations that load at the same time.
+  const most = to.profile.software ? 512 : Math.ceil(2 ** 16 / (channels / elem));
+  const chunk = Math.max(64, Math.ceil(rows / most));
   const chunks = Math.ceil(rows / chunk);
   return { chunk, chunks, partial: to.scratch("partial", [2, chunks, channels]) };
 }
-
-/** So many lanes that their loads are under way at the same time, yet no more chunks than 32 lanes may well add up. */
-function chunkOnGpu(rows: number, columns: number): number {
-  const [lanes, chunks] = [2 ** 17, 4096];
-  return 8 * Math.ceil(Math.max(16, rows / chunks, (rows * columns) / lanes) / 8);
-}
-
-/** Lanes that share the chunks of a channel when they are merged; 0 for none. */
-const share = ({ profile }: Lowering): number => (profile.software ? 0 : 32);
-
-const byChannels = (to: Lowering, channels: number): [number] => [Math.ceil(channels / (share(to) > 0 ? 8 : 64))];
 
 export interface BatchNormOptions {
   /** Batch statistics, which also move the running ones; otherwise the running statistics are used. */

@@ -45,7 +45,10 @@ export type Rung = keyof typeof RUNGS;
 interface Ladder {
   /** Largest first. */
   readonly rungs: readonly Rung[];
-  /** Workgroups that keep the machine busy: a rung must make as many to be taken. */
+  /**
+   * Workgroups that keep the machine busy, some two for each of its units: a rung must make as many to be taken. With fewer, the rest
+   * of the machine waits for the units that have one more.
+   */
   readonly fill: number;
 }
 
@@ -57,18 +60,19 @@ const LADDERS: Readonly<Record<string, Ladder>> = {
   // Four schedulers of 32 lanes a multiprocessor: 128 invocations or a multiple keep all of them busy, so the small rung gives an
   // invocation 2 x 4 outputs rather than 64 invocations 4 x 4 (ONNX Runtime's finding). 255 registers an invocation carry 8 x 8
   // outputs. WebGPU does not tell how many multiprocessors there are; large cards have 80 to 150.
-  nvidia: { rungs: ["128x128, 8x8", "128x64, 8x8", "64x64, 8x4", "32x32, 2x4", "32x32, 4x4"], fill: 128 },
-  // Waves of 32 or 64 and two to four of them in turn a compute unit: workgroups of 256; 64 to 300 compute units.
-  amd: { rungs: ["128x128, 8x8", "128x64, 8x4", "64x64, 4x4", "32x32, 4x4"], fill: 128 },
+  nvidia: { rungs: ["128x128, 8x8", "128x64, 8x8", "64x64, 8x4", "32x32, 2x4", "32x32, 4x4"], fill: 256 },
+  // 64 to 300 compute units, whose multiply-adds may take turns with loads from workgroup memory of 128 bytes: 8 x 8 outputs need one
+  // vec4 for 16 of them, 8 x 4 one for 11, 4 x 4 one for 8.
+  amd: { rungs: ["128x128, 8x8", "128x64, 8x8", "64x64, 8x4", "32x32, 4x4"], fill: 256 },
   // Subgroups of 8 to 32 with 128 registers of 32 or 64 bytes: 8 x 8 outputs would spill. 8 to 32 cores.
-  intel: { rungs: ["64x64, 8x4", "64x64, 4x4", "32x32, 4x4"], fill: 32 },
+  intel: { rungs: ["64x64, 8x4", "64x64, 4x4", "32x32, 4x4"], fill: 64 },
   // 8 to 80 cores whose registers are shared by all resident invocations, and a large cache behind 32 KiB of workgroup memory:
   // middling tiles, many workgroups.
-  apple: { rungs: ["64x64, 8x4", "32x32, 4x4"], fill: 64 },
+  apple: { rungs: ["64x64, 8x4", "32x32, 4x4"], fill: 128 },
 };
 
 /** Adreno, Mali, adapters that do not say what they are: little workgroup memory and few registers are assumed. */
-const UNKNOWN: Ladder = { rungs: ["64x64, 4x4", "32x32, 4x4"], fill: 32 };
+const UNKNOWN: Ladder = { rungs: ["64x64, 4x4", "32x32, 4x4"], fill: 64 };
 
 /** On software adapters there is none: a barrier costs more there than what it saves (bench/REJECTED.md). */
 const NO_LADDER: Ladder = { rungs: [], fill: 16 };
@@ -138,7 +142,7 @@ const mostSplits = ({ gather, inner }: ConvProblem, { depth }: WorkgroupTile) =>
 
 /** Pixels of one part of a weight gradient's sum: whole slices, in as many parts as the machine needs. */
 export function pixelsPerSplit(profile: DeviceProfile, problem: ConvProblem, t: WorkgroupTile): number {
-  const wanted = Math.ceil((2 * ladderOf(profile).fill) / (workgroupsOf(problem, t) * problem.groups));
+  const wanted = Math.ceil(ladderOf(profile).fill / (workgroupsOf(problem, t) * problem.groups));
   const splits = Math.min(wanted, mostSplits(problem, t));
   return Math.ceil(problem.inner / splits / t.depth) * t.depth;
 }
@@ -156,6 +160,7 @@ export function tiledKernel(problem: ConvProblem, t: WorkgroupTile, defines: Def
       AL,
       BL,
       POINTWISE: problem.pointwise,
+      WHOLE: problem.inner % t.depth === 0,
       PREFETCH: t.prefetch,
       // Sums of their own for a slice take as many registers again, which 8 x 8 outputs do not leave.
       SUM: t.tm * t.tv <= 8 ? "s" : "c",

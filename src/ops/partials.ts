@@ -19,7 +19,7 @@ export function sumPartials(to: Lowering, partial: Tensor, y: Tensor): void {
   const size = padded / 4;
   const share = !to.profile.software && splits >= MANY_PARTS && size < FEW_SUMS ? 16 : 0;
   to.dispatch({
-    kernel: { shader: "sum_partials", defines: { SHARE: share } },
+    kernel: { shader: "sum_partials", defines: { SHARE: share, AHEAD: share === 0 && !to.profile.software } },
     bindings: { partial, y },
     params: { size, splits },
     workgroups: grid(Math.ceil(size / (share > 0 ? 16 : 64))),

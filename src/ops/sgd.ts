@@ -14,7 +14,7 @@ const packOp: Op<{ readonly byteOffsets: readonly number[]; readonly size: numbe
       const range = to.scratch("range", t.shape);
       to.place(range, flat, attrs.byteOffsets[i]);
       to.dispatch({
-        kernel: { shader: "sum_partials", defines: { SHARE: 0 } },
+        kernel: { shader: "sum_partials", defines: { SHARE: 0, AHEAD: false } },
         bindings: { partial: t, y: range },
         params: { size: Math.ceil(t.size / 4), splits: 1 },
         workgroups: grid(Math.ceil(t.size / 256)),

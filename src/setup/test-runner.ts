@@ -35,7 +35,7 @@ export interface TestOptions {
 
 /**
  * Runs every `test/**\/*.test.ts` under `root`, and without filters first the checks of types and style. Prints a line
- * for each and the output of those that fail, and at last `N passed, N failed`.
+ * for each, why tests are skipped where they say so (`skipped: ...`), the output of those that fail, and at last `N passed, N failed`.
  * @returns whether something was tested and nothing failed
  */
 export async function runTests(root: string, { env, adapter, filters }: TestOptions): Promise<boolean> {
@@ -64,6 +64,8 @@ export async function runTests(root: string, { env, adapter, filters }: TestOpti
     sum.skipped += counts.skipped;
     if (counts.failed > 0) console.log(ended.output.trimEnd());
     console.log(`${counts.failed > 0 ? "FAIL" : "ok  "} ${title}  ${describe(counts)}  ${seconds} s`);
+    for (const [line] of counts.skipped > 0 ? ended.output.matchAll(/^skipped: .*$/gm) : [])
+      console.log(`     ${line}`);
   }
   if (files.length === 0) console.log(`there is no test file for: ${filters.join(" ")}`);
   console.log(`${sum.passed} passed, ${sum.failed} failed${sum.skipped > 0 ? `, ${sum.skipped} skipped` : ""}`);

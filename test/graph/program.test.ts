@@ -205,7 +205,12 @@ function launching(
     name: "broken",
     outputs: ([x]) => [{ shape: x.shape }],
     lower({ inputs: [x], outputs: [y] }, to: Lowering) {
-      to.dispatch({ kernel: { shader: "sum_partials" }, bindings: bindings(x, y), params, workgroups: [1] });
+      to.dispatch({
+        kernel: { shader: "sum_partials", defines: { AHEAD: false } },
+        bindings: bindings(x, y),
+        params,
+        workgroups: [1],
+      });
     },
   };
 }

@@ -2,7 +2,8 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { input, type Shape } from "#src/graph/tensor.js";
 import { type BatchNormVectors, batchNorm } from "#src/ops/index.js";
-import { checkOp, closeDevice, draw, evaluate, relativeError, size, typed } from "../support/op.js";
+import { asGpu } from "../support/forced.js";
+import { checkOp, closeDevice, draw, evaluate, relativeError, sharedDevice, size, typed } from "../support/op.js";
 import { moments, normalize } from "../support/reference/batch-norm.js";
 
 const shapes: Shape[] = [
@@ -14,6 +15,12 @@ const shapes: Shape[] = [
   [3, 130, 2],
   [1, 70, 10, 12],
 ];
+
+/** A test on the adapter that there is, and once more with the kernels for GPUs. */
+function onBoth(name: string, run: () => Promise<void>): void {
+  test(name, run);
+  test(`${name}, as on a GPU`, async () => asGpu(await sharedDevice(), run));
+}
 
 for (const shape of shapes) {
   const channels = shape[shape.length - 1];
@@ -73,7 +80,7 @@ async function running(shape: Shape, values: Float64Array) {
   return evaluate({ y, runningMean, runningVar }, { x: typed(values), ...initial(channels) });
 }
 
-test("running statistics move by 0.1, the variance being the unbiased one", async () => {
+onBoth("running statistics move by 0.1, the variance being the unbiased one", async () => {
   for (const shape of [
     [2, 3, 3, 5],
     [1, 9, 8],
@@ -86,7 +93,7 @@ test("running statistics move by 0.1, the variance being the unbiased one", asyn
   }
 });
 
-test("one row leaves its values as the mean, a variance of 0, and nothing that is not finite", async () => {
+onBoth("one row leaves its values as the mean, a variance of 0, and nothing that is not finite", async () => {
   const values = Float64Array.of(3, -2, 0.5);
   const { y, runningMean, runningVar } = await running([1, 3], values);
   assert.equal([...y], [0, 0, 0]);
@@ -94,7 +101,7 @@ test("one row leaves its values as the mean, a variance of 0, and nothing that i
   assert.ok(relativeError(runningVar, [0.9, 0.9, 0.9]) < 1e-6);
 });
 
-test("a mean far larger than the deviation costs no digits of the variance", async () => {
+onBoth("a mean far larger than the deviation costs no digits of the variance", async () => {
   for (const channels of [3, 4]) {
     const shape = [600, channels];
     const values = draw(size(shape), "uniform", 3).map((v) => Math.fround(1000 + 0.1 * v));
@@ -111,7 +118,7 @@ test("a mean far larger than the deviation costs no digits of the variance", asy
   }
 });
 
-test("statistics and values are off by a rounding or two, over few rows and over many", async () => {
+onBoth("statistics and values are off by a rounding or two, over few rows and over many", async () => {
   const channels = 64;
   for (const rows of [64, 33_000]) {
     const values = draw(rows * channels, "uniform", 11).map((v) => Math.fround(0.3 + v));

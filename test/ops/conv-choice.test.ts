@@ -58,7 +58,12 @@ const shapes = (batch: number) =>
 
 test("the largest rung is taken whose grid fills the machine", () => {
   const nvidia = gpu("nvidia");
-  assert.equal(outputs(tileOf(nvidia, forward([32, 24, 8, 512], [3, 3, 512, 512], { padding: 1 }))), [128, 128]);
+  assert.equal(outputs(tileOf(nvidia, forward([32, 24, 8, 512], [1, 1, 512, 2048]))), [128, 128]);
+  assert.equal(
+    outputs(tileOf(nvidia, forward([32, 24, 8, 512], [3, 3, 512, 512], { padding: 1 }))),
+    [128, 64],
+    "192 tiles of 128 x 128 would be more than one for some multiprocessors and one for the others",
+  );
   assert.equal(
     outputs(tileOf(nvidia, forward([32, 96, 32, 64], [3, 3, 64, 64], { padding: 1 }))),
     [128, 64],

@@ -75,6 +75,16 @@ const twice: WorkgroupTile = { ...small, buffers: 2 };
 const plainly: WorkgroupTile = { ...small, prefetch: 0 };
 check("3 x 3, two buffers", twice, { x: [2, 8, 6, 8], kernel: [3, 3], filters: 12, padding: [1, 1] });
 check("3 x 3, no prefetch", plainly, { x: [2, 8, 6, 8], kernel: [3, 3], filters: 12, padding: [1, 1] });
+// Channels, filters and pixels of whole slices, for which kernels ask no bounds: more than one slice of each tap and image.
+check("whole slices", small, { x: [2, 8, 8, 32], kernel: [1, 1], filters: 48 });
+check("whole slices, 3 x 3", small, { x: [3, 8, 4, 32], kernel: [3, 3], filters: 32, padding: [1, 1] });
+check("whole slices, 3 x 3, stride 2, two buffers", twice, {
+  x: [4, 8, 8, 32],
+  kernel: [3, 3],
+  filters: 32,
+  stride: [2, 2],
+  padding: [1, 1],
+});
 check("3 x 3, stride 2, odd sizes", small, {
   x: [2, 9, 7, 8],
   kernel: [3, 3],

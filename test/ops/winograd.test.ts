@@ -10,8 +10,8 @@ import { type ConvProblem, tunedKey, WINOGRAD } from "#src/ops/conv-choice.js";
 import { type ConvGeometry, convGeometry } from "#src/ops/conv-geometry.js";
 import { batchNorm, conv2d, gradients, mul, sum } from "#src/ops/index.js";
 import { usesWinograd, usesWinogradWeightGrad } from "#src/ops/winograd.js";
-import { forced } from "../support/forced.js";
-import { asGpu, checkOp, closeDevice, draw, relativeError, sharedDevice, typed } from "../support/op.js";
+import { asGpu, forced } from "../support/forced.js";
+import { checkOp, closeDevice, draw, relativeError, sharedDevice, typed } from "../support/op.js";
 import { paperProfile } from "../support/profile.js";
 import * as reference from "../support/reference/conv.js";
 
@@ -81,7 +81,7 @@ for (const [name, x, filters] of [
           assert.is(shadersOf(device, dw).at(-1), "winograd_weight_grad");
           await check();
         },
-        forced(WINOGRAD),
+        { tuned: forced(WINOGRAD) },
       );
     });
   }

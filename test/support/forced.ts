@@ -1,5 +1,5 @@
-/** A device on which every convolution takes one choice, where that can be made at all. */
-import type { Device } from "#src/gpu/device.js";
+/** A device on which every convolution takes one choice, where that can be made at all; and one that takes itself for a GPU. */
+import type { Device, DeviceProfile } from "#src/gpu/device.js";
 import type { ConvWay } from "#src/ops/conv-choice.js";
 
 /** What `DeviceProfile.tuned` would be if every problem had been tuned and this had won. */
@@ -7,12 +7,19 @@ export function forced(choice: ConvWay): Record<string, ConvWay> {
   return new Proxy<Record<string, ConvWay>>({}, { get: () => choice });
 }
 
-export async function withForced<T>(device: Device, choice: ConvWay, run: () => Promise<T>): Promise<T> {
-  const before = device.profile.tuned;
-  device.useTuned(forced(choice));
+export const withForced = <T>(device: Device, choice: ConvWay, run: () => Promise<T>): Promise<T> =>
+  withProfile(device, { tuned: forced(choice) }, run);
+
+/** Whatever adapter it is, ops give it the kernels that they have for GPUs. */
+export const asGpu = <T>(device: Device, run: () => Promise<T>, changed: Partial<DeviceProfile> = {}): Promise<T> =>
+  withProfile(device, { software: false, vendor: "nvidia", ...changed }, run);
+
+async function withProfile<T>(device: Device, changed: Partial<DeviceProfile>, run: () => Promise<T>): Promise<T> {
+  const before = device.profile;
+  device.profile = { ...before, ...changed };
   try {
     return await run();
   } finally {
-    device.useTuned(before);
+    device.profile = before;
   }
 }

@@ -11,6 +11,7 @@ import { castOp, type Precision } from "#src/graph/storage.js";
 import { apply, type DType, input, reachable, type Shape, type Tensor } from "#src/graph/tensor.js";
 import { add, gradients, mul, scale, sum } from "#src/ops/index.js";
 import { seededRng, uniform } from "#src/random.js";
+import { asGpu } from "./forced.js";
 
 let opened: Promise<Device> | null = null;
 
@@ -230,17 +231,6 @@ export async function checkOp(check: OpCase): Promise<void> {
   await asGpu(device, async () => {
     if (kernels(device) !== usual) await compare(" on a GPU");
   });
-}
-
-/** As if the adapter were a GPU, so that ops choose what they choose on one. */
-export async function asGpu<T>(device: Device, run: () => Promise<T>, tuned = device.profile.tuned): Promise<T> {
-  const before = device.profile;
-  device.profile = { ...before, software: false, vendor: "nvidia", tuned };
-  try {
-    return await run();
-  } finally {
-    device.profile = before;
-  }
 }
 
 const varies = (spec: InputSpec) => !spec.fixed && (spec.dtype ?? "f32") === "f32";

@@ -181,7 +181,12 @@ function tiledGraphs(): Tensor[][] {
       }),
     ),
   );
-  return [...graphs, ...inferenceGraphs([8])];
+  // Of whole slices, whatever their depth.
+  const whole = [1, 3].map((kernel) => {
+    const x = tensor([1, 8, 8, 32]);
+    return differentiated([ops.conv2d(x, tensor([kernel, kernel, 32, 32]), { padding: kernel >> 1 })]);
+  });
+  return [...graphs, ...whole, ...inferenceGraphs([8])];
 }
 
 function matrixGraphs(): Tensor[][] {
@@ -217,7 +222,12 @@ function tiledProfiles(): DeviceProfile[] {
 }
 
 /** Distinct kernel specs of all ops, on software adapters and on others, with maps in either width. */
-export function kernelSpecs(): KernelSpec[] {
+export const kernelSpecs = (): KernelSpec[] => specsOn([true, false]);
+
+/** Those that are made for adapters that are GPUs. */
+export const gpuKernelSpecs = (): KernelSpec[] => specsOn([false]);
+
+function specsOn(adapters: readonly boolean[]): KernelSpec[] {
   const specs = new Map<string, KernelSpec>();
   const collect = (on: DeviceProfile, graphs: readonly (readonly Tensor[])[]) => {
     const lowering = new Lowering(on);
@@ -228,7 +238,7 @@ export function kernelSpecs(): KernelSpec[] {
     for (const { kernel } of lowering.launches) specs.set(KernelCache.key(kernel), kernel);
   };
   const graphs = [...trainingGraphs(), ...inferenceGraphs()];
-  for (const software of [true, false]) collect(profile(software), graphs);
+  for (const software of adapters) collect(profile(software), graphs);
   // As a tuner may leave it on a GPU.
   collect({ ...profile(false), tuned: forced(WINOGRAD) }, graphs);
   const tiled = tiledGraphs();

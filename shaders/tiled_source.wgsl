@@ -1,0 +1,27 @@
+// Where invocation `thread` of conv_tiled.wgsl finds what it stages of every slice: of a, one vec4 of AL rows; of b, one column of BL
+// terms. Rows and columns past the end repeat the last one. What tap and slice add is the same for all invocations, so that it is
+// added when it is known, and nothing else changes from slice to slice.
+let a_vector = thread % (KT / 4u);
+#for I in AL
+let a_row$I = thread / (KT / 4u) + ${I}u * (LX * LY / (KT / 4u));
+let a_place$I = a_row$I * STRIDE + a_vector;
+#if POINTWISE
+let first$I = min(row0 + a_row$I, params.rows - 1u) * params.aPixel + group * params.aGroup;
+#else
+let pixel$I = pixel_at(min(row0 + a_row$I, params.rows - 1u));
+let y$I = i32(pixel$I.y) * params.mul.x + params.add.x;
+let x$I = i32(pixel$I.x) * params.mul.y + params.add.y;
+// Before the map's own first element, perhaps: then taps that are inside lead back.
+let first$I = pixel$I.image * params.aImage + group * params.aGroup + u32(y$I) * params.aRow + u32(x$I) * params.aPixel;
+#endif
+#endfor
+let b_vector = thread % (LX * ${TV}u);
+let b_term = thread / (LX * ${TV}u);
+let b_place = b_term * (LX * ${TV}u) + b_vector;
+#if ELEM == 4
+let b_column = min(col0 + b_vector, params.cols - 1u);
+#else
+let b_column = 4u * (col0 + b_vector);
+#endif
+let b_own = b_term * params.bStride;
+let b_first = group * params.bGroup + params.bStart;
