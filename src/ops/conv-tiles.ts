@@ -162,8 +162,9 @@ export function tiledKernel(problem: ConvProblem, t: WorkgroupTile, defines: Def
       POINTWISE: problem.pointwise,
       WHOLE: problem.inner % t.depth === 0,
       PREFETCH: t.prefetch,
-      // Sums of their own for a slice take as many registers again, which 8 x 8 outputs do not leave.
-      SUM: t.tm * t.tv <= 8 ? "s" : "c",
+      // Sums of their own for a slice take as many registers again, which 8 x 8 outputs do not leave; with 8 x 4 they cost a tenth of
+      // the loop (bench/RESULTS.md).
+      SUM: t.tm * t.tv <= 4 ? "s" : "c",
       ...defines,
     },
     overrides: { LX: t.lanesX, LY: t.lanesY, KT: t.depth, BUFFERS: t.buffers },
