@@ -2,7 +2,8 @@
 // A workgroup makes LY * TM rows by LX * TV columns of vec4, an invocation TM x TV of them, LY rows and LX columns apart. KT terms
 // of the sum at a time are staged: tile_a [row][KT / 4] as vec4 along the sum, one vec4 of padding a row, so that rows start in
 // different banks; tile_b [KT][column] as vec4 along columns. With PREFETCH the next slice is loaded into registers while this one
-// is multiplied; with BUFFERS = 2 it is stored beside this one, and one barrier a slice is enough.
+// is multiplied; with BUFFERS = 2 it is stored beside this one, and one barrier a slice is enough. No branch asks whether there is a next
+// slice, as what a branch may load is copied, and waited for, before the products: the last turn takes the first slice, for nobody.
 // POINTWISE: rows of a and of c follow each other in memory (1 x 1, stride 1), and no pixel is ever computed. WHOLE: slices end where
 // taps do.
 // SUM = s: the products of a slice are summed by themselves before they join the sum (see BLOCK in conv.wgsl).

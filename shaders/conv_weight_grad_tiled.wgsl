@@ -45,6 +45,11 @@ alias Kept = bool;
 alias Kept = vec4<bool>;
 #endif
 
+/** Strides of x in A. Each is divided by itself: sums of them may be negative, and only wrap back where nothing divides them. */
+fn x_image() -> u32 { return params.xImage / ${AELEM}u; }
+fn x_row() -> u32 { return params.xRow / ${AELEM}u; }
+fn x_pixel() -> u32 { return params.xPixel / ${AELEM}u; }
+
 /** What a row of dw reads of x: from a pixel's source (y, x) on, and how far further, in A. */
 struct Row { y: i32, x: i32, at: u32 }
 
@@ -53,7 +58,7 @@ fn row_at(row: u32, group: u32) -> Row {
   let tap = r / params.inner;
   let y = i32(tap / params.tapsX) - params.pad.x;
   let x = i32(tap % params.tapsX) - params.pad.y;
-  return Row(y, x, (r % params.inner + group * params.xGroup + u32(y) * params.xRow + u32(x) * params.xPixel) / ${AELEM}u);
+  return Row(y, x, (r % params.inner + group * params.xGroup) / ${AELEM}u + u32(y) * x_row() + u32(x) * x_pixel());
 }
 
 #if !POINTWISE
@@ -64,7 +69,7 @@ fn source_of(number: u32) -> Source {
   let p = pixel_at(number);
   let y = p.y * u32(params.stride.x);
   let x = p.x * u32(params.stride.y);
-  return Source(i32(y), i32(x), (p.image * params.xImage + y * params.xRow + x * params.xPixel) / ${AELEM}u);
+  return Source(i32(y), i32(x), p.image * x_image() + y * x_row() + x * x_pixel());
 }
 
 /** That of the pixel KT further on. */
@@ -77,9 +82,9 @@ fn advanced(s: Source) -> Source {
   let next_row = x >= i32(width);
   let y = s.y + select(i32(rows), i32(rows) + params.stride.x, next_row);
   let next_image = y >= i32(height);
-  let at = s.at + (params.advance.x * params.xImage + rows * params.xRow + columns * params.xPixel) / ${AELEM}u
-    + select(0u, (u32(params.stride.x) * params.xRow - width * params.xPixel) / ${AELEM}u, next_row)
-    + select(0u, (params.xImage - height * params.xRow) / ${AELEM}u, next_image);
+  let at = s.at + params.advance.x * x_image() + rows * x_row() + columns * x_pixel()
+    + select(0u, u32(params.stride.x) * x_row() - width * x_pixel(), next_row)
+    + select(0u, x_image() - height * x_row(), next_image);
   return Source(select(y, y - i32(height), next_image), select(x, x - i32(width), next_row), at);
 }
 

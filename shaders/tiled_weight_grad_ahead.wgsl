@@ -12,10 +12,10 @@ kept$I = Kept(at + a_pixel$I < end);
 let number$I = min(at + a_pixel$I, end - 1u);
 #endif
 #if AELEM == 4
-a$I = x[number$I * (params.xPixel / 4u) + row_of.at];
+a$I = x[number$I * x_pixel() + row_of.at];
 #else
 #for C in 4
-a$I[$C] = f32(x[number$I * params.xPixel + row_of$C.at]);
+a$I[$C] = f32(x[number$I * x_pixel() + row_of$C.at]);
 #endfor
 #endif
 #else

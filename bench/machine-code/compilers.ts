@@ -25,7 +25,7 @@ const MANIFESTS = ["/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "
 const common = { MESA_SHADER_CACHE_DISABLE: "true", XDG_RUNTIME_DIR: tmpdir() };
 
 /**
- * AMD's, by Mesa's RADV, which up to 25 has devices without hardware for this purpose. Their command buffers crash, so that
+ * AMD's, by Mesa's RADV, which has devices without hardware for this purpose (25.0; no longer in 26.1). Their command buffers crash, so that
  * null-commands.c, compiled here, stands between.
  * @param family a name that RADV_FORCE_FAMILY takes: navi21 (RDNA 2), navi31 (RDNA 3), navi48 (RDNA 4)
  * @throws NoCompiler where there is no C compiler or no RADV

@@ -41,8 +41,12 @@ export interface TunedChoice {
 }
 
 export interface OpenOptions {
-  /** Keep Dawn's index clamps. Off by default: kernels check their own bounds, and the clamps cost up to a third. */
-  readonly robust?: boolean;
+  /**
+   * Keep Dawn's index clamps. Off by default: kernels check their own bounds, and the clamps cost up to a third. Where a Vulkan driver
+   * checks what is read, Dawn leaves it at that, and an index that is wrong by a multiple of 2^28 vec4 finds its way back into the
+   * buffer there, as 32 bits of an address hold no more; "indices" has the clamps in the shader all the same.
+   */
+  readonly robust?: boolean | "indices";
   /** `null` is Dawn's backend without a device: it compiles every shader and runs nothing. */
   readonly backend?: "null";
   readonly powerPreference?: GPUPowerPreference;
@@ -262,7 +266,9 @@ async function entryPoint(options: OpenOptions): Promise<GPU> {
   const enable = ["disable_workgroup_init", "vulkan_enable_f16_on_nvidia"];
   if (!options.robust) enable.push("disable_robustness");
   if (options.matrixUnits) enable.push("allow_unsafe_apis");
-  const flags = [`enable-dawn-features=${enable.join(",")}`, "disable-dawn-features=timestamp_quantization"];
+  const disable = ["timestamp_quantization"];
+  if (options.robust === "indices") disable.push("vulkan_use_buffer_robust_access_2");
+  const flags = [`enable-dawn-features=${enable.join(",")}`, `disable-dawn-features=${disable.join(",")}`];
   if (options.backend) flags.push(`backend=${options.backend}`);
   const gpu = create(flags);
   keepAlive.push(gpu);

@@ -64,8 +64,8 @@ const LADDERS: Readonly<Record<string, Ladder>> = {
   // 64 to 300 compute units, whose multiply-adds may take turns with loads from workgroup memory of 128 bytes: 8 x 8 outputs need one
   // vec4 for 16 of them, 8 x 4 one for 11, 4 x 4 one for 8.
   amd: { rungs: ["128x128, 8x8", "128x64, 8x8", "64x64, 8x4", "32x32, 4x4"], fill: 256 },
-  // Subgroups of 8 to 32 with 128 registers of 32 or 64 bytes: 8 x 8 outputs would spill. 8 to 32 cores.
-  intel: { rungs: ["64x64, 8x4", "64x64, 4x4", "32x32, 4x4"], fill: 64 },
+  // Subgroups of 16 with 128 registers of 32 bytes, 64 numbers an invocation: 8 x 4 outputs do not fit, 4 x 4 next to. 8 to 32 cores.
+  intel: { rungs: ["64x64, 4x4", "32x32, 2x4", "32x32, 4x4"], fill: 64 },
   // 8 to 80 cores whose registers are shared by all resident invocations, and a large cache behind 32 KiB of workgroup memory:
   // middling tiles, many workgroups.
   apple: { rungs: ["64x64, 8x4", "32x32, 4x4"], fill: 128 },
@@ -162,8 +162,9 @@ export function tiledKernel(problem: ConvProblem, t: WorkgroupTile, defines: Def
       POINTWISE: problem.pointwise,
       WHOLE: problem.inner % t.depth === 0,
       PREFETCH: t.prefetch,
-      // Sums of their own for a slice take as many registers again, which 8 x 8 outputs do not leave.
-      SUM: t.tm * t.tv <= 8 ? "s" : "c",
+      // Sums of their own for a slice take as many registers again, which 8 x 8 outputs do not leave; with 8 x 4 they cost a tenth of
+      // the loop (bench/RESULTS.md).
+      SUM: t.tm * t.tv <= 4 ? "s" : "c",
       ...defines,
     },
     overrides: { LX: t.lanesX, LY: t.lanesY, KT: t.depth, BUFFERS: t.buffers },

@@ -3,7 +3,7 @@
  * middle of a graph, and that the same inputs give the same bits.
  */
 import * as assert from "uvu/assert";
-import { Device } from "#src/gpu/device.js";
+import { Device, type OpenOptions } from "#src/gpu/device.js";
 import { KernelCache } from "#src/gpu/kernel.js";
 import { Lowering } from "#src/graph/lowering.js";
 import { Program, type Values } from "#src/graph/program.js";
@@ -15,9 +15,9 @@ import { asGpu } from "./forced.js";
 
 let opened: Promise<Device> | null = null;
 
-/** One device for all tests of a process. */
-export function sharedDevice(): Promise<Device> {
-  opened ??= Device.open();
+/** One device for all tests of a process; whoever asks first says how it is opened. */
+export function sharedDevice(options?: OpenOptions): Promise<Device> {
+  opened ??= Device.open(options);
   return opened;
 }
 
