@@ -216,8 +216,9 @@ function finalizeWorkgroups(to: Lowering, channels: number): number {
 function statistics(to: Lowering, x: Tensor): { chunk: number; chunks: number; partial: Tensor } {
   const { rows, channels, elem } = rowsOf(x);
   // Each chunk is read once more; a GPU wants some 2^16 invocations that load at the same time.
-  const most = to.profile.software ? 512 : Math.ceil(2 ** 16 / (channels / elem));
-  const chunk = Math.max(64, Math.ceil(rows / most));
+  const { software } = to.profile;
+  const most = software ? 512 : Math.ceil(2 ** 16 / (channels / elem));
+  const chunk = Math.max(software ? 64 : 16, Math.ceil(rows / most));
   const chunks = Math.ceil(rows / chunk);
   return { chunk, chunks, partial: to.scratch("partial", [2, chunks, channels]) };
 }
