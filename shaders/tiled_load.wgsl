@@ -1,11 +1,5 @@
-// The next slice of both operands of conv_tiled.wgsl, into registers; under tap (ty, tx), terms slice * KT on.
-#for I in AL
-#if POINTWISE
-a$I = terms(image$I, slice * (KT / 4u) + a_vector, true);
-#else
-a$I = gathered(image$I, y$I, x$I, ty, tx, slice * (KT / 4u) + a_vector);
-#endif
-#endfor
+// The next slice of both operands of conv_tiled.wgsl, into registers.
+#include tiled_load_rows
 {
   let tap = group * params.bGroup + params.bStart + ty * params.bTap.x + tx * params.bTap.y;
   #for I in BL

@@ -1,6 +1,6 @@
 import { grid, type Lowering } from "../graph/lowering.js";
 import type { Tensor } from "../graph/tensor.js";
-import { alignment, type ConvProblem, chooseConv, turnsWeightGrad } from "./conv-choice.js";
+import { alignment, type ConvChoice, type ConvProblem, chooseConv, turnsWeightGrad } from "./conv-choice.js";
 import {
   type ConvGeometry,
   convFlops,
@@ -10,7 +10,8 @@ import {
   type Tile,
   tileDefines,
 } from "./conv-geometry.js";
-import { pixelsPerSplit, tiledElements, tiledKernel, type WorkgroupTile } from "./conv-tiles.js";
+import { matrixKernel, matrixSize } from "./conv-matrix.js";
+import { pixelsPerSplit, tiledElements, tiledKernel, tileSize } from "./conv-tiles.js";
 import { inHalves, stored } from "./lanes.js";
 import { dispatchTranspose } from "./layout.js";
 
@@ -56,9 +57,8 @@ export function lowerConvWeightGrad(
   const way = { g, problem, source, xs };
   const choice = chooseConv(to.profile, problem);
   if (choice.kernel === "stationary") lowerStationary(way, choice.tile, { x, dy, dw }, to);
-  else if (choice.kernel === "tiled") lowerTiled(way, choice.tile, { x, dy, dw }, to);
   else if (choice.kernel === "registers") lowerRegisters(way, choice.tile, { x, dy, dw }, to);
-  else throw new Error(`no weight gradient is made by ${choice.kernel}`);
+  else lowerTiled(way, choice, { x, dy, dw }, to);
 }
 
 interface Way {
@@ -139,21 +139,31 @@ function lowerRegisters({ g, problem, source, xs }: Way, tile: Tile, { x, dy, dw
   if (splits > 1) sumPartials(to, partial, dw);
 }
 
-/** With workgroup memory, for GPUs (shaders/conv_weight_grad_tiled.wgsl). */
-function lowerTiled({ g, problem, source, xs }: Way, tile: WorkgroupTile, { x, dy, dw }: Operands, to: Lowering): void {
+/** With workgroup memory, for GPUs (shaders/conv_weight_grad_tiled.wgsl), or on matrix units (conv_weight_grad_matrix.wgsl). */
+function lowerTiled(
+  { g, problem, source, xs }: Way,
+  choice: Extract<ConvChoice, { kernel: "tiled" | "matrix" }>,
+  { x, dy, dw }: Operands,
+  to: Lowering,
+): void {
   const { rows: inner, inner: pixels, taps } = problem;
-  const elem = tiledElements(problem).ELEM;
+  const { ELEM: elem, AELEM } = tiledElements(problem);
+  const size = choice.kernel === "matrix" ? matrixSize(choice.tile) : tileSize(choice.tile);
+  const types = { X: stored(x, AELEM), DY: stored(dy, elem) };
   const t = (floats: number) => floats / elem;
   const rows = taps * inner;
-  const colTiles = Math.ceil(g.groupFilters / (tile.lanesX * tile.tv * 4));
-  const perSplit = pixelsPerSplit(to.profile, problem, tile);
+  const colTiles = Math.ceil(g.groupFilters / size.cols);
+  const perSplit = pixelsPerSplit(to.profile, problem, size);
   const splits = Math.ceil(pixels / perSplit);
   const padded = Math.ceil(dw.size / 4) * 4;
   const partial = splits > 1 ? to.scratch("partial", [splits, padded]) : dw;
-  const [gx, gy] = grid(colTiles * Math.ceil(rows / (tile.lanesY * tile.tm)));
+  const [gx, gy] = grid(colTiles * Math.ceil(rows / size.rows));
   const perImage = g.outHeight * g.outWidth;
   to.dispatch({
-    kernel: tiledKernel(problem, tile, { X: stored(x, tiledElements(problem).AELEM), DY: stored(dy, elem) }),
+    kernel:
+      choice.kernel === "matrix"
+        ? matrixKernel(to.profile, problem, choice.tile, types)
+        : tiledKernel(problem, choice.tile, types),
     problem,
     bindings: { x, b: dy, dw: partial },
     params: {
@@ -170,9 +180,9 @@ function lowerTiled({ g, problem, source, xs }: Way, tile: WorkgroupTile, { x, d
       inH: source?.height ?? g.height,
       inW: source?.width ?? g.width,
       advance: [
-        Math.floor(tile.depth / perImage),
-        Math.floor((tile.depth % perImage) / g.outWidth),
-        tile.depth % g.outWidth,
+        Math.floor(size.depth / perImage),
+        Math.floor((size.depth % perImage) / g.outWidth),
+        size.depth % g.outWidth,
       ],
       stride: g.stride,
       pad: source ? [0, 0] : g.padding,

@@ -1,0 +1,28 @@
+// The next slice of both operands of conv_weight_grad_matrix.wgsl, into registers: pixels `at` on. Moves on to the one after it.
+{
+  let pixel0 = pixel;
+  #for P in 4
+  #if P > 0
+  let pixel$P = next(pixel$PREV);
+  #endif
+  // Pixels past the last one are zeros in x; dy repeats the last one, and meets them.
+  let number$P = at + ${P}u;
+  let start$P = min(number$P, end - 1u) * params.dPixel + group * params.dGroup;
+  #for I in AL
+  #if AELEM == 4
+  a${I}_$P = Staged(element(pixel$P, number$P, row_of$I, number$P < end));
+  #else
+  #for C in 4
+  a${I}_$P[$C] = ${E}(element(pixel$P, number$P, row_of${I}_$C, number$P < end));
+  #endfor
+  #endif
+  #endfor
+  #for I in BL
+  b${I}_$P = columns(start$P, col0 + b_col$I);
+  #endfor
+  #endfor
+}
+#if !POINTWISE
+pixel = advanced(pixel);
+#endif
+at += KT;
