@@ -12,7 +12,8 @@ import type { Device, MatrixUnits } from "#src/gpu/device.js";
 /** From now on the device's convolutions take kernels for such units, and its shaders may use any matrices. */
 export function emulateMatrixUnits(device: Device, units: MatrixUnits): void {
   const lanes = device.profile.subgroupSize;
-  if (lanes === 0) throw new Error(`${device.profile.name} has no subgroups of a fixed size to emulate matrix units with`);
+  if (lanes === 0)
+    throw new Error(`${device.profile.name} has no subgroups of a fixed size to emulate matrix units with`);
   const { gpu } = device;
   const create = gpu.createShaderModule.bind(gpu);
   gpu.createShaderModule = (descriptor) => create({ ...descriptor, code: emulated(descriptor.code, lanes) });
@@ -76,14 +77,17 @@ class Shader {
 
   private replaceTypes(): void {
     const type = /\bsubgroup_matrix_(left|right|result)\s*<\s*(\w+)\s*,\s*(\w+)\s*,\s*(\w+)\s*,?\s*>/g;
-    this.code = this.code.replace(type, (_, kind: Kind, component: string, columns: string, rows: string, at: number) => {
-      const matrix = { kind, component, columns: this.number(columns, at), rows: this.number(rows, at) };
-      const name = `emulated_${kind}_${component}_${matrix.columns}_${matrix.rows}`;
-      if (component !== "f32" && (component !== "f16" || kind === "result"))
-        this.refuse(at, `${kind} matrices of ${component} are not emulated`);
-      this.matrices.set(name, { name, ...matrix });
-      return name;
-    });
+    this.code = this.code.replace(
+      type,
+      (_, kind: Kind, component: string, columns: string, rows: string, at: number) => {
+        const matrix = { kind, component, columns: this.number(columns, at), rows: this.number(rows, at) };
+        const name = `emulated_${kind}_${component}_${matrix.columns}_${matrix.rows}`;
+        if (component !== "f32" && (component !== "f16" || kind === "result"))
+          this.refuse(at, `${kind} matrices of ${component} are not emulated`);
+        this.matrices.set(name, { name, ...matrix });
+        return name;
+      },
+    );
     for (const { name, columns, rows } of this.matrices.values())
       this.helpers.set(name, `struct ${name} { v: array<f32, ${columns * this.slots(rows)}> }\n`);
     for (const [, alias, name] of this.code.matchAll(/\balias\s+(\w+)\s*=\s*(emulated_\w+)\s*;/g))
