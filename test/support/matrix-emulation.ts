@@ -10,14 +10,14 @@
 import type { Device, MatrixUnits } from "#src/gpu/device.js";
 
 /** From now on the device's convolutions take kernels for such units, and its shaders may use any matrices. */
-export function emulateMatrixUnits(device: Device, units: MatrixUnits): void {
+export function emulateMatrixUnits(device: Device, units: Omit<MatrixUnits, "lanes">): void {
   const lanes = device.profile.subgroupSize;
   if (lanes === 0)
     throw new Error(`${device.profile.name} has no subgroups of a fixed size to emulate matrix units with`);
   const { gpu } = device;
   const create = gpu.createShaderModule.bind(gpu);
   gpu.createShaderModule = (descriptor) => create({ ...descriptor, code: emulated(descriptor.code, lanes) });
-  device.profile = { ...device.profile, matrixUnits: units };
+  device.profile = { ...device.profile, matrixUnits: { ...units, lanes } };
 }
 
 type Kind = "left" | "right" | "result";
@@ -152,12 +152,12 @@ class Shader {
   /** The name of a function (offset, stride) -> matrix; elements are converted one by one, as they lie there. */
   private load(at: number, matrix: Matrix, pointer: string, layout: string | undefined): string {
     const { name, rows } = matrix;
-    const array = this.arrayOf(at, pointer, matrix);
+    const { array, width } = this.arrayOf(at, pointer, matrix);
     const body = this.elements(matrix, (element, row, column) => {
-      const place = this.place(at, layout, row, column);
+      const place = this.place(at, layout, width, row, `${column}u`);
       return rows % this.lanes === 0
-        ? `  m.v[${element}] = f32(${array}[${place}]);\n`
-        : `  if (${row} < ${rows}u) { m.v[${element}] = f32(${array}[${place}]); }\n`;
+        ? `  m.v[${element}] = f32(${array}${place});\n`
+        : `  if (${row} < ${rows}u) { m.v[${element}] = f32(${array}${place}); }\n`;
     });
     const helper = `load_${array}_${layout}_${name}`;
     this.helpers.set(
@@ -170,11 +170,11 @@ class Shader {
   /** The name of a function (offset, matrix, stride). */
   private store(at: number, pointer: string, layout: string | undefined): string {
     const matrix = this.only(at, "result");
-    const array = this.arrayOf(at, pointer, matrix);
+    const { array, width } = this.arrayOf(at, pointer, matrix);
     const body = this.elements(matrix, (element, row, column) => {
-      const place = this.place(at, layout, row, column);
+      const place = this.place(at, layout, width, row, `${column}u`);
       const guard = matrix.rows % this.lanes === 0 ? "" : `if (${row} < ${matrix.rows}u) `;
-      return `  ${guard}{ ${array}[${place}] = m.v[${element}]; }\n`;
+      return `  ${guard}{ ${array}${place} = m.v[${element}]; }\n`;
     });
     const helper = `store_${array}_${layout}_${matrix.name}`;
     this.helpers.set(helper, `fn ${helper}(offset: u32, m: ${matrix.name}, stride: u32) {\n${body}}\n`);
@@ -218,10 +218,12 @@ class Shader {
     return body;
   }
 
-  private place(at: number, layout: string | undefined, row: string, column: number): string {
-    if (layout === "row_major") return `offset + ${row} * stride + ${column}u`;
-    if (layout === "col_major") return `offset + ${column}u * stride + ${row}`;
-    return this.refuse(at, `the layout ${layout} is not known`);
+  /** Offsets and strides count elements of the array, which may be vectors of `width` components. */
+  private place(at: number, layout: string | undefined, width: number, row: string, column: string): string {
+    if (layout !== "row_major" && layout !== "col_major") return this.refuse(at, `the layout ${layout} is not known`);
+    const [line, along] = layout === "row_major" ? [row, column] : [column, row];
+    const start = `offset + ${line} * stride`;
+    return width === 1 ? `[${start} + ${along}]` : `[${start} + ${along} / ${width}u][${along} % ${width}u]`;
   }
 
   /** Rows of a matrix that a lane holds. */
@@ -229,16 +231,18 @@ class Shader {
     return Math.ceil(rows / this.lanes);
   }
 
-  /** The array behind `&name`: a variable of the module, whose elements are the matrix's components. */
-  private arrayOf(at: number, pointer: string, { name, component }: Matrix): string {
+  /** The array behind `&name`: a variable of the module, whose elements are the matrix's components or vectors of them. */
+  private arrayOf(at: number, pointer: string, { name, component }: Matrix): { array: string; width: number } {
     const array = pointer.replace(/^&\s*\(?\s*|\s*\)?$/g, "");
     if (!pointer.startsWith("&") || !IDENTIFIER.test(array)) return this.refuse(at, `${pointer} is no &variable`);
-    const variable = new RegExp(`\\bvar\\s*<\\s*(?:workgroup|storage)[^>]*>\\s*${array}\\s*:\\s*array\\s*<\\s*(\\w+)`);
-    const element = variable.exec(this.code)?.[1];
-    if (element === undefined) return this.refuse(at, `${array} is no array of a workgroup or in storage`);
-    const type = new RegExp(`\\balias\\s+${element}\\s*=\\s*(\\w+)\\s*;`).exec(this.code)?.[1] ?? element;
-    if (type !== component) this.refuse(at, `${array} has elements of ${type}, ${name} has others`);
-    return array;
+    const type = String.raw`(?:vec([24])\s*<\s*)?(\w+)`;
+    const variable = new RegExp(`\\bvar\\s*<\\s*(?:workgroup|storage)[^>]*>\\s*${array}\\s*:\\s*array\\s*<\\s*${type}`);
+    const declared = variable.exec(this.code);
+    if (!declared) return this.refuse(at, `${array} is no array of a workgroup or in storage`);
+    const alias = new RegExp(`\\balias\\s+${declared[2]}\\s*=\\s*${type}[\\s>]*;`).exec(this.code);
+    const [, width, element] = declared[1] || !alias ? declared : alias;
+    if (element !== component) this.refuse(at, `${array} has elements of ${element}, ${name} has others`);
+    return { array, width: Number(width ?? 1) };
   }
 
   /** WGSL has functions for one type each, and this reads no declarations of variables: a shader has one matrix of each kind. */
