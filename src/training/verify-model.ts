@@ -1,7 +1,7 @@
 /** Fixtures of kind "mpn": one model, one batch, a few steps, against the reference's answers (relative L2 a group). */
 import { UserError } from "../errors.js";
 import type { SafetensorsFile } from "../formats/safetensors.js";
-import type { Device, DeviceProfile } from "../gpu/device.js";
+import type { Device } from "../gpu/device.js";
 import { fuse } from "../graph/passes.js";
 import { Program } from "../graph/program.js";
 import type { Precision } from "../graph/storage.js";
@@ -11,8 +11,7 @@ import { modelOf } from "../models/index.js";
 import { featureMap } from "../models/mpn.js";
 import { Build } from "../nn/layers.js";
 import { type NamedArray, ParameterStore } from "../nn/parameters.js";
-import { usableUnits } from "../ops/conv-matrix.js";
-import { lossScalingOf } from "./loss-scale.js";
+import { halves, lossScalingOf } from "./loss-scale.js";
 import { partLabels, type TrainingStep, trainingStep } from "./step.js";
 
 /** Largest relative error of each group that counts as a match (FIXTURES.md). */
@@ -48,11 +47,6 @@ export const HALF_BOUNDS: Readonly<Record<string, number>> = {
   scale: 0.25,
   update: 1e-4,
 };
-
-/** Whether maps or operands are rounded to float16, which decides the bounds and what is compared. */
-export function halves(profile: DeviceProfile, precision: Precision): boolean {
-  return precision === "float16" || usableUnits(profile)?.components === "f16";
-}
 
 /** Small enough that no fixture's gradients overflow: a few images of a network of width 4 have large ones. */
 const FIXTURE_SCALE = 64;
@@ -170,9 +164,9 @@ class Fixture {
 }
 
 export interface VerifyOptions {
-  /** In float16, gradients are those of a scaled loss, as in training. */
+  /** Where gradients are rounded (see `halves`), they are those of a scaled loss, as in training. */
   readonly precision?: Precision;
-  /** Compares what HALF_BOUNDS are for instead of what MODEL_BOUNDS are for; by default as the device computes. */
+  /** Compares what HALF_BOUNDS are for instead of what MODEL_BOUNDS are for; by default where anything is rounded to float16. */
   readonly rounded?: boolean;
 }
 
@@ -189,7 +183,7 @@ export async function verifyModel(
   const { shape, data } = fixture.images();
   const images = input("images", shape);
   const store = new ParameterStore();
-  const lossScaling = lossScalingOf({ precision, lossScale: FIXTURE_SCALE });
+  const lossScaling = lossScalingOf(FIXTURE_SCALE, halves(device.profile, precision));
   const step = trainingStep(store, fixture.config, images, { lossScaling });
   store.allocate(device, 0);
   step.lossScale?.memory.allocate(device);
