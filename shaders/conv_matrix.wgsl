@@ -25,7 +25,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   #for I in BL
   let b_col$I = thread / (KT / 4u) + ${I}u * (THREADS / (KT / 4u));
   #for C in 4
-  var b${I}_${C}: Staged;
+  var b${I}_${C}: LoadedB;
   #endfor
   #endfor
   #include matrix_sums
@@ -45,10 +45,10 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     #include matrix_load
     #endif
     #for I in AL
-    tile_a[a_row$I * SLICE_ROW + a_vector] = a$I;
+    tile_a[a_row$I * SLICE_ROW + a_vector] = kept(a$I, inside$I);
     #endfor
     #for I in BL
-    let turned$I = transpose(mat4x4<${E}>(b${I}_0, b${I}_1, b${I}_2, b${I}_3));
+    let turned$I = transpose(mat4x4<${E}>(Staged(b${I}_0), Staged(b${I}_1), Staged(b${I}_2), Staged(b${I}_3)));
     #for C in 4
     tile_b[(4u * b_col$I + ${C}u) * SLICE_ROW + a_vector] = turned$I[$C];
     #endfor

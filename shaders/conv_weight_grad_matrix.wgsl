@@ -38,13 +38,14 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   #endfor
   #endif
   #for P in 4
-  var a${I}_${P}: Staged;
+  var a${I}_${P}: LoadedA;
+  var inside${I}_$P = true;
   #endfor
   #endfor
   #for I in BL
   let b_col$I = side + ${I}u * (THREADS / (KT / 4u));
   #for P in 4
-  var b${I}_${P}: Staged;
+  var b${I}_${P}: LoadedB;
   #endfor
   #endfor
   var pixel = pixel_at(first + quad);
@@ -60,13 +61,16 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     #include matrix_weight_grad_load
     #endif
     #for I in AL
-    let turned_a$I = transpose(mat4x4<${E}>(a${I}_0, a${I}_1, a${I}_2, a${I}_3));
+    #for P in 4
+    let kept${I}_$P = kept(a${I}_$P, inside${I}_$P);
+    #endfor
+    let turned_a$I = transpose(mat4x4<${E}>(kept${I}_0, kept${I}_1, kept${I}_2, kept${I}_3));
     #for C in 4
     tile_a[(a_row$I + ${C}u) * SLICE_ROW + quad / 4u] = turned_a$I[$C];
     #endfor
     #endfor
     #for I in BL
-    let turned_b$I = transpose(mat4x4<${E}>(b${I}_0, b${I}_1, b${I}_2, b${I}_3));
+    let turned_b$I = transpose(mat4x4<${E}>(Staged(b${I}_0), Staged(b${I}_1), Staged(b${I}_2), Staged(b${I}_3)));
     #for C in 4
     tile_b[(4u * b_col$I + ${C}u) * SLICE_ROW + quad / 4u] = turned_b$I[$C];
     #endfor
