@@ -132,6 +132,7 @@ export function matrixKernel(
       CN: out,
       AL: weightGrad ? a / 4 : a,
       BL: b,
+      WEIGHT_GRAD: weightGrad,
       POINTWISE: problem.pointwise,
       PREFETCH: t.prefetch,
       // Subgroups of the one size there is need not be asked for.

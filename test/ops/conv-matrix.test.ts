@@ -138,7 +138,9 @@ const taps: ConvCase = { x: [2, 7, 6, 36], kernel: [3, 3], filters: 40, padding:
 const adapter = await Device.open({ matrixUnits: true });
 for (const [name, rung] of Object.entries(MATRIX_RUNGS)) {
   const whole = matrixFits(adapter.profile, { gather: "weightGrad" }, rung);
-  check(`rung ${name}`, wide, { tile: whole ? rung : { ...rung, rows: 16, cols: 16 } });
+  check(`rung ${name}`, wide, {
+    tile: whole ? rung : { ...rung, rows: 16, cols: adapter.profile.matrixUnits?.n ?? 8 },
+  });
 }
 adapter.close();
 
