@@ -49,7 +49,7 @@ const OTHERS: readonly MatrixRung[] = ["64x64 by 4", "32x32 by 2"];
 
 /**
  * How many times the workgroups of other kernels are asked for: just more of them than the machine makes at a time, 144 on 132
- * multiprocessors, take twice as long as just fewer, and halves of such tiles one and a half times.
+ * multiprocessors, take twice as long as just fewer, and halves of such tiles one and a half times. Weight gradients are split as wanted.
  */
 const WAVES = 2;
 /** Elements of a row in workgroup memory beyond those that are wanted (shaders/matrix_tiles.wgsl). */
@@ -60,7 +60,8 @@ const LEAST = 32;
 /** The tile where matrix units pay. Null where the device has no use for its units. */
 export function matrixTile(profile: DeviceProfile, problem: ConvProblem): MatrixTile | null {
   if (productOf(problem).some((n) => n < LEAST)) return null;
-  return largestTile(problem, fittingRungs(profile, problem), matrixSize, WAVES * ladderOf(profile).fill);
+  const fill = (problem.gather === "weightGrad" ? 1 : WAVES) * ladderOf(profile).fill;
+  return largestTile(problem, fittingRungs(profile, problem), matrixSize, fill);
 }
 
 /** The units that a device was opened for, where a tile fits it: too little memory leaves them idle. */
