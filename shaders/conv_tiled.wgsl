@@ -10,12 +10,15 @@
 // Tile: LY * TM rows by LX * TV columns of vec4. FLOPs: 2 * rows * cols * taps * inner. Bytes at least: 4 (|a| + |b| + |c|).
 #include tiled_product
 
+override LX: u32 = 8;
+override LY: u32 = 8;
+override BUFFERS: u32 = 1;
 override STRIDE: u32 = KT / 4u + 1u;
 var<workgroup> tile_a: array<vec4<f32>, BUFFERS * LY * ${TM}u * STRIDE>;
 var<workgroup> tile_b: array<vec4<f32>, BUFFERS * KT * LX * ${TV}u>;
 
 /** Four terms, number `4 * k` and on, as they are summed: zeros outside of the picture and past the last one. */
-fn kept(terms: vec4<f32>, k: u32, inside: bool) -> vec4<f32> {
+fn summed(terms: vec4<f32>, k: u32, inside: bool) -> vec4<f32> {
   #if WHOLE
   return select(vec4<f32>(), terms, inside);
   #else

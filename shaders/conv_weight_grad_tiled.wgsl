@@ -6,34 +6,11 @@
 // where slices do.
 // Tile: LY * TQ vec4 of rows by LX * TV columns of vec4; grid z = group * splits + split. FLOPs: 2 * rows * cols * pixels.
 // Bytes at least: 4 (|x| + |dy| + splits * |dw|).
-#include tiled_operands
+#include tiled_weight_grad_product
 
-struct Params {
-  rows: u32,             // taps * inner, in floats
-  cols: u32,             // output channels of one group, in T
-  colTiles: u32,
-  inner: u32,            // contiguous floats under one tap
-  tapsX: u32,
-  pixels: u32,           // images * outH * outW
-  pixelsPerSplit: u32,   // whole slices of KT
-  splits: u32,
-  outH: u32, outW: u32,
-  inH: u32, inW: u32,
-  advance: vec3<u32>,    // KT pixels as (images, rows, columns)
-  stride: vec2<i32>,
-  pad: vec2<i32>,
-  xImage: u32, xRow: u32, xPixel: u32, xGroup: u32,      // strides of x, in floats
-  dPixel: u32, dGroup: u32,                              // strides of dy, in T
-  wStride: u32, wGroup: u32, wSplit: u32,                // strides of dw, in T
-}
-
-@group(0) @binding(0) var<storage, read> x: array<$X>;
-@group(0) @binding(1) var<storage, read> b: array<$DY>;
-@group(0) @binding(2) var<storage, read_write> dw: array<T>;
-@group(0) @binding(3) var<uniform> params: Params;
-#include grid
-#include conv_pixel
-
+override LX: u32 = 8;
+override LY: u32 = 8;
+override BUFFERS: u32 = 1;
 override ROWS: u32 = LY * ${TQ}u;
 var<workgroup> tile_a: array<vec4<f32>, BUFFERS * KT * ROWS>;
 var<workgroup> tile_b: array<vec4<f32>, BUFFERS * KT * LX * ${TV}u>;
@@ -201,16 +178,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     let to = 4u * (first_row + ${Q}u * LY + lane.y) + ${C}u;
     if (to < params.rows) {
       #for J in TV
-      {
-        let column = col0 + ${J}u * LX + lane.x;
-        #if ELEM == 4
-        if (column < params.cols) { dw[out + to * params.wStride + column] = c${Q}_${C}_$J; }
-        #else
-        #for D in 4
-        if (4u * column + ${D}u < params.cols) { dw[out + to * params.wStride + 4u * column + ${D}u] = c${Q}_${C}_$J[$D]; }
-        #endfor
-        #endif
-      }
+      store_row(out, to, col0 + ${J}u * LX + lane.x, c${Q}_${C}_$J);
       #endfor
     }
   }

@@ -1,9 +1,9 @@
 // The slice that conv_tiled.wgsl has in registers, into workgroup memory: number `buffer` of BUFFERS.
 #for I in AL
 #if POINTWISE
-tile_a[buffer * (LY * ${TM}u * STRIDE) + a_place$I] = kept(vec4<f32>(a$I), slice * (KT / 4u) + a_vector, true);
+tile_a[buffer * (LY * ${TM}u * STRIDE) + a_place$I] = summed(vec4<f32>(a$I), slice * (KT / 4u) + a_vector, true);
 #else
-tile_a[buffer * (LY * ${TM}u * STRIDE) + a_place$I] = kept(vec4<f32>(a$I), slice * (KT / 4u) + a_vector, inside$I);
+tile_a[buffer * (LY * ${TM}u * STRIDE) + a_place$I] = summed(vec4<f32>(a$I), slice * (KT / 4u) + a_vector, inside$I);
 #endif
 #endfor
 #for I in BL

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { UserError } from "../errors.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
 import { type MapOptions, mapSettings, withMapOptions } from "./map-options.js";
+import { matrixUnitsOption, matrixUnitsSettings } from "./network-options.js";
 import { PERTURB_OPTION, perturbSettings } from "./perturb-option.js";
 import { collect, run, type Shell, wholeNumber } from "./shell.js";
 
@@ -15,6 +16,7 @@ interface AblateOptions extends DatasetOptions, MapOptions {
   preset?: string;
   config?: string;
   perturb?: number | true;
+  matrixUnits?: boolean;
   set: string[];
   init?: string;
   retryFailed?: boolean;
@@ -33,6 +35,7 @@ export function register(program: Command): void {
     .option("--preset <name>", "paper (ResNet-50 at 384x128), small (for CPUs) or official (as the published code)")
     .option("--config <file>", "YAML file of settings, over the preset")
     .option(...PERTURB_OPTION)
+    .addOption(matrixUnitsOption())
     .option("--set <key=value>", "one setting of all runs, over all others; repeatable", collect, [])
     .option("--init <checkpoint>", "start every run from the weights of this checkpoint")
     .option("--retry-failed", "do runs whose loss was not finite once more, from their start")
@@ -81,7 +84,7 @@ export function register(program: Command): void {
         if (overruled.length > 0) shell.note(`${file}: each variant decides ${overruled.join(", ")} for itself.`);
         const { openDevice } = await import("./common.js");
         const { ablationRun } = await import("./ablate-run.js");
-        const set = [...mapSettings(options), ...perturbSettings(options), ...options.set];
+        const set = [mapSettings(options), perturbSettings(options), matrixUnitsSettings(options), options.set].flat();
         const configOf = (variant: string) => loadConfig({ preset, file, variant, set });
         const configs = new Map(asked.map((name) => [name, { ...configOf(name), evaluateEvery: 0 }]));
         const { layout, trainVal, distractors } = options;
@@ -90,7 +93,8 @@ export function register(program: Command): void {
           trainVal,
           distractors,
         });
-        const device = await openDevice(shell);
+        const [{ matrixUnits }] = configs.values();
+        const device = await openDevice(shell, { matrixUnits });
         try {
           return await ablationRun(shell, { device, dataset, configs, tables, seeds, folder: out, init, retryFailed });
         } finally {

@@ -25,7 +25,7 @@ export function register(program: Command): void {
         const config = loadConfig({ preset: "small", set: [...DEMO_SETTINGS, ...options.set] });
         const { modelOf } = await import("../models/index.js");
         const { openDevice } = await import("./common.js");
-        const device = await openDevice(shell);
+        const device = await openDevice(shell, { matrixUnits: config.matrixUnits });
         try {
           const { readSyntheticOptions, writeSyntheticDataset } = await import("../data/synth/dataset.js");
           const folder = join(options.out, "dataset");

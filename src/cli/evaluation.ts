@@ -39,26 +39,35 @@ export interface FullEvaluation {
 
 export type OnProgress = (done: number, total: number) => void;
 
-/** @param display title of the progress displays, or what shows the images represented instead */
+/**
+ * @param display title of the progress displays, or what shows the images represented instead
+ * @param signal ends it with the signal's reason
+ */
 export async function evaluateFully(
   shell: Shell,
   device: Device,
   network: EvaluatedNetwork,
   dataset: Dataset,
   options: EvaluationOptions,
-  { display, onUnreadable }: { display: string | OnProgress; onUnreadable?: OnUnreadable },
+  {
+    display,
+    onUnreadable,
+    signal,
+  }: { display: string | OnProgress; onUnreadable?: OnUnreadable; signal?: AbortSignal },
 ): Promise<FullEvaluation> {
   const parameters = rerankParameters(options);
   const single = await evaluateDataset(device, network.extractor, dataset, network.pool, {
     onProgress: typeof display === "string" ? shell.onProgress(display) : display,
     onUnreadable,
+    signal,
     ...(typeof display === "string" ? rankOptions(shell, parameters) : { rerank: parameters }),
   });
   try {
     const { result, reranked } = single;
     const poolings = options.multiQuery && POOLINGS_OF[options.multiQuery];
     const multi =
-      poolings && (await evaluateMulti(shell, device, network, dataset, single, poolings, onUnreadable, parameters));
+      poolings &&
+      (await evaluateMulti(shell, device, network, dataset, single, poolings, { onUnreadable, signal }, parameters));
     return {
       single,
       others: [
@@ -85,10 +94,10 @@ async function evaluateMulti(
   dataset: Dataset,
   single: DatasetEvaluation,
   poolings: readonly Pooling[],
-  onUnreadable: OnUnreadable | undefined,
+  watched: { onUnreadable?: OnUnreadable; signal?: AbortSignal },
   rerank: RerankParameters | undefined,
 ) {
-  const options = { onProgress: shell.onProgress("multi-queries"), onUnreadable, ...rankOptions(shell, rerank) };
+  const options = { onProgress: shell.onProgress("multi-queries"), ...watched, ...rankOptions(shell, rerank) };
   const { results, reranked, images, alone } = await evaluateMultiQuery(
     device,
     extractor,

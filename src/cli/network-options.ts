@@ -15,9 +15,13 @@ export const addFlipOptions = (command: Command): Command =>
     .option("--flip", "average the features of an image with those of its mirror image (default: as in training)")
     .option("--no-flip", "use the image alone");
 
-/** `--matrix-units` of the commands that tune, time, check or use a network (`OpenOptions.matrixUnits`). */
+/** `--matrix-units` of the commands that make, tune, time, check or use a network (`OpenOptions.matrixUnits`). */
 export const matrixUnitsOption = (): Option =>
   new Option(
     "--matrix-units",
     "let convolutions round their operands to what the adapter's matrix units multiply (f16)",
   );
+
+/** The same as `key=value` settings of a training run. */
+export const matrixUnitsSettings = (options: { matrixUnits?: boolean }): string[] =>
+  options.matrixUnits ? ["matrixUnits=true"] : [];

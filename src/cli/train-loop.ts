@@ -26,10 +26,11 @@ export async function trainLoop(
     shell.note(`All ${config.epochs} epochs are done already; set more with --set epochs=N.`);
     return false;
   }
-  let stop = false;
+  const interrupt = new AbortController();
+  const { signal } = interrupt;
   let evaluating = false;
   const release = shell.onInterrupt(() => {
-    stop = true;
+    interrupt.abort(STOPPED);
     shell.note(evaluating ? "Leaving the evaluation; all steps are saved." : "Stopping after this step and saving ...");
   });
   const progress = shell.progress("training", trainer.totalSteps);
@@ -41,7 +42,7 @@ export async function trainLoop(
   };
   const atEpochEnd = (every: number) => every > 0 && trainer.step % (trainer.stepsPerEpoch * every) === 0;
   try {
-    while (!stop && trainer.step < trainer.totalSteps) {
+    while (!signal.aborted && trainer.step < trainer.totalSteps) {
       let due = false;
       await trainer.run((latest) => {
         last = latest ?? last;
@@ -50,19 +51,16 @@ export async function trainLoop(
           : "";
         progress.update(trainer.step, note);
         due = atEpochEnd(config.checkpointEvery) || atEpochEnd(config.evaluateEvery);
-        return !stop && !due;
+        return !signal.aborted && !due;
       });
       const evaluates = evaluator !== null && trainer.step < trainer.totalSteps && atEpochEnd(config.evaluateEvery);
       // Before an evaluation too: it may take long, and is not to cost any step if it does not come to its end.
       if (evaluates || atEpochEnd(config.checkpointEvery)) await save();
-      if (!evaluates || stop) continue;
+      if (!evaluates || signal.aborted) continue;
       evaluating = true;
-      const onProgress = (done: number, total: number) => {
-        if (stop) throw STOPPED;
-        // A bar of its own would tear the training's.
-        progress.update(trainer.step, `evaluating ${done}/${total}`);
-      };
-      const evaluation = await evaluator.run(onProgress).catch((error) => {
+      // A bar of its own would tear the training's.
+      const onProgress = (done: number, total: number) => progress.update(trainer.step, `evaluating ${done}/${total}`);
+      const evaluation = await evaluator.run(onProgress, { signal }).catch((error) => {
         if (error !== STOPPED) throw error;
         return null;
       });
@@ -74,7 +72,7 @@ export async function trainLoop(
       shell.note(`epoch ${trainer.epoch}: Rank-1 ${percent(fields.rank1)}, mAP ${percent(fields.mAP)}`);
     }
     await save();
-    return stop;
+    return signal.aborted;
   } finally {
     progress.stop();
     release();
@@ -85,6 +83,13 @@ interface EvaluatorOptions {
   readonly device: Device;
   readonly dataset: Dataset;
   readonly config: TrainConfig;
+}
+
+interface EvaluatorRun {
+  /** By default the one trained on. */
+  readonly dataset?: Dataset;
+  readonly evaluation?: EvaluationOptions;
+  readonly signal?: AbortSignal;
 }
 
 /** Evaluates the weights in training, on the same device memory. */
@@ -122,16 +127,13 @@ export class Evaluator {
 
   /**
    * @param display title of the progress display, or what shows it instead
-   * @param dataset by default the one trained on
+   * @throws the signal's reason, once it is aborted
    */
-  async run(
-    display: string | OnProgress,
-    dataset = this.options.dataset,
-    evaluation: EvaluationOptions = {},
-  ): Promise<FullEvaluation> {
+  async run(display: string | OnProgress, options: EvaluatorRun = {}): Promise<FullEvaluation> {
     const { shell, onUnreadable } = this;
+    const { dataset = this.options.dataset, evaluation = {}, signal } = options;
     this.extractor.refresh();
-    return evaluateFully(shell, this.options.device, this, dataset, evaluation, { display, onUnreadable });
+    return evaluateFully(shell, this.options.device, this, dataset, evaluation, { display, onUnreadable, signal });
   }
 
   async close(): Promise<void> {

@@ -110,7 +110,7 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
     // Who stops a run wants it saved and gone, not evaluated.
     const after = interrupted
       ? null
-      : own && (await time("Evaluation after training", undefined, () => own.run("evaluating", dataset, evaluation)));
+      : own && (await time("Evaluation after training", undefined, () => own.run("evaluating", { evaluation })));
     const evaluations = [
       ...(before ? [{ label: from?.resume ? "when resumed" : "before training", result: before.single.result }] : []),
       ...(after ? [{ label: `after ${trainer.step} steps`, result: after.single.result }] : []),
@@ -123,7 +123,7 @@ export async function trainRun(shell: Shell, options: TrainRunOptions): Promise<
       shell.print(`${other.name}  (${other.root})`);
       shell.print(formatDatasetTable(other));
       const { single, fields, ...more } = await time(`Evaluation on ${other.name}`, undefined, () =>
-        evaluator!.run(`evaluating on ${other.name}`, other, evaluation),
+        evaluator!.run(`evaluating on ${other.name}`, { dataset: other, evaluation }),
       );
       single.release();
       const rows = [{ label: other.name, result: single.result }, ...more.others];

@@ -5,6 +5,7 @@ import { UserError } from "../errors.js";
 import { addDatasetOptions, DATASET_HELP, type DatasetOptions, openDataset } from "./dataset-options.js";
 import { addEvaluationOptions, asksToRerank, type EvaluationOptions } from "./evaluation-options.js";
 import { type MapOptions, mapSettings, withMapOptions } from "./map-options.js";
+import { matrixUnitsOption, matrixUnitsSettings } from "./network-options.js";
 import { PERTURB_OPTION, perturbSettings } from "./perturb-option.js";
 import { collect, run } from "./shell.js";
 
@@ -16,6 +17,7 @@ interface TrainOptions extends DatasetOptions, EvaluationOptions, MapOptions {
   config?: string;
   variant?: string;
   perturb?: number | true;
+  matrixUnits?: boolean;
   set: string[];
   resume?: boolean;
   init?: string;
@@ -37,6 +39,7 @@ export function register(program: Command): void {
     .option("--set <key=value>", "one setting, over all others; repeatable", collect, [])
     .option("--variant <name>", "a variant of the paper's tables, such as mt-only; mpn ablate --list names them")
     .option(...PERTURB_OPTION)
+    .addOption(matrixUnitsOption())
     .option("--resume", "go on from the checkpoint in --out, to the same weights as if never stopped")
     .option(
       "--init <checkpoint>",
@@ -56,6 +59,7 @@ export function register(program: Command): void {
         const { trainRun } = await import("./train-run.js");
         const { requireAnswers } = await import("../data/dataset.js");
         const { modelOf } = await import("../models/index.js");
+        const { usableUnits } = await import("../ops/conv-matrix.js");
         const multiQuery = options.multiQuery !== undefined;
         const asking = [
           options.test.length > 0 && "--test",
@@ -78,7 +82,7 @@ export function register(program: Command): void {
         await checkRunFolder(options.out, "train");
         const file = options.config ?? (options.resume && !options.preset && existsSync(own) ? own : undefined);
         const { preset, model, variant } = options;
-        const set = [...mapSettings(options), ...perturbSettings(options), ...options.set];
+        const set = [mapSettings(options), perturbSettings(options), matrixUnitsSettings(options), options.set].flat();
         const config = loadConfig({ preset, model, file, variant, set });
         const { layout, trainVal, distractors } = options;
         const dataset = await openDataset(shell, folder, ["train"], { layout, trainVal, distractors });
@@ -98,7 +102,7 @@ export function register(program: Command): void {
           shell.warn(
             `${dataset.root} has no query and gallery images; the network is trained without being evaluated on it.`,
           );
-        const device = await openDevice(shell);
+        const device = await openDevice(shell, { matrixUnits: config.matrixUnits });
         try {
           const { out, init, resume = false, evaluate } = options;
           const result = await trainRun(shell, {
@@ -117,7 +121,7 @@ export function register(program: Command): void {
             shell.note(`Stopped after step ${result.steps}. Go on with the same command and --resume.`);
             process.exitCode = 130;
           }
-          return { adapter: device.profile.name, ...result };
+          return { adapter: device.profile.name, matrixUnits: usableUnits(device.profile) ?? null, ...result };
         } finally {
           device.close();
         }

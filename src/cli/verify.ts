@@ -124,7 +124,8 @@ async function check(
 
 async function errorsOf(device: Device, file: string, kind: string, content: SafetensorsFile, precision: Precision) {
   if (kind === "mpn") {
-    const { HALF_BOUNDS, halves, MODEL_BOUNDS, verifyModel } = await import("../training/verify-model.js");
+    const { HALF_BOUNDS, MODEL_BOUNDS, verifyModel } = await import("../training/verify-model.js");
+    const { halves } = await import("../training/loss-scale.js");
     const rounded = halves(device.profile, precision);
     const bounds = rounded ? HALF_BOUNDS : MODEL_BOUNDS;
     return {

@@ -28,10 +28,14 @@ export interface DeviceProfile {
   readonly tuned?: Readonly<Record<string, TunedChoice>>;
 }
 
-/** Matrices of size x size, whose elements are rounded to `components`; sums are f32. */
+/** Products of m x k by k x n matrices, whose elements are rounded to `components`; sums are f32. */
 export interface MatrixUnits {
   readonly components: "f16" | "f32";
-  readonly size: 8 | 16;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** Of the subgroups that multiply. Where `subgroupSize` is 0, kernels ask for as many. */
+  readonly lanes: number;
 }
 
 /** A kernel by the name that its op gives it, and the sizes it is made with. */
@@ -56,8 +60,9 @@ export interface OpenOptions {
 
 const SOFTWARE = /llvmpipe|lavapipe|swiftshader|softpipe|warp|basic render/i;
 const OPTIONAL_FEATURES = ["timestamp-query", "shader-f16", "subgroups"] as const;
-/** Dawn's; not yet in the types. */
+/** Not yet in the types: Dawn's, and what lets a kernel ask for the size of its subgroups. */
 const MATRIX_FEATURE = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
+const SIZES_FEATURE = "subgroup-size-control" as GPUFeatureName;
 
 /** Floats written at once: in larger pieces Dawn allots memory to each. */
 const PIECE = 256 * 1024;
@@ -137,7 +142,7 @@ export class Device {
     ] as const) {
       limits[key] = adapter.limits[key];
     }
-    const wanted = options.matrixUnits ? [...OPTIONAL_FEATURES, MATRIX_FEATURE] : OPTIONAL_FEATURES;
+    const wanted = options.matrixUnits ? [...OPTIONAL_FEATURES, MATRIX_FEATURE, SIZES_FEATURE] : OPTIONAL_FEATURES;
     const features = wanted.filter((f) => adapter.features.has(f));
     const device = await adapter.requestDevice({ requiredLimits: limits, requiredFeatures: features });
     return new Device(device, adapter.info, adapter.features);
@@ -275,22 +280,33 @@ async function entryPoint(options: OpenOptions): Promise<GPU> {
   return gpu;
 }
 
-/** The square matrices that suit the kernels (shaders/conv_matrix.wgsl), largest first. */
+/**
+ * What the kernels multiply with (shaders/conv_matrix.wgsl): of the matrices whose sums are f32 and whose sides are 8, 16 or 32 those of
+ * f16 before those of f32, then those that make the most of one instruction, then the first that the adapter names. Where subgroups
+ * vary in size, the smallest is asked for: it is the width of the units themselves (32 of RDNA's 32 or 64, 8 or 16 of Intel's up to 32).
+ * @returns undefined where there are none, or none whose subgroups are known
+ */
 export function matrixUnitsOf(info: object, features: ReadonlySet<string>): MatrixUnits | undefined {
-  const configs = (info as { subgroupMatrixConfigs?: Iterable<MatrixConfig> }).subgroupMatrixConfigs ?? [];
-  const all: readonly MatrixUnits[] = [
-    { components: "f16", size: 16 },
-    { components: "f16", size: 8 },
-    { components: "f32", size: 8 },
-  ];
-  return all.find(
-    ({ components, size }) =>
-      (components === "f32" || features.has("shader-f16")) &&
-      [...configs].some(
-        (c) =>
-          c.componentType === components && c.resultComponentType === "f32" && [c.M, c.N, c.K].every((n) => n === size),
-      ),
-  );
+  const { subgroupMinSize: lanes = 0, subgroupMaxSize, subgroupMatrixConfigs } = info as MatrixInfo;
+  if (!features.has("subgroups") || lanes === 0) return undefined;
+  if (lanes !== subgroupMaxSize && !features.has(SIZES_FEATURE)) return undefined;
+  const sides = ({ M, N, K }: MatrixConfig) => [M, N, K];
+  const suits = (components: string) => (c: MatrixConfig) =>
+    c.componentType === components &&
+    c.resultComponentType === "f32" &&
+    sides(c).every((side) => [8, 16, 32].includes(side));
+  const work = (c: MatrixConfig) => sides(c).reduce((product, side) => product * side);
+  for (const components of features.has("shader-f16") ? (["f16", "f32"] as const) : (["f32"] as const)) {
+    const [best] = [...(subgroupMatrixConfigs ?? [])].filter(suits(components)).sort((a, b) => work(b) - work(a));
+    if (best) return { components, m: best.M, n: best.N, k: best.K, lanes };
+  }
+  return undefined;
+}
+
+interface MatrixInfo {
+  readonly subgroupMinSize?: number;
+  readonly subgroupMaxSize?: number;
+  readonly subgroupMatrixConfigs?: Iterable<MatrixConfig>;
 }
 
 interface MatrixConfig {

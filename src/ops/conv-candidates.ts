@@ -1,6 +1,7 @@
 /** What a tuner may try for a problem: one choice of each kind, then the relatives of what was best. */
 import type { DeviceProfile } from "../gpu/device.js";
 import { type ConvChoice, type ConvProblem, type ConvWay, choiceFits, chooseConv, plainChoice } from "./conv-choice.js";
+import { MATRIX_RUNGS } from "./conv-matrix.js";
 import { RUNGS } from "./conv-tiles.js";
 
 /** Choices that are the same run the same kernel. */
@@ -9,12 +10,17 @@ export const sameChoice = (a: ConvWay, b: ConvWay): boolean =>
   Object.entries(a.tile).every(([key, n]) => (b.tile as unknown as Record<string, number>)[key] === n);
 
 /**
- * One of each kind: what is chosen untuned, the register tile, and on GPUs every rung of the ladder. On software adapters a barrier
+ * One of each kind: what is chosen untuned, the register tile, and on GPUs every rung of both ladders. On software adapters a barrier
  * costs more than any tile gains, and each tile takes seconds to compile.
  */
 export function firstCandidates(profile: DeviceProfile, problem: ConvProblem): ConvChoice[] {
   const untuned = { ...profile, tuned: undefined };
-  const rungs = profile.software ? [] : Object.values(RUNGS).map((tile): ConvChoice => ({ kernel: "tiled", tile }));
+  const rungs: ConvChoice[] = profile.software
+    ? []
+    : [
+        ...Object.values(MATRIX_RUNGS).map((tile): ConvChoice => ({ kernel: "matrix", tile })),
+        ...Object.values(RUNGS).map((tile): ConvChoice => ({ kernel: "tiled", tile })),
+      ];
   return distinct(profile, problem, [
     chooseConv(untuned, problem),
     chooseConv({ ...untuned, matrixUnits: undefined }, problem),
@@ -44,7 +50,11 @@ function distinct(profile: DeviceProfile, problem: ConvProblem, choices: readonl
 /** A choice in a few words. */
 export function describeChoice({ kernel, tile }: ConvWay): string {
   if (kernel === "winograd") return "Winograd F(2x2, 3x3)";
-  if (kernel === "matrix") return `matrix units, depth ${tile.depth}`;
+  if (kernel === "matrix") {
+    const { subgroupsY, subgroupsX, rows, cols, depth, prefetch } = tile;
+    const how = `${rows}x${cols} each, depth ${depth}${prefetch ? "" : ", no prefetch"}`;
+    return `matrix units ${subgroupsY * rows}x${subgroupsX * cols}, ${how}`;
+  }
   const parts = tile as unknown as Record<string, number>;
   if (kernel === "tiled") {
     const { tm, tv, lanesX, lanesY, depth, buffers, prefetch } = tile;

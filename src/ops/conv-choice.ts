@@ -66,8 +66,8 @@ export function problemKey({ gather, rows, cols, inner, taps, stride, groups, ha
  * what was the fastest of all but them says nothing against them.
  */
 export function tunedKey(profile: DeviceProfile, problem: ConvProblem): string {
-  const { components, size } = (matrixTile(profile, problem) && profile.matrixUnits) ?? {};
-  return `${problemKey(problem)}${components ? ` with units ${components} ${size}` : ""}`;
+  const units = matrixTile(profile, problem) && profile.matrixUnits;
+  return `${problemKey(problem)}${units ? ` with units ${units.components} ${units.m}x${units.n}x${units.k}` : ""}`;
 }
 
 /** The tuned choice where there is one that can run here; else what is known to be good on such an adapter. */

@@ -6,8 +6,8 @@ import { grid, type Lowering } from "../graph/lowering.js";
 import type { Tensor } from "../graph/tensor.js";
 import { alignment, type ConvChoice, type ConvProblem, chooseConv } from "./conv-choice.js";
 import { stationaryDefines, stationaryRows, tileDefines } from "./conv-geometry.js";
-import { matrixKernel } from "./conv-matrix.js";
-import { tiledElements, tiledKernel } from "./conv-tiles.js";
+import { matrixKernel, matrixSize } from "./conv-matrix.js";
+import { tiledElements, tiledKernel, tileSize } from "./conv-tiles.js";
 import { inHalves, stored } from "./lanes.js";
 
 interface Strides {
@@ -79,9 +79,8 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
   const t = (floats: number) => floats / elem;
   const ta = (floats: number) => floats / aElem;
   const colTiles = Math.ceil(t(l.cols) / colsPer);
-  const held = choice.kernel === "stationary";
   const { b, ...placesOfB } = operandB(l, choice, elem);
-  const rowsPer = held ? stationaryRows(rows, colTiles * l.groups) : choice.tile.lanesY * choice.tile.tm;
+  const rowsPer = rowsOf(choice, rows, colTiles * l.groups);
   const [gx, gy] = grid(colTiles * Math.ceil(rows / rowsPer));
   // Sums that a stationary kernel adds to over and over do not belong in halves.
   const passes = choice.kernel === "stationary" ? problem.taps * Math.ceil(l.inner / choice.tile.chunk) : 1;
@@ -147,10 +146,18 @@ function elements(choice: ConvChoice, problem: ConvProblem): { elem: 1 | 2 | 4; 
     const { elem, aElem, lanes, tv } = choice.tile;
     return { elem, aElem, colsPer: lanes * tv };
   }
-  const { lanesX, tv } = choice.tile;
-  if (choice.kernel === "registers") return { elem: choice.tile.elem, aElem: 1, colsPer: lanesX * tv };
+  if (choice.kernel === "registers")
+    return { elem: choice.tile.elem, aElem: 1, colsPer: choice.tile.lanesX * choice.tile.tv };
   const { ELEM, AELEM } = tiledElements(problem);
-  return { elem: ELEM, aElem: AELEM, colsPer: (lanesX * tv * 4) / ELEM };
+  const { cols } = choice.kernel === "matrix" ? matrixSize(choice.tile) : tileSize(choice.tile);
+  return { elem: ELEM, aElem: AELEM, colsPer: cols / ELEM };
+}
+
+/** Rows of a workgroup, of so many; `others` tiles stand beside it. */
+function rowsOf(choice: ConvChoice, rows: number, others: number): number {
+  if (choice.kernel === "stationary") return stationaryRows(rows, others);
+  if (choice.kernel === "matrix") return matrixSize(choice.tile).rows;
+  return choice.tile.lanesY * choice.tile.tm;
 }
 
 function kernelOf(

@@ -19,6 +19,19 @@ export interface WorkgroupTile {
   readonly prefetch: number;
 }
 
+/** Rows and columns of the outputs that a workgroup makes, and terms of the sum that it stages at a time. */
+export interface TileSize {
+  readonly rows: number;
+  readonly cols: number;
+  readonly depth: number;
+}
+
+export const tileSize = ({ tm, tv, lanesX, lanesY, depth }: WorkgroupTile): TileSize => ({
+  rows: lanesY * tm,
+  cols: lanesX * tv * 4,
+  depth,
+});
+
 const tile = (tm: number, tv: number, lanesX: number, lanesY: number, depth: number, buffers = 1): WorkgroupTile => ({
   tm,
   tv,
@@ -91,16 +104,29 @@ const SLICES_PER_SPLIT = 16;
  * Null for products too small for any (a row of features, a handful of filters), and on software adapters.
  */
 export function chooseRung(profile: DeviceProfile, problem: ConvProblem): WorkgroupTile | null {
-  const { rungs, fill } = ladderOf(profile);
+  if (productOf(problem).some((n) => n < 8)) return null;
+  const rungs = ladderOf(profile).rungs.map((rung) => RUNGS[rung]);
+  return largestTile(
+    problem,
+    rungs.filter((t) => tileFits(profile, problem, t)),
+    tileSize,
+    ladderOf(profile).fill,
+  );
+}
+
+/** Of tiles that fit, largest first, as `chooseRung` says; `fill` workgroups are enough. Null where there is none. */
+export function largestTile<T>(
+  problem: ConvProblem,
+  fitting: readonly T[],
+  sizeOf: (tile: T) => TileSize,
+  fill: number,
+): T | null {
   const [rows, cols] = productOf(problem);
-  if (rows < 8 || cols < 8) return null;
-  const fitting = rungs.map((rung) => RUNGS[rung]).filter((t) => tileFits(profile, problem, t));
-  const useful = (t: WorkgroupTile) =>
-    (rows * cols) / (workgroupsOf(problem, t) * t.lanesY * t.tm * t.lanesX * t.tv * 4);
-  const busy = (t: WorkgroupTile) => workgroupsOf(problem, t) * problem.groups * mostSplits(problem, t) >= fill;
-  const largest = fitting.find((t) => useful(t) >= USEFUL && busy(t));
-  const most = Math.max(...fitting.map((t) => workgroupsOf(problem, t)));
-  return largest ?? fitting.find((t) => workgroupsOf(problem, t) === most) ?? null;
+  const made = (t: T) => workgroupsOf(problem, sizeOf(t));
+  const useful = (t: T) => (rows * cols) / (made(t) * sizeOf(t).rows * sizeOf(t).cols) >= USEFUL;
+  const busy = (t: T) => made(t) * problem.groups * mostSplits(problem, sizeOf(t)) >= fill;
+  const most = Math.max(...fitting.map(made));
+  return fitting.find((t) => useful(t) && busy(t)) ?? fitting.find((t) => made(t) === most) ?? null;
 }
 
 /** Whether a tile is one that the kernels can be made with, on this adapter and for this problem. */
@@ -129,19 +155,22 @@ const staged = ({ tm, tv, lanesX, lanesY, depth }: WorkgroupTile) => [
 ];
 
 /** Rows and columns of the product; those of a weight gradient are all its taps' channels. */
-const productOf = ({ gather, rows, cols, taps }: ConvProblem) => [gather === "weightGrad" ? rows * taps : rows, cols];
+export const productOf = ({ gather, rows, cols, taps }: ConvProblem): readonly [number, number] => [
+  gather === "weightGrad" ? rows * taps : rows,
+  cols,
+];
 
 /** Tiles that cover one group. */
-function workgroupsOf(problem: ConvProblem, t: WorkgroupTile): number {
+function workgroupsOf(problem: ConvProblem, t: TileSize): number {
   const [rows, cols] = productOf(problem);
-  return Math.ceil(rows / (t.lanesY * t.tm)) * Math.ceil(cols / (t.lanesX * t.tv * 4));
+  return Math.ceil(rows / t.rows) * Math.ceil(cols / t.cols);
 }
 
-const mostSplits = ({ gather, inner }: ConvProblem, { depth }: WorkgroupTile) =>
+const mostSplits = ({ gather, inner }: ConvProblem, { depth }: TileSize) =>
   gather === "weightGrad" ? Math.max(1, Math.floor(inner / (depth * SLICES_PER_SPLIT))) : 1;
 
 /** Pixels of one part of a weight gradient's sum: whole slices, in as many parts as the machine needs. */
-export function pixelsPerSplit(profile: DeviceProfile, problem: ConvProblem, t: WorkgroupTile): number {
+export function pixelsPerSplit(profile: DeviceProfile, problem: ConvProblem, t: TileSize): number {
   const wanted = Math.ceil(ladderOf(profile).fill / (workgroupsOf(problem, t) * problem.groups));
   const splits = Math.min(wanted, mostSplits(problem, t));
   return Math.ceil(problem.inner / splits / t.depth) * t.depth;
@@ -159,6 +188,7 @@ export function tiledKernel(problem: ConvProblem, t: WorkgroupTile, defines: Def
       TV: t.tv,
       AL,
       BL,
+      E: "f32",
       POINTWISE: problem.pointwise,
       WHOLE: problem.inner % t.depth === 0,
       PREFETCH: t.prefetch,

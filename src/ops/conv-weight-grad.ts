@@ -1,6 +1,6 @@
 import { grid, type Lowering } from "../graph/lowering.js";
 import type { Tensor } from "../graph/tensor.js";
-import { alignment, type ConvProblem, chooseConv, turnsWeightGrad } from "./conv-choice.js";
+import { alignment, type ConvChoice, type ConvProblem, chooseConv, turnsWeightGrad } from "./conv-choice.js";
 import {
   type ConvGeometry,
   convFlops,
@@ -10,7 +10,8 @@ import {
   type Tile,
   tileDefines,
 } from "./conv-geometry.js";
-import { pixelsPerSplit, tiledElements, tiledKernel, type WorkgroupTile } from "./conv-tiles.js";
+import { matrixKernel, matrixSize } from "./conv-matrix.js";
+import { pixelsPerSplit, tiledElements, tiledKernel, tileSize } from "./conv-tiles.js";
 import { inHalves, stored } from "./lanes.js";
 import { dispatchTranspose } from "./layout.js";
 import { partialSums, sumPartials } from "./partials.js";
@@ -57,7 +58,8 @@ export function lowerConvWeightGrad(
   const way = { g, problem, source, xs };
   const choice = chooseConv(to.profile, problem);
   if (choice.kernel === "stationary") lowerStationary(way, choice.tile, { x, dy, dw }, to);
-  else if (choice.kernel === "tiled") {
+  else if (choice.kernel === "registers") lowerRegisters(way, choice.tile, { x, dy, dw }, to);
+  else {
     const layout: TiledLayout = {
       groups: g.groups,
       filters: g.groupFilters,
@@ -73,9 +75,8 @@ export function lowerConvWeightGrad(
       wGroup: g.groupFilters,
       flops: convFlops(g),
     };
-    lowerTiled(layout, problem, choice.tile, { x, dy, dw }, to);
-  } else if (choice.kernel === "registers") lowerRegisters(way, choice.tile, { x, dy, dw }, to);
-  else throw new Error(`no weight gradient is made by ${choice.kernel}`);
+    lowerTiled(layout, problem, choice, { x, dy, dw }, to);
+  }
 }
 
 interface Way {
@@ -175,27 +176,32 @@ interface TiledLayout {
   readonly flops: number;
 }
 
-/** With workgroup memory, for GPUs (shaders/conv_weight_grad_tiled.wgsl). */
+/** With workgroup memory, for GPUs (shaders/conv_weight_grad_tiled.wgsl), or on matrix units (conv_weight_grad_matrix.wgsl). */
 export function lowerTiled(
   l: TiledLayout,
   problem: ConvProblem,
-  tile: WorkgroupTile,
+  choice: Extract<ConvChoice, { kernel: "tiled" | "matrix" }>,
   { x, dy, dw }: Operands,
   to: Lowering,
 ): void {
   const { rows: inner, inner: pixels, taps } = problem;
-  const elem = tiledElements(problem).ELEM;
+  const { ELEM: elem, AELEM } = tiledElements(problem);
+  const size = choice.kernel === "matrix" ? matrixSize(choice.tile) : tileSize(choice.tile);
+  const types = { X: stored(x, AELEM), DY: stored(dy, elem) };
   const t = (floats: number) => floats / elem;
   const rows = taps * inner;
-  const colTiles = Math.ceil(l.filters / (tile.lanesX * tile.tv * 4));
-  const perSplit = pixelsPerSplit(to.profile, problem, tile);
+  const colTiles = Math.ceil(l.filters / size.cols);
+  const perSplit = pixelsPerSplit(to.profile, problem, size);
   const splits = Math.ceil(pixels / perSplit);
   const { partial, padded } = partialSums(to, dw, splits);
-  const [gx, gy] = grid(colTiles * Math.ceil(rows / (tile.lanesY * tile.tm)));
+  const [gx, gy] = grid(colTiles * Math.ceil(rows / size.rows));
   const [outH, outW] = l.out;
   const perImage = outH * outW;
   to.dispatch({
-    kernel: tiledKernel(problem, tile, { X: stored(x, tiledElements(problem).AELEM), DY: stored(dy, elem) }),
+    kernel:
+      choice.kernel === "matrix"
+        ? matrixKernel(to.profile, problem, choice.tile, types)
+        : tiledKernel(problem, choice.tile, types),
     problem,
     bindings: { x, b: dy, dw: partial },
     params: {
@@ -211,7 +217,7 @@ export function lowerTiled(
       outW,
       inH: l.source[0],
       inW: l.source[1],
-      advance: [Math.floor(tile.depth / perImage), Math.floor((tile.depth % perImage) / outW), tile.depth % outW],
+      advance: [Math.floor(size.depth / perImage), Math.floor((size.depth % perImage) / outW), size.depth % outW],
       stride: l.stride,
       pad: l.pad,
       xImage: l.xs.image,

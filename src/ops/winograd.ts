@@ -260,8 +260,8 @@ export function lowerWinogradWeightGrad(
     });
   else {
     const problem = productOfGrads(g);
-    const { kernel, tile } = chooseConv(to.profile, problem);
-    if (kernel !== "tiled") throw new Error(`no product of Winograd's transforms is made by ${kernel}`);
+    const choice = chooseConv(to.profile, problem);
+    if (choice.kernel !== "tiled") throw new Error(`no product of Winograd's transforms is made by ${choice.kernel}`);
     const layout = {
       groups: 16,
       filters,
@@ -277,7 +277,7 @@ export function lowerWinogradWeightGrad(
       wGroup: channels * filters,
       flops,
     } as const;
-    lowerTiled(layout, problem, tile, { x: v, dy: d, dw: product }, to);
+    lowerTiled(layout, problem, choice, { x: v, dy: d, dw: product }, to);
   }
   const total = (channels * filters) / 4;
   to.dispatch({

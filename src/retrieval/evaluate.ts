@@ -31,13 +31,15 @@ export interface RankOptions {
   rerank?: RerankOptions;
   /** Queries ranked. */
   onRanked?: (done: number, total: number) => void;
+  /** Ends it within a second or so, with its reason: after the batch, the tile or some hundred rows that are being made. */
+  signal?: AbortSignal;
 }
 
 /**
  * Where query and gallery are the same list (leave-one-out), each picture is represented once, and has its neighbours for
  * re-ranking among the others as they are: of two copies of everything, each would be the other's nearest.
  *
- * @throws UserError where no query has a right answer
+ * @throws UserError where no query has a right answer; the signal's reason, once it is aborted
  */
 export async function evaluateDataset(
   device: Device,
@@ -49,16 +51,17 @@ export async function evaluateDataset(
     onUnreadable?: OnUnreadable;
   } & RankOptions = {},
 ): Promise<DatasetEvaluation> {
-  const { onProgress, onUnreadable } = options;
+  const { onUnreadable } = options;
+  const onProgress = untilAborted(options);
   requireAnswers(dataset);
   const once = dataset.query === dataset.gallery;
   const total = dataset.query.length + (once ? 0 : dataset.gallery.length);
   const started = performance.now();
-  const query = await extractor.ofSamples(dataset.query, pool, (done) => onProgress?.(done, total), onUnreadable);
+  const query = await extractor.ofSamples(dataset.query, pool, (done) => onProgress(done, total), onUnreadable);
   const offset = dataset.query.length;
   const gallery = once
     ? query
-    : await extractor.ofSamples(dataset.gallery, pool, (done) => onProgress?.(offset + done, total), onUnreadable);
+    : await extractor.ofSamples(dataset.gallery, pool, (done) => onProgress(offset + done, total), onUnreadable);
   const extracted = performance.now();
   const labels = labelsOf(dataset, query, gallery);
   const features = { query: query.features, gallery: gallery.features, dim: extractor.dim };
@@ -80,19 +83,33 @@ export async function rankFeatures(
   device: Device,
   labels: Labels,
   features: Features,
-  { rerank, onRanked }: RankOptions = {},
+  { rerank, onRanked, signal }: RankOptions = {},
 ): Promise<Pick<DatasetEvaluation, "result" | "reranked" | "ranking"> & { destroy: () => void }> {
-  const { similarity, destroy } = await similaritiesOf(device, features);
+  const { similarity, destroy } = await similaritiesOf(device, features, signal);
   try {
     const cosine = remembered(similarity);
     const rankings = [cosine];
-    if (rerank) rankings.push(await rerankedSimilarity(device, features, cosine, rerank));
-    const [result, reranked = null] = await evaluateRankings(labels, rankings, { onProgress: onRanked });
+    if (rerank) rankings.push(await rerankedSimilarity(device, features, cosine, { ...rerank, signal }));
+    const [result, reranked = null] = await evaluateRankings(labels, rankings, { onProgress: onRanked, signal });
     return { result, reranked, ranking: { ...labels, similarity }, destroy };
   } catch (error) {
     destroy();
     throw error;
   }
+}
+
+/** Progress of an extraction, which what it throws ends. */
+export function untilAborted({
+  onProgress,
+  signal,
+}: {
+  onProgress?: (done: number, total: number) => void;
+  signal?: AbortSignal;
+}) {
+  return (done: number, total: number) => {
+    signal?.throwIfAborted();
+    onProgress?.(done, total);
+  };
 }
 
 function labelsOf(dataset: Dataset, query: Extraction, gallery: Extraction): Labels {

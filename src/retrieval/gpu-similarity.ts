@@ -19,11 +19,12 @@ const GPU_FROM = 4e9;
 export async function similaritiesOf(
   device: Device,
   features: Features,
+  signal?: AbortSignal,
 ): Promise<{ similarity: SimilarityTiles; destroy: () => void }> {
   const products = (features.query.length * features.gallery.length) / features.dim;
   return products > GPU_FROM
-    ? gpuSimilarity(device, features)
-    : { similarity: cosineSimilarity(features), destroy: () => {} };
+    ? gpuSimilarity(device, features, { signal })
+    : { similarity: cosineSimilarity(features, signal), destroy: () => {} };
 }
 
 export const alignedRows = (rows: number) => Math.ceil(rows / ALIGN) * ALIGN;
@@ -67,15 +68,17 @@ export function inverseLengths(features: Float32Array, dim: number, name: string
  * Cosine similarity on the GPU. Memory beside the features: tiles of at most [`block`, 2048], a block of the gallery, and
  * the rows that a call asks for.
  *
- * @param block queries of a tile
+ * @param options.block queries of a tile
+ * @param options.signal rows that are being made when it is aborted reject with its reason
  * @throws UserError when the lengths are no multiple of `dim`, or a feature is not finite
  */
 export async function gpuSimilarity(
   device: Device,
   features: Features,
-  block = rankingBlock(features.gallery.length / features.dim),
+  options: { block?: number; signal?: AbortSignal } = {},
 ): Promise<{ similarity: SimilarityTiles; destroy: () => void }> {
   const { query, gallery, dim } = features;
+  const { block = rankingBlock(gallery.length / dim), signal } = options;
   const inverse = { query: inverseLengths(query, dim, "query"), gallery: inverseLengths(gallery, dim, "gallery") };
   const entries = inverse.gallery.length;
   const rows = alignedRows(Math.min(block, inverse.query.length));
@@ -88,25 +91,32 @@ export async function gpuSimilarity(
     if (end - start <= FEW) return few(start, end);
     const result = new Float32Array((end - start) * entries);
     let copied: Promise<void> = Promise.resolve();
-    for (let q = start; q < end; q += rows) {
-      const last = Math.min(q + rows, end);
-      program.feed(blockFeeds("query", query, inverse.query, q, last));
-      for (let g = 0; g < entries; g += columns) {
-        const kept = Math.min(columns, entries - g);
-        const read = program.run(blockFeeds("gallery", gallery, inverse.gallery, g, g + kept), ["tile"]);
-        // The GPU makes this tile while the one before it is read.
-        const before = copied;
-        copied = read.then(async ({ tile }) => {
+    try {
+      for (let q = start; q < end; q += rows) {
+        const last = Math.min(q + rows, end);
+        program.feed(blockFeeds("query", query, inverse.query, q, last));
+        for (let g = 0; g < entries; g += columns) {
+          signal?.throwIfAborted();
+          const kept = Math.min(columns, entries - g);
+          const read = program.run(blockFeeds("gallery", gallery, inverse.gallery, g, g + kept), ["tile"]);
+          // The GPU makes this tile while the one before it is read.
+          const before = copied;
+          copied = read.then(async ({ tile }) => {
+            await before;
+            for (let r = 0; r < last - q; r++) {
+              const row = (tile as Float32Array).subarray(r * columns, r * columns + kept);
+              result.set(row, (q - start + r) * entries + g);
+            }
+          });
+          copied.catch(() => {}); // It is awaited below, perhaps after another one has failed.
           await before;
-          for (let r = 0; r < last - q; r++) {
-            result.set((tile as Float32Array).subarray(r * columns, r * columns + kept), (q - start + r) * entries + g);
-          }
-        });
-        copied.catch(() => {}); // It is awaited below, perhaps after another one has failed.
-        await before;
+        }
       }
+      await copied;
+    } finally {
+      // What is still on its way must arrive before its memory goes.
+      await Promise.allSettled([copied]);
     }
-    await copied;
     return result;
   }
   return { similarity, destroy: () => program.destroy() };

@@ -8,6 +8,7 @@
  * The rest is ranked by falling similarity; ties keep the gallery's order. A query without a right image is skipped.
  */
 import { UserError } from "../errors.js";
+import { pause } from "./pause.js";
 import { cosineSimilarity, type Features, rankingBlock, type SimilarityTiles } from "./similarity.js";
 
 /** Identities and cameras of two sets of images, by index. */
@@ -28,6 +29,8 @@ export interface RankingOptions {
   ranks?: number;
   /** Called after each block. */
   onProgress?: (queriesDone: number, queries: number) => void;
+  /** Ends the ranking after a block, with its reason. */
+  signal?: AbortSignal;
 }
 
 /** All rates are fractions in 0..1, averaged over the queries that have a right gallery image. */
@@ -95,12 +98,13 @@ export async function evaluateRankings(
   options: RankingOptions = {},
 ): Promise<RankingResult[]> {
   const [queryCount, galleryCount] = [labels.queryIds.length, labels.galleryIds.length];
-  const { block = rankingBlock(galleryCount), onProgress } = options;
+  const { block = rankingBlock(galleryCount), onProgress, signal } = options;
   const tallies = similarities.map(() => new Tally(labels, Math.max(options.ranks ?? 50, 20)));
   for (let start = 0; start < queryCount; start += block) {
     const end = Math.min(start + block, queryCount);
     for (const [i, similarity] of similarities.entries()) tallies[i].add(start, end, await similarity(start, end));
     onProgress?.(end, queryCount);
+    await pause(signal);
   }
   return tallies.map((tally) => tally.result());
 }

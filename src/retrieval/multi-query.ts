@@ -10,7 +10,7 @@ import { type Dataset, requireQueryCameras, type Sample } from "../data/dataset.
 import type { DecodePool } from "../data/decode-pool.js";
 import type { OnUnreadable } from "../data/loader.js";
 import type { Device } from "../gpu/device.js";
-import { type DatasetEvaluation, type RankOptions, rankFeatures } from "./evaluate.js";
+import { type DatasetEvaluation, type RankOptions, rankFeatures, untilAborted } from "./evaluate.js";
 import type { Extractor } from "./extractor.js";
 import type { RankingResult } from "./metrics.js";
 import { rowLengths } from "./similarity.js";
@@ -45,7 +45,8 @@ export async function evaluateMultiQuery(
   requireQueryCameras(dataset.name, queries);
   const asked = new Set(queries.map(shotOf));
   const samples = dataset.multiQuery.filter((sample) => asked.has(shotOf(sample)));
-  const { features, dim, indices } = await extractor.ofSamples(samples, pool, options.onProgress, options.onUnreadable);
+  const { onUnreadable } = options;
+  const { features, dim, indices } = await extractor.ofSamples(samples, pool, untilAborted(options), onUnreadable);
   const rows = new Map<string, number[]>();
   indices.forEach((index, row) => {
     const shot = shotOf(samples[index]);

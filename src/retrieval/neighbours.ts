@@ -23,6 +23,8 @@ export interface NeighbourOptions {
   block?: number;
   /** Tiles done; half of the matrix is enough, as it is symmetric. */
   onProgress?: (done: number, total: number) => void;
+  /** Ends the work after the tile, with its reason. */
+  signal?: AbortSignal;
 }
 
 const STORAGE = 0x80;
@@ -47,7 +49,7 @@ export async function nearestNeighbours(
   device: Device,
   { query, gallery, dim }: Features,
   keep: number,
-  { block = 2048, onProgress }: NeighbourOptions = {},
+  { block = 2048, ...watched }: NeighbourOptions = {},
 ): Promise<Neighbours> {
   const sets = { query, gallery };
   const inverse = { query: inverseLengths(query, dim, "query"), gallery: inverseLengths(gallery, dim, "gallery") };
@@ -83,7 +85,7 @@ export async function nearestNeighbours(
     const half = topK(tile, place, start, "columns", 0);
     const { values, indices, least } = topK(tile, place, half, "rows", 1);
     program = await Program.compile(device, { outputs: { values, indices, least }, ...EXACT });
-    await foldTiles(device, program, parts, sets, inverse, onProgress);
+    await foldTiles(device, program, parts, sets, inverse, watched);
     // Nothing lies in this place, so that the lists are read as they are.
     const lists = await program.run({ place: new Uint32Array(8) }, ["values", "indices", "least"]);
     return {
@@ -104,27 +106,32 @@ async function foldTiles(
   parts: readonly Part[],
   sets: Readonly<Record<Part["set"], Float32Array>>,
   inverse: Readonly<Record<Part["set"], Float32Array>>,
-  onProgress: NeighbourOptions["onProgress"],
+  { onProgress, signal }: Pick<NeighbourOptions, "onProgress" | "signal">,
 ): Promise<void> {
   const feeds = (name: string, { set, start, end }: Part) => blockFeeds(name, sets[set], inverse[set], start, end);
   const total = (parts.length * (parts.length + 1)) / 2;
   let done = 0;
   let before: Promise<void> = Promise.resolve();
-  for (const [i, a] of parts.entries()) {
-    program.feed(feeds("a", a));
-    for (const b of parts.slice(i)) {
-      const mirrored = a === b ? [0, 0, 0, 0] : [a.first, a.end - a.start, b.first, b.end - b.start];
-      const place = Uint32Array.of(b.first, b.end - b.start, a.first, a.end - a.start, ...mirrored);
-      void program.run({ ...feeds("b", b), place });
-      // One tile is uploaded while another one is made; more would pile up in memory.
-      const finished = device.idle();
-      finished.catch(() => {}); // It is awaited in the next turn.
-      await before;
-      before = finished;
-      onProgress?.(done++, total);
+  try {
+    for (const [i, a] of parts.entries()) {
+      program.feed(feeds("a", a));
+      for (const b of parts.slice(i)) {
+        signal?.throwIfAborted();
+        const mirrored = a === b ? [0, 0, 0, 0] : [a.first, a.end - a.start, b.first, b.end - b.start];
+        const place = Uint32Array.of(b.first, b.end - b.start, a.first, a.end - a.start, ...mirrored);
+        void program.run({ ...feeds("b", b), place });
+        // One tile is uploaded while another one is made; more would pile up in memory.
+        const finished = device.idle();
+        finished.catch(() => {}); // It is awaited in the next turn.
+        await before;
+        before = finished;
+        onProgress?.(done++, total);
+      }
     }
+    await before;
+  } finally {
+    await Promise.allSettled([before]);
   }
-  await before;
   onProgress?.(total, total);
 }
 

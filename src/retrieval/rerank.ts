@@ -16,6 +16,7 @@
 import { UserError } from "../errors.js";
 import type { Device } from "../gpu/device.js";
 import { type Neighbours, nearestNeighbours } from "./neighbours.js";
+import { pause } from "./pause.js";
 import { type Features, rowLengths, type SimilarityTiles } from "./similarity.js";
 import { type SparseRow, SparseRows, transposed } from "./sparse-rows.js";
 
@@ -35,12 +36,17 @@ export interface RerankOptions extends Partial<RerankParameters> {
   /** See `NeighbourOptions`. */
   block?: number;
   onProgress?: (phase: "neighbours" | "vectors" | "index", done: number, total: number) => void;
+  /** Ends the work with its reason, that on rows which are asked for later too. */
+  signal?: AbortSignal;
 }
 
 /** Distances below this are rounding: a row without a larger one is of images that are all the same. */
 const LEAST_DISTANCE = 1e-6;
 /** Images between calls of `onProgress`. */
 const REPORT_EVERY = 4096;
+/** Images between pauses: some tenths of a second, or of the gallery's rows for a query. */
+const PAUSE_EVERY = 512;
+const PAUSE_EVERY_QUERIES = 64;
 
 /**
  * Prepares the re-ranking of a gallery for each query.
@@ -55,23 +61,24 @@ export async function rerankedSimilarity(
   cosine: SimilarityTiles,
   options: RerankOptions = {},
 ): Promise<SimilarityTiles> {
-  const { k1, k2, lambda, block, onProgress } = { ...DEFAULT_RERANK, ...options };
+  const { k1, k2, lambda, block, onProgress, signal } = { ...DEFAULT_RERANK, ...options };
   checkParameters({ k1, k2, lambda });
   // Lists twice as long as needed hold nearly all pairs of which V takes the distance.
   const near = await nearestNeighbours(device, features, Math.max(2 * (k1 + 1), k2), {
     block,
+    signal,
     onProgress: (done, total) => onProgress?.("neighbours", done, total),
   });
   const images = near.least.length;
-  const vectors = reciprocalVectors(features, near, k1, (done) => onProgress?.("vectors", done, images));
+  /** After each image: tells how far the phase is. */
+  const after = (phase: "vectors" | "index") => (done: number, total: number) => {
+    if (done % REPORT_EVERY === 0 || done === total) onProgress?.(phase, done, total);
+    return done % PAUSE_EVERY === 0 || done === total ? pause(signal) : undefined;
+  };
+  const vectors = await reciprocalVectors(features, near, k1, after("vectors"));
   const gallery = features.gallery.length / features.dim;
   const averaged = (image: number) => average(vectors, near, image, k2);
-  // Every row is asked for twice: it is counted before it is placed.
-  let asked = 0;
-  const holders = transposed(gallery, images, (g) => {
-    if (++asked % REPORT_EVERY === 0 || asked === 2 * gallery) onProgress?.("index", asked, 2 * gallery);
-    return averaged(images - gallery + g);
-  });
+  const holders = await transposed(gallery, images, (g) => averaged(images - gallery + g), after("index"));
   const farthest = near.least.map((similarity) => 2 - 2 * similarity);
 
   return async (start, end) => {
@@ -79,6 +86,7 @@ export async function rerankedSimilarity(
     const result = new Float32Array(tile.length);
     const shared = new Float64Array(gallery);
     for (let query = start; query < end; query++) {
+      if ((query + 1 - start) % PAUSE_EVERY_QUERIES === 0) await pause(signal);
       shared.fill(0);
       const { columns, values } = averaged(query);
       for (const [i, column] of columns.entries()) {
@@ -108,12 +116,12 @@ function checkParameters({ k1, k2, lambda }: RerankParameters): void {
 }
 
 /** V before it is averaged, a row for each image. */
-function reciprocalVectors(
+async function reciprocalVectors(
   features: Features,
   near: Neighbours,
   k1: number,
-  onProgress: (done: number) => void,
-): SparseRows {
+  after: (done: number, total: number) => Promise<void> | void,
+): Promise<SparseRows> {
   const images = near.least.length;
   const distance = distances(features, near);
   const half = roundHalfToEven(k1 / 2);
@@ -139,7 +147,7 @@ function reciprocalVectors(
     const total = weights.reduce((sum, weight) => sum + weight, 0);
     for (const [i, member] of members.entries()) vectors.push(member, weights[i] / total);
     vectors.endRow();
-    if ((image + 1) % REPORT_EVERY === 0 || image + 1 === images) onProgress(image + 1);
+    await after(image + 1, images);
   }
   return vectors;
 }

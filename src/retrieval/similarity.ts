@@ -1,5 +1,6 @@
 /** Similarity of query and gallery features, tile by tile, so that a large gallery never needs the whole matrix. */
 import { NotFiniteError, UserError } from "../errors.js";
+import { pause } from "./pause.js";
 
 /**
  * Gives rows `queryStart` (inclusive) to `queryEnd` (exclusive) of the similarity matrix, [queryEnd - queryStart, gallery]
@@ -20,6 +21,9 @@ export interface Features {
 /** Similarities of a block: 128 MiB in float32. */
 const BLOCK_SIMILARITIES = 2 ** 25;
 
+/** Products between pauses: some tenths of a second. */
+const PRODUCTS_UNPAUSED = 2 ** 27;
+
 /** Queries that are compared with a gallery of this size at a time. */
 export function rankingBlock(gallery: number): number {
   return Math.min(1024, Math.max(64, 64 * Math.floor(BLOCK_SIMILARITIES / (64 * gallery))));
@@ -37,9 +41,10 @@ export function remembered(similarity: SimilarityTiles): SimilarityTiles {
 /**
  * Cosine similarity (eq. 11) on the CPU in float64. Memory of a call: (rows x (gallery + dim)) float64.
  *
+ * @param signal what is being made when it is aborted rejects with its reason
  * @throws UserError when the lengths are no multiple of `dim`, or a feature is not finite
  */
-export function cosineSimilarity({ query, gallery, dim }: Features): SimilarityTiles {
+export function cosineSimilarity({ query, gallery, dim }: Features, signal?: AbortSignal): SimilarityTiles {
   const queryNorms = rowLengths(query, dim, "query");
   const galleryNorms = rowLengths(gallery, dim, "gallery");
   return async (queryStart, queryEnd) => {
@@ -48,7 +53,9 @@ export function cosineSimilarity({ query, gallery, dim }: Features): SimilarityT
     for (let i = 0; i < rows; i++) normalise(query, queryStart + i, queryNorms, block.subarray(i * dim, (i + 1) * dim));
     const tile = new Float64Array(rows * galleryNorms.length);
     const other = new Float64Array(dim);
+    const unpaused = Math.max(1, Math.floor(PRODUCTS_UNPAUSED / Math.max(1, rows * dim)));
     for (let j = 0; j < galleryNorms.length; j++) {
+      if ((j + 1) % unpaused === 0) await pause(signal);
       normalise(gallery, j, galleryNorms, other);
       for (let i = 0; i < rows; i++) tile[i * galleryNorms.length + j] = dot(block, i * dim, other);
     }

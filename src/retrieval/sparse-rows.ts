@@ -49,10 +49,19 @@ export class SparseRows implements SparseMatrix {
 /**
  * The transposed of a matrix whose rows are made on demand, twice: to count the entries of each column, and to place them.
  * Entries of a row of the result are sorted by column.
+ * @param made awaited after each row that was made, of twice as many
  */
-export function transposed(rows: number, columns: number, rowOf: (row: number) => SparseRow): SparseMatrix {
+export async function transposed(
+  rows: number,
+  columns: number,
+  rowOf: (row: number) => SparseRow,
+  made: (done: number, total: number) => Promise<void> | void = () => {},
+): Promise<SparseMatrix> {
   const offsets = new Uint32Array(columns + 1);
-  for (let row = 0; row < rows; row++) for (const column of rowOf(row).columns) offsets[column + 1]++;
+  for (let row = 0; row < rows; row++) {
+    for (const column of rowOf(row).columns) offsets[column + 1]++;
+    await made(row + 1, 2 * rows);
+  }
   for (let column = 0; column < columns; column++) offsets[column + 1] += offsets[column];
   const next = offsets.slice(0, columns);
   const result = { offsets, columns: new Uint32Array(offsets[columns]), values: new Float32Array(offsets[columns]) };
@@ -63,6 +72,7 @@ export function transposed(rows: number, columns: number, rowOf: (row: number) =
       result.columns[at] = row;
       result.values[at] = values[i];
     }
+    await made(rows + row + 1, 2 * rows);
   }
   return result;
 }

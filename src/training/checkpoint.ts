@@ -23,7 +23,7 @@ export interface CheckpointState {
   readonly step: number;
   /** Where the sampler goes on; absent in weights published without it. */
   readonly sampler: PkSamplerState | null;
-  /** State of the loss scale of a run in float16. */
+  /** State of the loss scale of a run whose gradients are rounded to float16. */
   readonly lossScale?: LossScaleState;
 }
 

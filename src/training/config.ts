@@ -88,7 +88,12 @@ export const trainConfigSchema = v.strictObject({
    */
   precision: v.optional(v.picklist(PRECISIONS), "float32"),
   /**
-   * What the loss is multiplied by in float16, so that small gradients do not become 0: a power of two, or "dynamic": halved
+   * Whether convolutions may round their operands to what the adapter's matrix units multiply (f16); where it has none that the
+   * kernels can use, they stay float32.
+   */
+  matrixUnits: v.optional(v.boolean(), false),
+  /**
+   * What the loss is multiplied by where gradients are rounded to float16 (by either of the two above), so that small gradients do not become 0: a power of two, or "dynamic": halved
    * by a step whose gradients are not finite, which is skipped, and doubled after 2000 good ones.
    */
   lossScale: v.optional(

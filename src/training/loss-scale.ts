@@ -1,17 +1,26 @@
-/** The loss scale of a run in float16: its memory, which outlives the step's program, and what is read back of it. */
-import type { Device } from "../gpu/device.js";
+/** The loss scale of a run whose gradients are rounded to float16: its memory, which outlives the step's program, and what is read back of it. */
+import type { Device, DeviceProfile } from "../gpu/device.js";
+import type { Precision } from "../graph/storage.js";
 import { Block, type Tensor, variable } from "../graph/tensor.js";
+import { usableUnits } from "../ops/conv-matrix.js";
 import type { LossScaling } from "../ops/index.js";
 import type { TrainConfig } from "./config.js";
 
 /** Where a scale that follows the gradients starts. */
 const FIRST_SCALE = 2 ** 16;
 
-/** How a run scales its loss; undefined in float32, which needs no scale. */
-export function lossScalingOf(config: Pick<TrainConfig, "precision" | "lossScale">): LossScaling | undefined {
-  if (config.precision === "float32") return undefined;
-  const dynamic = config.lossScale === "dynamic";
-  return { initial: config.lossScale === "dynamic" ? FIRST_SCALE : config.lossScale, dynamic };
+/**
+ * Whether maps or operands, and with them gradients, are rounded to float16.
+ * @param profile of the device whose matrix units are used, if any may be
+ */
+export function halves(profile: DeviceProfile | undefined, precision: Precision): boolean {
+  return precision === "float16" || (profile !== undefined && usableUnits(profile)?.components === "f16");
+}
+
+/** How a run scales its loss; undefined where nothing is rounded (see `halves`), which needs no scale. */
+export function lossScalingOf(scale: TrainConfig["lossScale"], rounded: boolean): LossScaling | undefined {
+  if (!rounded) return undefined;
+  return scale === "dynamic" ? { initial: FIRST_SCALE, dynamic: true } : { initial: scale, dynamic: false };
 }
 
 /** Scale, good steps in a row since it last changed, steps skipped, steps skipped in a row. */

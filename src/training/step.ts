@@ -25,7 +25,7 @@ export interface StepOptions {
   readonly recompute?: boolean;
   /**
    * Gradients are made of the loss times a scale, and a step where one of them is not finite is skipped: for gradients that
-   * are stored in float16. They are then kept until all of them are there.
+   * are stored in float16 or rounded to it on their way through convolutions. They are then kept until all of them are there.
    */
   readonly lossScaling?: LossScaling;
 }

@@ -25,14 +25,14 @@ import { IMAGE_TABLE_COLUMNS, prepareImages } from "../ops/index.js";
 import { integer, Stream, seededRng } from "../random.js";
 import { type Checkpoint, type Initialised, initialise, restore, writeCheckpoint } from "./checkpoint.js";
 import { detectorErrorsOf, epochLength, modelConfigOf, type TrainConfig } from "./config.js";
-import { type LossScale, type LossScaleState, lossScalingOf } from "./loss-scale.js";
+import { halves, type LossScale, type LossScaleState, lossScalingOf } from "./loss-scale.js";
 import { MetricsLog } from "./metrics-log.js";
 import { partLabels, trainingStep } from "./step.js";
 
 export const CHECKPOINT_FILE = "checkpoint.safetensors";
 const METRICS_FILE = "metrics.jsonl";
 
-/** Name of the output that is read beside the losses in float16. */
+/** Name of the output that is read beside the losses where they are scaled. */
 const SCALE = "loss scale";
 
 /** Steps whose losses may still be on their way: enough that the GPU never waits, few enough to notice trouble soon. */
@@ -61,7 +61,7 @@ export interface StepReport {
   readonly lr: number;
   readonly loss: Readonly<Record<string, number>>;
   readonly imagesPerSecond: number;
-  /** In float16: the loss scale after the step, and steps that were skipped so far as their gradients were not finite. */
+  /** Where gradients are rounded to float16: the loss scale after the step, and steps that were skipped so far as their gradients were not finite. */
   readonly lossScale?: number;
   readonly skipped?: number;
 }
@@ -116,6 +116,8 @@ export class Trainer {
             seed: config.seed,
           });
 
+    const { precision, matrixUnits, lossScale } = config;
+    const rounded = halves(matrixUnits ? device.profile : undefined, precision);
     const store = new ParameterStore();
     const bytes = input("bytes", [Math.ceil((n * maxPicturePixels(config.imageSize) * 3) / 4)], "u32");
     const table = input("table", [n, IMAGE_TABLE_COLUMNS], "i32");
@@ -123,7 +125,7 @@ export class Trainer {
       store,
       modelConfigOf(config, options.pids.length),
       prepareImages(bytes, table, height, width, { erasure: config.erasingFill }),
-      { ...config, lossScaling: lossScalingOf(config) },
+      { ...config, lossScaling: lossScalingOf(lossScale, rounded) },
     );
     store.allocate(device, from?.resume ? null : config.seed);
     const scale = step.lossScale;
@@ -134,8 +136,8 @@ export class Trainer {
         ? initialise(device, store, from.checkpoint, options.pids, modelOf(config).initialName)
         : null;
     const outputs = { ...step.losses, ...(scale && { [SCALE]: scale.state }) };
-    const { precision } = config;
-    const program = await Program.compile(device, { outputs, updates: step.updates, precision, batch: n });
+    const { updates } = step;
+    const program = await Program.compile(device, { outputs, updates, precision, matrixUnits, batch: n });
     const trainer = new Trainer(options, store, program, Object.keys(step.losses), sampler, scale?.memory, initialised);
     if (from?.resume) trainer.step = from.checkpoint.step;
     if (from?.resume) trainer.lossScaleState = from.checkpoint.lossScale;
@@ -271,7 +273,7 @@ export class Trainer {
       throw new NotFiniteError(
         `Step ${step}: the gradients of ${inARow} steps in a row are not finite in float16, the last ones at a loss scale of ` +
           `${lossScale}. Training stopped; ${this.checkpointPath} is as it was before. Train with a smaller lr, ` +
-          "with another lossScale if it was set, or with precision=float32.",
+          "with another lossScale if it was set, or with precision=float32 and without matrix units.",
       );
     }
     return { lossScale, skipped };

@@ -168,11 +168,11 @@ function givenSpecs(): KernelSpec[] {
   ]);
   const specs = new Map<string, KernelSpec>();
   for (const vendor of VENDORS) {
-    const profile = vendorProfile(vendor, { components: "f16", size: 16 });
+    const profile = vendorProfile(vendor, { components: "f16", m: 16, n: 16, k: 16, lanes: 32 });
     for (const [key, { spec }] of usedKernels(profile, config, cases)) specs.set(key, spec);
   }
   for (const spec of gpuKernelSpecs())
-    if (!/^conv_(tiled|weight_grad_tiled|matrix)$/.test(spec.shader)) specs.set(KernelCache.key(spec), spec);
+    if (!/^conv_(weight_grad_)?(tiled|matrix)$/.test(spec.shader)) specs.set(KernelCache.key(spec), spec);
   return [...specs.values()];
 }
 

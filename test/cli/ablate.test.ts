@@ -205,6 +205,8 @@ test("the checkpoint that all runs start from is known by its content", async ()
   writeFileSync(path, JSON.stringify({ ...earlier, init: null }));
   const other = await mpn(ablate(...one, "--set", "lossScale=8"));
   assert.match(other.stderr, 'lossScale is 8, the ablation there has "dynamic"');
+  const units = await mpn(ablate(...one, "--matrix-units"));
+  assert.match(units.stderr, "matrixUnits is true, the ablation there has false");
 });
 
 test("settings that are damaged or somebody else's are told as such", async () => {

@@ -51,9 +51,12 @@ async function looped(checkpointEvery: number, interruptAt?: string) {
     metrics: { append: ({ step }: { step: number }) => happen(`logged ${step}`) },
   } as unknown as Trainer;
   const evaluator = {
-    run: async (display: string | ((done: number, total: number) => void)) => {
+    run: async (display: string | ((done: number, total: number) => void), { signal }: { signal: AbortSignal }) => {
       if (typeof display === "string") throw new Error("a second display");
-      for (let batch = 1; batch <= 10; batch++) display(batch, 10);
+      for (let batch = 1; batch <= 10; batch++) {
+        signal.throwIfAborted();
+        display(batch, 10);
+      }
       return { fields: { rank1: 1, mAP: 1 }, single: { release: () => happen("released") } };
     },
   } as unknown as Evaluator;

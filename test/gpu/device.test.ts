@@ -3,6 +3,7 @@ import * as assert from "uvu/assert";
 import { UserError } from "#src/errors.js";
 import { Device, matrixUnitsOf } from "#src/gpu/device.js";
 import { closeDevice, sharedDevice } from "../support/op.js";
+import { paperUnits } from "../support/profile.js";
 
 const [STORAGE, MAP_READ, COPY_SRC, COPY_DST] = [0x80, 0x1, 0x4, 0x8];
 
@@ -13,7 +14,7 @@ test("a device tells what it is", async () => {
   assert.ok(profile.maxBufferBytes >= profile.maxBindingBytes);
 });
 
-test("matrix units are those whose sums are f32, the largest squares first", () => {
+test("matrix units are those of f16 whose sums are f32, the most work an instruction, in subgroups of a known size", () => {
   const config = (componentType: string, resultComponentType: string, M: number, N = M, K = M) => ({
     componentType,
     resultComponentType,
@@ -21,31 +22,46 @@ test("matrix units are those whose sums are f32, the largest squares first", () 
     N,
     K,
   });
-  const units = (configs: readonly object[], features = ["shader-f16"]) =>
-    matrixUnitsOf({ subgroupMatrixConfigs: configs }, new Set(features));
+  type Configs = readonly ReturnType<typeof config>[];
+  const units = (
+    subgroupMatrixConfigs: Configs,
+    features = ["shader-f16"],
+    [subgroupMinSize, subgroupMaxSize] = [32, 32],
+  ) => matrixUnitsOf({ subgroupMatrixConfigs, subgroupMinSize, subgroupMaxSize }, new Set(["subgroups", ...features]));
   const nvidia = [
     config("f16", "f16", 16),
-    config("f16", "f32", 16, 8),
+    config("f16", "f32", 16, 8, 8),
+    config("f16", "f32", 16, 8, 16),
     config("f16", "f32", 16),
-    config("i8", "i32", 16),
+    config("i8", "i32", 16, 16, 32),
   ];
-  assert.equal(units(nvidia), { components: "f16", size: 16 });
+  assert.equal(units(nvidia), paperUnits(16));
   assert.is(units(nvidia, []), undefined, "no f16 in shaders");
+  assert.equal(units(nvidia.slice(0, 3)), paperUnits(16, { n: 8 }), "of those without squares the deepest");
   const apple = [config("f32", "f32", 8), config("f16", "f32", 8)];
-  assert.equal(units(apple), { components: "f16", size: 8 });
-  assert.equal(units(apple, []), { components: "f32", size: 8 });
-  assert.is(units([config("f16", "f32", 8, 16, 16)]), undefined, "none is square");
-  assert.is(matrixUnitsOf({}, new Set(["shader-f16"])), undefined);
+  assert.equal(units(apple), paperUnits(8));
+  assert.equal(units(apple, []), paperUnits(8, { components: "f32" }));
+  const intel = [config("f16", "f32", 8, 16, 16)];
+  const both = ["shader-f16", "subgroup-size-control"];
+  assert.equal(
+    units(intel, both, [16, 32]),
+    paperUnits(8, { n: 16, k: 16, lanes: 16 }),
+    "the smaller size is asked for",
+  );
+  assert.is(units(intel, ["shader-f16"], [16, 32]), undefined, "nor can it be asked for");
+  assert.is(units([config("f16", "f32", 64, 64, 16)]), undefined, "larger than the kernels' tiles are made of");
+  assert.is(units([config("f16", "f16", 16)]), undefined, "sums of f16");
+  assert.is(matrixUnitsOf({}, new Set(["shader-f16", "subgroups"])), undefined);
 });
 
-test("asking for matrix units where there are none changes nothing", async () => {
+test("matrix units are there where they were asked for and the adapter has some; nothing else changes", async () => {
   const { profile } = await sharedDevice();
-  if (profile.software) {
-    const device = await Device.open({ matrixUnits: true });
-    assert.is(device.profile.matrixUnits, undefined);
-    device.close();
-  }
   assert.is(profile.matrixUnits, undefined, "nobody asked");
+  const device = await Device.open({ matrixUnits: true });
+  const { matrixUnits, features, ...rest } = device.profile;
+  assert.equal(matrixUnits, matrixUnitsOf(device.adapterInfo, new Set(features)));
+  assert.equal({ ...rest, features: profile.features }, profile);
+  device.close();
 });
 
 test("a validation error, which WebGPU does not throw, surfaces in check(), once", async () => {
@@ -110,9 +126,9 @@ test("a buffer larger than the adapter allows is refused by name and size", asyn
 
 test("the same kernel is compiled once; a bad one names its file and what is wrong", async () => {
   const device = await sharedDevice();
-  const spec = { shader: "sum_partials", defines: { AHEAD: false } } as const;
+  const spec = { shader: "sum_partials", defines: { SHARE: 0, AHEAD: false } } as const;
   const first = await device.kernels.get(spec);
-  assert.is(await device.kernels.get({ ...spec, defines: { AHEAD: false }, entryPoint: "main" }), first);
+  assert.is(await device.kernels.get({ ...spec, defines: { SHARE: 0, AHEAD: false }, entryPoint: "main" }), first);
   const error = await device.kernels.get({ shader: "elem" }).then(
     () => null,
     (e: Error) => e,

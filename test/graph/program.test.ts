@@ -6,7 +6,7 @@ import { Program } from "#src/graph/program.js";
 import { apply, constant, input, type Op, type Tensor } from "#src/graph/tensor.js";
 import { add, conv2d, mul, relu, reshape, scale, sum } from "#src/ops/index.js";
 import { closeDevice, sharedDevice } from "../support/op.js";
-import { paperProfile } from "../support/profile.js";
+import { paperProfile, paperUnits } from "../support/profile.js";
 
 const [STORAGE, COPY_SRC, COPY_DST, MAP_READ] = [0x80, 0x4, 0x8, 0x1];
 
@@ -178,7 +178,7 @@ test("a program keeps off the matrix units where it is asked to", async () => {
   const real = await sharedDevice();
   const profile = {
     ...paperProfile({ software: false, subgroupSize: 32 }),
-    matrixUnits: { components: "f16", size: 16 },
+    matrixUnits: paperUnits(16),
   };
   const seen = new Set<string>();
   const kernels = {

@@ -5,8 +5,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { readSafetensors } from "#src/formats/safetensors.js";
 import { Device } from "#src/gpu/device.js";
-import { HALF_BOUNDS, halves, MODEL_BOUNDS, verifyModel } from "#src/training/verify-model.js";
-import { paperProfile } from "../support/profile.js";
+import { HALF_BOUNDS, MODEL_BOUNDS, verifyModel } from "#src/training/verify-model.js";
 
 const folder = join(import.meta.dirname, "../fixtures");
 const device = await Device.open({ robust: true });
@@ -23,16 +22,6 @@ for (const name of readdirSync(folder).filter((file) => file.endsWith(".safetens
     }
   });
 }
-
-test("storage in float16 and usable matrix units of f16 count as rounded, and nothing else does", () => {
-  const units = (components: "f16" | "f32", subgroupSize = 32) =>
-    paperProfile({ software: false, subgroupSize, matrixUnits: { components, size: 8 } });
-  assert.is(halves(paperProfile(), "float32"), false);
-  assert.is(halves(paperProfile(), "float16"), true);
-  assert.is(halves(units("f16"), "float32"), true);
-  assert.is(halves(units("f32"), "float32"), false);
-  assert.is(halves(units("f16", 0), "float32"), false, "subgroups of varying size leave them idle");
-});
 
 test("what is compared of a rounded run is its first step, the update by its own gradients", async () => {
   const name = "mpn.safetensors";

@@ -6,11 +6,19 @@ import { Lowering } from "#src/graph/lowering.js";
 import { storeHalves } from "#src/graph/storage.js";
 import { input, reachable, type Tensor } from "#src/graph/tensor.js";
 import { firstCandidates, neighbours } from "#src/ops/conv-candidates.js";
-import { type ConvProblem, choiceFits, chooseConv, plainChoice, problemKey, tunedKey } from "#src/ops/conv-choice.js";
-import { usableUnits } from "#src/ops/conv-matrix.js";
-import { ladderOf, pixelsPerSplit, RUNGS, tileFits, type WorkgroupTile } from "#src/ops/conv-tiles.js";
+import {
+  type ConvChoice,
+  type ConvProblem,
+  choiceFits,
+  chooseConv,
+  plainChoice,
+  problemKey,
+  tunedKey,
+} from "#src/ops/conv-choice.js";
+import { MATRIX_RUNGS, type MatrixTile, matrixFits, matrixSize, usableUnits } from "#src/ops/conv-matrix.js";
+import { ladderOf, pixelsPerSplit, RUNGS, tileFits, tileSize, type WorkgroupTile } from "#src/ops/conv-tiles.js";
 import { conv2d, gradients, mul, sum } from "#src/ops/index.js";
-import { paperProfile } from "../support/profile.js";
+import { paperProfile, paperUnits } from "../support/profile.js";
 
 const VENDORS = ["nvidia", "amd", "intel", "apple", "somebody"];
 
@@ -89,14 +97,14 @@ test("a weight gradient is split until there is work for all, in whole slices an
     for (const problem of [...shapes(1), ...shapes(48)].filter(({ gather }) => gather === "weightGrad")) {
       const profile = gpu(vendor);
       const tile = tileOf(profile, problem);
-      const pixels = pixelsPerSplit(profile, problem, tile);
+      const pixels = pixelsPerSplit(profile, problem, tileSize(tile));
       assert.is(pixels % tile.depth, 0);
       assert.ok(pixels >= Math.min(problem.inner, 16 * tile.depth), `${vendor}: ${pixels} for ${problemKey(problem)}`);
     }
   const layer1 = problems([48, 96, 32, 64], [1, 1, 64, 64]).find(({ gather }) => gather === "weightGrad")!;
   const tile = tileOf(gpu("nvidia"), layer1);
   assert.ok(
-    layer1.inner / pixelsPerSplit(gpu("nvidia"), layer1, tile) > 100,
+    layer1.inner / pixelsPerSplit(gpu("nvidia"), layer1, tileSize(tile)) > 100,
     "one tile of 64 x 64, and 147,456 pixels",
   );
 });
@@ -157,51 +165,132 @@ test("a tuned choice is taken where it fits, whatever else is in the table", () 
   assert.is.not((chooseConv(gpu("nvidia", { tuned: { [problemKey(dw)]: two } }), dw).tile as WorkgroupTile).tm, 2);
 });
 
+const matrixTileOf = (profile: DeviceProfile, problem: ConvProblem) => {
+  const choice = chooseConv(profile, problem);
+  assert.is(choice.kernel, "matrix", problemKey(problem));
+  return choice.tile as MatrixTile;
+};
+
 test("matrix units make wide products where a device was opened for them, and nothing else", () => {
-  const units = { matrixUnits: { components: "f16", size: 16 } } as const;
-  const wide = forward([4, 24, 8, 64], [1, 1, 64, 128]);
-  const kernel = (given: Partial<DeviceProfile>, problem = wide) => chooseConv(gpu("nvidia", given), problem).kernel;
-  assert.is(kernel(units), "matrix");
-  assert.is(kernel({}), "tiled");
-  assert.is(kernel({ ...units, subgroupSize: 0 }), "tiled", "subgroups of varying size");
-  assert.is(kernel({ ...units, workgroupBytes: 8192 }), "tiled");
-  assert.is(kernel(units, forward([4, 24, 8, 64], [1, 1, 64, 16])), "tiled", "few filters");
-  for (const problem of problems([4, 24, 8, 64], [1, 1, 64, 128]).filter(({ gather }) => gather === "weightGrad"))
-    assert.is(kernel(units, problem), "tiled");
-  // Elements of f32 take twice the memory: shallower slices then fit.
-  const depth = (components: "f16" | "f32") =>
-    chooseConv(gpu("apple", { matrixUnits: { components, size: 8 } }), wide).tile as WorkgroupTile;
-  assert.equal([depth("f16").depth, depth("f32").depth], [32, 16]);
+  const units = { matrixUnits: paperUnits(16) };
+  const found = problems([4, 24, 8, 64], [1, 1, 64, 128]);
+  const kernel = (given: Partial<DeviceProfile>, problem = found[0]) =>
+    chooseConv(gpu("nvidia", given), problem).kernel;
+  for (const problem of found) {
+    assert.is(kernel(units, problem), "matrix");
+    assert.is(kernel({}, problem), "tiled");
+    assert.is.not(kernel({ ...units, workgroupBytes: 4096 }, problem), "matrix");
+  }
+  for (const problem of problems([4, 24, 8, 64], [1, 1, 64, 16]).filter(({ cols }) => cols === 16))
+    assert.is(kernel(units, problem), "tiled", "few filters");
+  // Elements of f32 take twice the memory.
+  const large = forward([32, 24, 8, 64], [1, 1, 64, 256]);
+  const rows = (components: "f16" | "f32") =>
+    matrixSize(matrixTileOf(gpu("apple", { matrixUnits: paperUnits(8, { components }) }), large)).rows;
+  assert.equal([rows("f16"), rows("f32")], [64, 32]);
+});
+
+test("of the tiles for matrix units the largest is taken that is used and fills the machine", () => {
+  const on = (vendor: string, given: Partial<DeviceProfile> = {}) =>
+    gpu(vendor, { matrixUnits: paperUnits(16), workgroupBytes: 49152, ...given });
+  const chosen = (profile: DeviceProfile, ...args: Parameters<typeof problems>) =>
+    problems(...args).map((problem) => {
+      const { rows, cols } = matrixSize(matrixTileOf(profile, problem));
+      return `${problem.gather} ${rows}x${cols}`;
+    });
+  assert.equal(
+    chosen(on("nvidia"), [32, 24, 8, 512], [3, 3, 512, 512], { padding: 1 })[0],
+    "forward 128x64",
+    "192 of twice as many would be one and a half rounds",
+  );
+  assert.equal(chosen(on("nvidia"), [48, 24, 8, 512], [3, 3, 512, 512], { padding: 1 }), [
+    "forward 128x128",
+    "inputGrad 128x128",
+    "weightGrad 128x128",
+  ]);
+  assert.equal(chosen(on("amd"), [32, 96, 32, 64], [1, 1, 64, 64]), [
+    "forward 128x64",
+    "inputGrad 128x64",
+    "weightGrad 64x64",
+  ]);
+  assert.equal(chosen(on("nvidia"), [1, 24, 8, 512], [3, 3, 512, 512], { padding: 1 })[0], "forward 32x32");
+  const intel = on("intel", { matrixUnits: paperUnits(8, { n: 16, k: 16, lanes: 16 }) });
+  assert.equal(chosen(intel, [32, 24, 8, 512], [1, 1, 512, 512])[0], "forward 64x64");
+  for (const vendor of VENDORS)
+    for (const problem of [...shapes(4), ...shapes(32)]) {
+      const profile = on(vendor, { workgroupBytes: 16384, workgroupInvocations: 128 });
+      assert.ok(matrixFits(profile, problem, matrixTileOf(profile, problem)), problemKey(problem));
+    }
+});
+
+test("a weight gradient on matrix units is split as others are", () => {
+  const profile = gpu("nvidia", { matrixUnits: paperUnits(16), workgroupBytes: 49152 });
+  for (const problem of shapes(48).filter(({ gather }) => gather === "weightGrad")) {
+    const size = matrixSize(matrixTileOf(profile, problem));
+    const pixels = pixelsPerSplit(profile, problem, size);
+    assert.is(pixels % size.depth, 0);
+    assert.ok(pixels >= Math.min(problem.inner, 16 * size.depth), `${pixels} for ${problemKey(problem)}`);
+  }
+});
+
+test("every tile for matrix units fits an adapter of today with f16, and no broken one fits any", () => {
+  const problem = forward([4, 24, 8, 64], [1, 1, 64, 128]);
+  const profile = gpu("nvidia", { matrixUnits: paperUnits(16), workgroupBytes: 49152 });
+  for (const [name, rung] of Object.entries(MATRIX_RUNGS)) {
+    assert.ok(matrixFits(profile, problem, rung), name);
+    assert.not.ok(matrixFits({ ...profile, workgroupBytes: 2048 }, problem, rung), name);
+    assert.not.ok(matrixFits({ ...profile, matrixUnits: undefined }, problem, rung), name);
+    assert.not.ok(matrixFits({ ...profile, matrixUnits: paperUnits(16, { lanes: 64 }) }, problem, rung), "64 lanes");
+  }
+  const usual = chooseConv(profile, problem);
+  const key = tunedKey(profile, problem);
+  const rung = MATRIX_RUNGS["64x64 by 4"];
+  const other: ConvChoice = { kernel: "matrix", tile: { ...rung, prefetch: 0 } };
+  assert.equal(chooseConv({ ...profile, tuned: { [key]: other } }, problem), other);
+  for (const broken of [
+    { subgroupsX: 3 },
+    { rows: 24 },
+    { rows: 8 },
+    { cols: 0 },
+    { depth: 8 },
+    { depth: 33 },
+    { prefetch: 2 },
+  ])
+    assert.equal(
+      chooseConv({ ...profile, tuned: { [key]: { kernel: "matrix", tile: { ...rung, ...broken } } } }, problem),
+      usual,
+      JSON.stringify(broken),
+    );
+  assert.equal(chooseConv({ ...profile, tuned: { [key]: { kernel: "matrix", tile: {} } } }, problem), usual);
 });
 
 test("no choice that was tuned without matrix units is taken on a device that has them, where they make the product", () => {
-  const on = gpu("nvidia", { matrixUnits: { components: "f16", size: 16 } });
-  const found = problems([4, 24, 8, 64], [1, 1, 64, 128]);
-  const [wide] = found;
-  const dw = found.find(({ gather }) => gather === "weightGrad")!;
+  const on = gpu("nvidia", { matrixUnits: paperUnits(16) });
+  const few = problems([4, 24, 8, 64], [1, 1, 64, 16])[0];
   const tiled = { kernel: "tiled", tile: RUNGS["64x64, 4x4"] } as const;
-  const choose = (profile: DeviceProfile, key: string, problem = wide) =>
-    chooseConv({ ...profile, tuned: { [key]: tiled } }, problem);
-  assert.equal(choose(gpu("nvidia"), tunedKey(gpu("nvidia"), wide)), tiled);
-  assert.is(choose(on, tunedKey(gpu("nvidia"), wide)).kernel, "matrix");
-  assert.equal(choose(on, tunedKey(on, wide)), tiled, "the tuner had compared it with the units");
-  const other = gpu("nvidia", { matrixUnits: { components: "f16", size: 8 } });
-  assert.is(choose(other, tunedKey(on, wide)).kernel, "matrix", "those of other units");
+  for (const problem of problems([4, 24, 8, 64], [1, 1, 64, 128])) {
+    const choose = (profile: DeviceProfile, key: string) =>
+      chooseConv({ ...profile, tuned: { [key]: tiled } }, problem);
+    assert.equal(choose(gpu("nvidia"), tunedKey(gpu("nvidia"), problem)), tiled);
+    assert.is(choose(on, tunedKey(gpu("nvidia"), problem)).kernel, "matrix");
+    assert.equal(choose(on, tunedKey(on, problem)), tiled, "the tuner had compared it with the units");
+    for (const other of [paperUnits(8), paperUnits(16, { k: 8 }), paperUnits(16, { components: "f32" })])
+      assert.is.not(tunedKey({ ...on, matrixUnits: other }, problem), tunedKey(on, problem), "those of other units");
+    assert.is(tunedKey({ ...on, workgroupBytes: 4096 }, problem), problemKey(problem), "idle units");
+  }
   // What the units cannot make is tuned once.
-  for (const without of [on, gpu("nvidia", { matrixUnits: on.matrixUnits, subgroupSize: 0 })])
-    assert.equal(choose(without, problemKey(dw), dw), tiled);
-  assert.equal(choose({ ...on, subgroupSize: 0 }, problemKey(wide)), tiled);
+  assert.is(tunedKey(on, few), problemKey(few));
 });
 
 test("units are of use where a tile fits the device", () => {
-  const units = { components: "f16", size: 16 } as const;
+  const units = paperUnits(16);
   assert.is(usableUnits(gpu("nvidia")), undefined);
   assert.is(usableUnits(gpu("nvidia", { matrixUnits: units })), units);
+  assert.is(usableUnits(gpu("amd", { matrixUnits: units, subgroupSize: 0 })), units, "subgroups of the size asked for");
   for (const less of [
-    { subgroupSize: 0 },
-    { subgroupSize: 64 },
+    { matrixUnits: paperUnits(16, { lanes: 64 }) },
     { workgroupBytes: 4096 },
-    { workgroupInvocations: 64 },
+    { workgroupInvocations: 32 },
   ])
     assert.is(usableUnits(gpu("nvidia", { matrixUnits: units, ...less })), undefined, JSON.stringify(less));
 });

@@ -243,7 +243,7 @@ test("progress counts the tiles on and above the diagonal", async () => {
 test("cosines of the GPU are those of the processor, for any rows", async () => {
   const features = people(seededRng(6), 150, 70, 12, 10);
   const expected = await cosineSimilarity(features)(0, 150);
-  const { similarity, destroy } = await gpuSimilarity(await sharedDevice(), features, 64);
+  const { similarity, destroy } = await gpuSimilarity(await sharedDevice(), features, { block: 64 });
   for (const [start, end] of [
     [0, 150],
     [3, 80],
@@ -300,20 +300,17 @@ test("memory grows with the images, not with their square", async () => {
   assert.ok(twice <= 2.3 * once, `${once} bytes for ${images} images, ${twice} for twice as many`);
 });
 
-test("columns of a sparse matrix become rows", () => {
+test("columns of a sparse matrix become rows", async () => {
   const rows = [
     { columns: Uint32Array.of(2, 0), values: Float32Array.of(1, 2) },
     { columns: Uint32Array.of(), values: Float32Array.of() },
     { columns: Uint32Array.of(0), values: Float32Array.of(3) },
   ];
-  assert.equal(
-    transposed(3, 4, (row) => rows[row]),
-    {
-      offsets: Uint32Array.of(0, 2, 2, 3, 3),
-      columns: Uint32Array.of(0, 2, 0),
-      values: Float32Array.of(2, 3, 1),
-    },
-  );
+  assert.equal(await transposed(3, 4, (row) => rows[row]), {
+    offsets: Uint32Array.of(0, 2, 2, 3, 3),
+    columns: Uint32Array.of(0, 2, 0),
+    values: Float32Array.of(2, 3, 1),
+  });
 });
 
 test("parameters out of range and features that are not finite are refused", async () => {

@@ -7,9 +7,11 @@ import { fuse } from "#src/graph/passes.js";
 import { storeHalves } from "#src/graph/storage.js";
 import { input, reachable, type Shape, type Tensor } from "#src/graph/tensor.js";
 import { WINOGRAD } from "#src/ops/conv-choice.js";
+import { MATRIX_RUNGS, type MatrixTile } from "#src/ops/conv-matrix.js";
 import { RUNGS } from "#src/ops/conv-tiles.js";
 import * as ops from "#src/ops/index.js";
 import { forced } from "./forced.js";
+import { paperUnits } from "./profile.js";
 
 const profile = (software: boolean): DeviceProfile => ({
   name: "any",
@@ -201,14 +203,27 @@ function matrixGraphs(): Tensor[][] {
   return [...graphs, ...inferenceGraphs([64])];
 }
 
-/** Adapters with matrix units of every kind. */
+/**
+ * Adapters with matrix units: one on which every rung is made and what a tuner may make of it, and one of every kind of shape. The
+ * size of their subgroups is asked for, as Dawn's null backend wants whole subgroups of 128 from whoever does not.
+ */
 function matrixProfiles(): DeviceProfile[] {
+  const asking = { ...profile(false), subgroupSize: 0, workgroupBytes: 49152 };
+  const on = (tile: MatrixTile) => ({ matrixUnits: paperUnits(16), tuned: forced({ kernel: "matrix", tile }) });
   const kinds = [
-    { components: "f16", size: 16 },
-    { components: "f16", size: 8 },
-    { components: "f32", size: 8 },
-  ] as const;
-  return kinds.map((matrixUnits) => ({ ...profile(false), matrixUnits }));
+    paperUnits(8),
+    paperUnits(8, { components: "f32" }),
+    paperUnits(16, { n: 8, k: 8 }),
+    paperUnits(16, { n: 8 }),
+    paperUnits(8, { n: 8, k: 16, lanes: 8 }),
+    paperUnits(8, { n: 16, k: 16, lanes: 16 }),
+  ];
+  const rungs = Object.values(MATRIX_RUNGS);
+  return [
+    ...rungs.flatMap((rung) => [0, 1].map((prefetch) => ({ ...asking, ...on({ ...rung, prefetch }) }))),
+    ...kinds.map((matrixUnits) => ({ ...asking, matrixUnits })),
+    { ...asking, subgroupSize: 32, ...on(MATRIX_RUNGS["64x64 by 4"]) },
+  ];
 }
 
 /** Profiles under which every rung of the ladder is made, and what a tuner may make of it. */

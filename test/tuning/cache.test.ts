@@ -90,7 +90,7 @@ test("a folder in the file's place is ignored, and refused when it would be writ
 });
 
 test("the shaders' hash changes with any text that a convolution is made of, and with no other", () => {
-  for (const name of ["conv", "conv_tiled", "tiled_load", "elem", "stationary_products"] as const)
+  for (const name of ["conv", "conv_tiled", "tiled_ahead", "elem", "stationary_products"] as const)
     assert.is.not(shaderHash({ ...shaderTexts, [name]: `${shaderTexts[name]}\n// changed` }), shaderHash(), name);
   assert.is(shaderHash({ ...shaderTexts, max_pool: "" }), shaderHash());
 });

@@ -19,6 +19,7 @@ import { conv2d, gradients, mul, sum } from "#src/ops/index.js";
 import { raggedCases, type TuningCase, tuningCases } from "#src/tuning/cases.js";
 import { type TuningDevices, tuneCase } from "#src/tuning/search.js";
 import { closeDevice, sharedDevice } from "../support/op.js";
+import { paperUnits } from "../support/profile.js";
 
 /** A convolution and its gradients, with as many terms under a tap as make a wrong depth of the tile visible. */
 async function cases(precision?: Precision): Promise<TuningCase[]> {
@@ -151,7 +152,7 @@ test("candidates are verified on the device with index clamps, and timed on the 
     assert.is(await refused(on(real, half(clamped))), 1);
     assert.is(clamped.bufferBytes, bytes, "no buffer is left");
     const other = Object.assign(Object.create(clamped), {
-      profile: { ...real.profile, subgroupSize: 8, matrixUnits: { components: "f16", size: 8 } },
+      profile: { ...real.profile, subgroupSize: 8, matrixUnits: paperUnits(8, { lanes: 8 }) },
     }) as Device;
     let message = "";
     await tuneCase(on(real, other), c, { rounds: 1, warn: () => {} }).catch((error: Error) => {
@@ -266,7 +267,7 @@ test("where a device has matrix units they are tried, and what wins is kept for 
   const real = await sharedDevice();
   // The adapter has none, so that every kernel on them fails.
   const device = Object.assign(Object.create(real), {
-    profile: { ...real.profile, subgroupSize: 8, matrixUnits: { components: "f16", size: 8 } },
+    profile: { ...real.profile, subgroupSize: 8, matrixUnits: paperUnits(8, { lanes: 8 }) },
   }) as Device;
   const [x, w] = [input("x", [1, 8, 4, 32]), input("w", [1, 1, 32, 32])];
   const [c] = tuningCases(device, [conv2d(x, w)]);

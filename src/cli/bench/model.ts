@@ -1,5 +1,5 @@
 /** One model, one batch: time of an inference or of a whole training step, work done, memory against the plan. */
-import type { Device } from "../../gpu/device.js";
+import type { Device, DeviceProfile } from "../../gpu/device.js";
 import { fuse } from "../../graph/passes.js";
 import type { ProfileRow } from "../../graph/profile.js";
 import { Program, type Values } from "../../graph/program.js";
@@ -10,7 +10,7 @@ import { modelOf } from "../../models/index.js";
 import { Build } from "../../nn/layers.js";
 import { ParameterStore } from "../../nn/parameters.js";
 import { seededRng, uniform } from "../../random.js";
-import { lossScalingOf } from "../../training/loss-scale.js";
+import { halves, lossScalingOf } from "../../training/loss-scale.js";
 import { partLabels, trainingStep } from "../../training/step.js";
 import { summarize, type Times } from "./timing.js";
 
@@ -22,6 +22,8 @@ export interface ModelCase {
   readonly batch: number;
   /** How feature maps are stored; "float32" by default. */
   readonly precision?: Precision;
+  /** Of the device, whose matrix units may decide whether the loss is scaled; as without units where it is left out. */
+  readonly profile?: DeviceProfile;
 }
 
 export interface ModelFigures extends Times {
@@ -47,7 +49,7 @@ export interface ModelFigures extends Times {
 export async function benchModel(device: Device, given: ModelCase, runs: number, profile: boolean) {
   const { batch, precision } = given;
   const store = new ParameterStore();
-  const { graph, values, lossScale } = workload(store, given);
+  const { graph, values, lossScale } = workload(store, { ...given, profile: device.profile });
   try {
     store.allocate(device, 0);
     lossScale?.allocate(device);
@@ -93,8 +95,8 @@ export function taken(program: Program, values: Readonly<Record<string, Values>>
 }
 
 /** The graph of a case, its parameters declared in the store, and what it is fed, made when asked for. */
-export function workload(store: ParameterStore, { config, mode, batch, precision }: ModelCase) {
-  return mode === "infer" ? inference(store, config, batch) : training(store, config, batch, precision);
+export function workload(store: ParameterStore, { config, mode, batch, precision, profile }: ModelCase) {
+  return mode === "infer" ? inference(store, config, batch) : training(store, config, batch, precision, profile);
 }
 
 /** Feeds, runs and reads the results back, as whoever uses the model does. */
@@ -121,10 +123,16 @@ function inference(store: ParameterStore, config: ModelConfig, batch: number) {
 }
 
 /** The whole step: forward, losses, backward, SGD. Pairs of images show the same person. */
-export function training(store: ParameterStore, config: ModelConfig, batch: number, precision: Precision = "float32") {
+export function training(
+  store: ParameterStore,
+  config: ModelConfig,
+  batch: number,
+  precision: Precision = "float32",
+  profile?: DeviceProfile,
+) {
   const images = input("images", [batch, ...config.imageSize, 3]);
   const step = trainingStep(store, config, images, {
-    lossScaling: lossScalingOf({ precision, lossScale: "dynamic" }),
+    lossScaling: lossScalingOf("dynamic", halves(profile, precision)),
   });
   const [rows, columns] = featureSize(config.imageSize);
   const values = (): Record<string, Values> => {

@@ -1,4 +1,4 @@
-/** Float64 reference of convolution, forward only: checkOp differentiates it numerically. */
+/** Float64 reference of convolution. */
 type Values = ArrayLike<number>;
 
 export interface ConvCase {
@@ -17,15 +17,14 @@ export function weightShape({ x, kernel, filters, groups = 1, split }: ConvCase)
   return [...kernel, split === "rows" ? x[3] : x[3] / groups, filters];
 }
 
-export function conv2d(x: Values, w: Values, bias: Values | null, c: ConvCase): Float64Array {
+/** Every product of a convolution: which element of x times which of w joins which of y, with all of one y together. */
+export function eachProduct(c: ConvCase, visit: (y: number, x: number, w: number) => void): void {
   const [n, rows, width, channels] = c.x;
   const { stride = [1, 1], padding = [0, 0], groups = 1, filters } = c;
   const [kh, kw, depth] = weightShape(c);
   const byRows = c.split === "rows";
   const height = byRows ? rows / groups : rows;
-  const oh = Math.floor((height + 2 * padding[0] - kh) / stride[0]) + 1;
-  const ow = Math.floor((width + 2 * padding[1] - kw) / stride[1]) + 1;
-  const y = new Float64Array(n * oh * ow * filters);
+  const [, oh, ow] = outputShape(c);
   for (let image = 0; image < n; image++) {
     for (let row = 0; row < oh; row++) {
       for (let column = 0; column < ow; column++) {
@@ -33,7 +32,7 @@ export function conv2d(x: Values, w: Values, bias: Values | null, c: ConvCase): 
           const group = Math.floor((f * groups) / filters);
           const firstRow = byRows ? group * height : 0;
           const firstChannel = byRows ? 0 : group * depth;
-          let total = bias ? bias[f] : 0;
+          const y = ((image * oh + row) * ow + column) * filters + f;
           for (let u = 0; u < kh; u++) {
             const i = row * stride[0] - padding[0] + u;
             if (i < 0 || i >= height) continue;
@@ -42,13 +41,28 @@ export function conv2d(x: Values, w: Values, bias: Values | null, c: ConvCase): 
               if (j < 0 || j >= width) continue;
               const from = ((image * rows + firstRow + i) * width + j) * channels + firstChannel;
               const tap = (u * kw + v) * depth;
-              for (let k = 0; k < depth; k++) total += x[from + k] * w[(tap + k) * filters + f];
+              for (let k = 0; k < depth; k++) visit(y, from + k, (tap + k) * filters + f);
             }
           }
-          y[((image * oh + row) * ow + column) * filters + f] = total;
         }
       }
     }
   }
+}
+
+/** [N, rows of one stripe, columns, filters] */
+export function outputShape({ x: [n, rows, width], ...c }: ConvCase): [number, number, number, number] {
+  const { kernel, filters, stride = [1, 1], padding = [0, 0], groups = 1, split } = c;
+  const height = split === "rows" ? rows / groups : rows;
+  const along = (size: number, axis: 0 | 1) => Math.floor((size + 2 * padding[axis] - kernel[axis]) / stride[axis]) + 1;
+  return [n, along(height, 0), along(width, 1), filters];
+}
+
+export function conv2d(x: Values, w: Values, bias: Values | null, c: ConvCase): Float64Array {
+  const y = new Float64Array(outputShape(c).reduce((a, b) => a * b));
+  if (bias) for (let i = 0; i < y.length; i++) y[i] = bias[i % c.filters];
+  eachProduct(c, (to, from, weight) => {
+    y[to] += x[from] * w[weight];
+  });
   return y;
 }

@@ -1,0 +1,290 @@
+/**
+ * The kernels on matrix units. They run on whatever adapter has subgroups of one size, whose units are emulated where they are not
+ * those wanted. All numbers are small integers, of which halves and sums round none, so that every element must be the plain kernel's.
+ */
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { Device, type MatrixUnits } from "#src/gpu/device.js";
+import { Lowering } from "#src/graph/lowering.js";
+import { fuse } from "#src/graph/passes.js";
+import { Program, type Values } from "#src/graph/program.js";
+import { type Precision, storeHalves } from "#src/graph/storage.js";
+import { input, reachable, type Tensor } from "#src/graph/tensor.js";
+import { type ConvChoice, plainChoice } from "#src/ops/conv-choice.js";
+import { MATRIX_RUNGS, type MatrixTile, matrixFits, usableUnits } from "#src/ops/conv-matrix.js";
+import { batchNorm, conv2d, gradients, mul, sum } from "#src/ops/index.js";
+import { seededRng, uniform } from "#src/random.js";
+import { forced } from "../support/forced.js";
+import { emulateMatrixUnits } from "../support/matrix-emulation.js";
+import { relativeError } from "../support/op.js";
+import { paperUnits } from "../support/profile.js";
+import { type ConvCase, weightShape } from "../support/reference/conv.js";
+
+type Shape = Omit<MatrixUnits, "lanes">;
+
+/** Devices by the units that they have, with index clamps: a read out of bounds shows as a wrong number. */
+const opened = new Map<string, Promise<Device>>();
+
+/** @param units those wanted; by default the adapter's own, or where it has none matrices of 8 x 8 */
+function deviceWith(units: Shape | "own" | "none"): Promise<Device> {
+  const open = async () => {
+    const device = await Device.open({ robust: true, matrixUnits: true });
+    const own = usableUnits(device.profile);
+    // As on a GPU, so that no other kernel is preferred.
+    device.profile = { ...device.profile, software: false };
+    if (units === "none") device.profile = { ...device.profile, matrixUnits: undefined };
+    else if (units !== "own") emulateMatrixUnits(device, units);
+    else if (!own) emulateMatrixUnits(device, paperUnits(8));
+    return device;
+  };
+  const name = JSON.stringify(units);
+  if (!opened.has(name)) opened.set(name, open());
+  return opened.get(name)!;
+}
+
+test.after(async () => {
+  for (const device of opened.values()) (await device).close();
+});
+
+/** -2 to 2. */
+function integers(count: number, seed: number): Float32Array<ArrayBuffer> {
+  const rng = seededRng(seed);
+  return Float32Array.from({ length: count }, () => Math.round(uniform(rng, -2, 2)));
+}
+
+type Graph = Readonly<Record<string, Tensor>>;
+
+/** A convolution and its gradients. */
+function gradientGraph(c: ConvCase): Graph {
+  const [x, w] = [input("x", c.x), input("w", weightShape(c))];
+  const y = conv2d(x, w, c);
+  const [dx, dw] = gradients(sum(mul(y, input("dy", y.shape))), [x, w]);
+  return { y, dx: dx!, dw: dw! };
+}
+
+async function run(device: Device, outputs: Graph, precision: Precision): Promise<Record<string, Values>> {
+  const program = await Program.compile(device, { outputs, precision });
+  const leaves = new Set(reachable(Object.values(outputs)).flatMap(({ inputs }) => inputs.filter((t) => !t.node)));
+  const feeds = Object.fromEntries(
+    [...leaves].filter((t) => program.takes(t.name)).map((t, i) => [t.name, integers(t.size, i + 1)]),
+  );
+  const values = await program.run(feeds, Object.keys(outputs));
+  program.destroy();
+  return values;
+}
+
+interface Given {
+  /** The adapter's own by default. */
+  readonly units?: Shape;
+  readonly tile?: MatrixTile;
+  readonly precision?: Precision;
+  readonly graph?: () => Graph;
+  /** What has to run. */
+  readonly shaders?: readonly string[];
+  /** On an adapter with no more workgroup memory than the tile needs. */
+  readonly cramped?: boolean;
+}
+
+/** Few matrices for each of four subgroups: emulated, larger tiles take a software adapter half a minute to compile. */
+const SMALL: MatrixTile = { subgroupsY: 2, subgroupsX: 2, rows: 16, cols: 16, depth: 16, prefetch: 1 };
+
+/** Every element against the kernel without workgroup memory. */
+function check(
+  name: string,
+  c: ConvCase,
+  {
+    units,
+    tile = SMALL,
+    precision = "float32",
+    graph = () => gradientGraph(c),
+    shaders = ["conv_matrix", "conv_weight_grad_matrix"],
+    cramped = false,
+  }: Given = {},
+) {
+  test(name, async () => {
+    const [device, plain] = [await deviceWith(units ?? "own"), await deviceWith("none")];
+    const before = device.profile;
+    const choice: ConvChoice = { kernel: "matrix", tile };
+    try {
+      let { workgroupBytes } = before;
+      while (cramped && matrixFits({ ...before, workgroupBytes: workgroupBytes - 256 }, { gather: "weightGrad" }, tile))
+        workgroupBytes -= 256;
+      device.profile = { ...before, workgroupBytes, tuned: forced(choice) };
+      const outputs = graph();
+      const lowering = new Lowering(device.profile);
+      const roots = Object.values(outputs);
+      lowering.lower(reachable(precision === "float16" ? storeHalves(roots) : roots));
+      const used = lowering.launches.map(({ kernel }) => kernel.shader);
+      for (const shader of shaders) assert.ok(used.includes(shader as (typeof used)[number]), `runs ${shader}`);
+      const actual = await run(device, outputs, precision);
+      plain.useTuned(forced(plainChoice(plain.profile, { rows: 1, cols: 1, multiple: 1 })));
+      const expected = await run(plain, outputs, precision);
+      for (const key of Object.keys(outputs)) {
+        assert.ok(expected[key].some((v) => v !== 0));
+        const wrong = expected[key].findIndex((v, i) => v !== actual[key][i]);
+        const { shape } = outputs[key];
+        assert.is(wrong, -1, `${key} [${shape}]: ${actual[key][wrong]} for ${expected[key][wrong]} at ${wrong}`);
+      }
+    } finally {
+      device.profile = before;
+    }
+  });
+}
+
+const wide: ConvCase = { x: [1, 13, 12, 36], kernel: [1, 1], filters: 132 };
+const taps: ConvCase = { x: [2, 7, 6, 36], kernel: [3, 3], filters: 40, padding: [1, 1] };
+
+// Every rung as it is where the adapter has units for it, else its subgroups with less to do for each.
+const adapter = await Device.open({ matrixUnits: true });
+for (const [name, rung] of Object.entries(MATRIX_RUNGS)) {
+  const whole = matrixFits(adapter.profile, { gather: "weightGrad" }, rung);
+  check(`rung ${name}`, wide, {
+    tile: whole ? rung : { ...rung, rows: 16, cols: adapter.profile.matrixUnits?.n ?? 8 },
+  });
+}
+adapter.close();
+
+const KINDS = {
+  "16x16x16": paperUnits(16),
+  "8x8x8 of f32": paperUnits(8, { components: "f32" }),
+  "8x16x16, as Intel has them": paperUnits(8, { n: 16, k: 16 }),
+  "16x8x16, as NVIDIA has them": paperUnits(16, { n: 8 }),
+};
+for (const [name, units] of Object.entries(KINDS)) check(`${name}, 3 x 3`, taps, { units });
+check("sums that leave one matrix at a time", wide, { tile: { ...SMALL, cols: 32 }, cramped: true });
+
+check("no prefetch", taps, { tile: { ...SMALL, prefetch: 0 } });
+check("3 x 3, stride 2, odd sizes", {
+  x: [2, 9, 7, 40],
+  kernel: [3, 3],
+  filters: 36,
+  stride: [2, 2],
+  padding: [1, 1],
+});
+check("2 x 2, stride 3: pixels that no output sees", { x: [1, 9, 8, 4], kernel: [2, 2], filters: 4, stride: [3, 3] });
+check("7 x 7, stride 2, folded taps", {
+  x: [2, 20, 13, 3],
+  kernel: [7, 7],
+  filters: 33,
+  stride: [2, 2],
+  padding: [3, 3],
+});
+check("3 x 5, strides and paddings that differ", {
+  x: [2, 9, 8, 6],
+  kernel: [3, 5],
+  filters: 10,
+  stride: [2, 1],
+  padding: [0, 2],
+});
+check("1 channel, 1 filter", { x: [2, 6, 5, 1], kernel: [3, 3], filters: 1, padding: [1, 1] });
+check("1 pixel, all of the kernel but its centre in the padding", {
+  x: [1, 1, 1, 5],
+  kernel: [3, 3],
+  filters: 3,
+  padding: [1, 1],
+});
+check("odd channels, more than a tile of filters", { x: [1, 4, 3, 37], kernel: [1, 1], filters: 67 });
+check("odd channels, 3 x 3", { x: [2, 5, 6, 35], kernel: [3, 3], filters: 37, padding: [1, 1] });
+check("vec4 of one operand alone", { x: [2, 5, 4, 8], kernel: [1, 1], filters: 39 });
+check("3 groups of channels", { x: [2, 5, 4, 12], kernel: [1, 1], filters: 120, groups: 3 });
+check("2 groups of odd channels, 3 x 3", {
+  x: [2, 5, 4, 6],
+  kernel: [3, 3],
+  filters: 10,
+  padding: [1, 1],
+  groups: 2,
+});
+check("3 stripes of rows", { x: [2, 6, 4, 8], kernel: [1, 1], filters: 12, groups: 3, split: "rows" });
+check("2 stripes of rows, 3 x 3, stride 2", {
+  x: [2, 10, 5, 4],
+  kernel: [3, 3],
+  filters: 8,
+  stride: [2, 2],
+  padding: [1, 1],
+  groups: 2,
+  split: "rows",
+});
+check(
+  "a weight gradient whose sum is split",
+  { x: [2, 24, 23, 8], kernel: [3, 3], filters: 8, padding: [1, 1] },
+  { shaders: ["conv_weight_grad_matrix", "sum_partials"] },
+);
+
+/** Two convolutions, so that what lies between them is stored in halves, with their gradients. */
+function twoConvs(kernel: number, channels: number): Graph {
+  const x = input("x", [2, 6, 5, channels]);
+  const weights = [channels, 38, 33].flatMap((from, i, all) =>
+    i < 2 ? [input(`w${i}`, [kernel, kernel, from, all[i + 1]])] : [],
+  );
+  const y = weights.reduce((map, w) => conv2d(map, w, { padding: kernel >> 1 }), x);
+  const [dx, ...dw] = gradients(sum(mul(y, input("dy", y.shape))), [x, ...weights]);
+  return { y, dx: dx!, dw0: dw[0]!, dw1: dw[1]! };
+}
+for (const [kernel, channels] of [
+  [1, 35],
+  [3, 8],
+])
+  check(`maps in float16, ${kernel} x ${kernel} of ${channels}`, taps, {
+    precision: "float16",
+    graph: () => twoConvs(kernel, channels),
+  });
+
+/** With bias, or batch norm, residual sum and ReLU in the epilogue. */
+function inferenceGraph(channels: number, kernel: number): Graph {
+  const x = input("x", [1, 9, 5, channels]);
+  const vector = (name: string) => input(name, [channels]);
+  const options = { padding: kernel >> 1, bias: kernel === 1 ? vector("bias") : undefined };
+  const y = conv2d(x, input("w", [kernel, kernel, channels, channels]), options);
+  const vectors = {
+    gamma: vector("gamma"),
+    beta: vector("beta"),
+    runningMean: vector("mean"),
+    runningVar: vector("one"),
+  };
+  if (kernel === 1) return { y };
+  return { y: fuse([batchNorm(y, vectors, { training: false, relu: true, residual: x }).y])[0] };
+}
+for (const channels of [36, 35])
+  for (const kernel of [1, 3])
+    check(`${kernel} x ${kernel} of ${channels} channels with an epilogue`, taps, {
+      graph: () => inferenceGraph(channels, kernel),
+      shaders: ["conv_matrix"],
+    });
+
+test("kernels that ask for the size of their subgroups make the same", async () => {
+  const device = await deviceWith("own");
+  // Without the feature no such kernel is made.
+  if (!device.gpu.features.has("subgroup-size-control" as GPUFeatureName)) {
+    assert.ok(device.profile.subgroupSize > 0, "and none is needed");
+    return;
+  }
+  const before = device.profile;
+  device.useTuned(forced({ kernel: "matrix", tile: SMALL }));
+  const usual = await run(device, gradientGraph(wide), "float32");
+  device.profile = { ...device.profile, subgroupSize: 0 };
+  const asked = await run(device, gradientGraph(wide), "float32");
+  for (const key of Object.keys(usual)) assert.equal(asked[key], usual[key]);
+  device.profile = before;
+});
+
+test("operands are rounded to halves, and sums are not", async () => {
+  const device = await deviceWith("own");
+  assert.is(usableUnits(device.profile)?.components, "f16");
+  const [x, w] = [input("x", [1, 8, 8, 64]), input("w", [1, 1, 64, 64])];
+  const program = await Program.compile(device, { outputs: { y: conv2d(x, w) } });
+  const rng = seededRng(1);
+  const drawn = (count: number) => Float32Array.from({ length: count }, () => uniform(rng, -1, 1));
+  const feeds = { x: drawn(x.size), w: drawn(w.size) };
+  const { y } = await program.run(feeds, ["y"]);
+  program.destroy();
+  const exact = new Float64Array(y.length).map((_, at) => {
+    let total = 0;
+    for (let i = 0; i < 64; i++) total += feeds.x[64 * Math.floor(at / 64) + i] * feeds.w[64 * i + (at % 64)];
+    return total;
+  });
+  const error = relativeError(y, exact);
+  // A half holds 11 bits; sums of halves would be off by some 2e-3.
+  assert.ok(error > 5e-5 && error < 5e-4, `off by ${error}`);
+});
+
+test.run();
