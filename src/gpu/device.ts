@@ -45,8 +45,11 @@ export interface TunedChoice {
 }
 
 export interface OpenOptions {
-  /** Keep Dawn's index clamps. Off by default: kernels check their own bounds, and the clamps cost up to a third. */
-  readonly robust?: boolean;
+  /**
+   * Keep Dawn's index clamps. Off by default: kernels check their own bounds, and the clamps cost up to a third. "default" is Dawn's own
+   * way, which leaves it to drivers that promise to drop accesses out of bounds; those then go unnoticed, as what is read there is 0.
+   */
+  readonly robust?: boolean | "default";
   /** `null` is Dawn's backend without a device: it compiles every shader and runs nothing. */
   readonly backend?: "null";
   readonly powerPreference?: GPUPowerPreference;
@@ -267,7 +270,9 @@ async function entryPoint(options: OpenOptions): Promise<GPU> {
   const enable = ["disable_workgroup_init", "vulkan_enable_f16_on_nvidia"];
   if (!options.robust) enable.push("disable_robustness");
   if (options.matrixUnits) enable.push("allow_unsafe_apis");
-  const flags = [`enable-dawn-features=${enable.join(",")}`, "disable-dawn-features=timestamp_quantization"];
+  const disable = ["timestamp_quantization"];
+  if (options.robust === true) disable.push("vulkan_use_buffer_robust_access_2");
+  const flags = [`enable-dawn-features=${enable.join(",")}`, `disable-dawn-features=${disable.join(",")}`];
   if (options.backend) flags.push(`backend=${options.backend}`);
   const gpu = create(flags);
   keepAlive.push(gpu);
