@@ -1,7 +1,6 @@
 // conv_tiled.wgsl on matrix units: same product, rows, columns and parameters, but operands are rounded to E (f16, or f32 where the
 // adapter multiplies that); sums are f32. Only where it is asked for. Memory and matrices: matrix_tiles.wgsl.
 // a comes as vec4 along the sum, as it is staged; b, which lies by columns, in blocks of four terms by four columns that are turned.
-// With PREFETCH the next slice is loaded into registers while this one is multiplied.
 // Tile: TILE_ROWS rows by TILE_COLS columns. FLOPs: 2 * rows * cols * taps * inner. Bytes at least: 4 (|a| + |b| + |c|).
 #include matrix_tiles
 #include tiled_product
@@ -25,7 +24,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   #for I in BL
   let b_col$I = thread / (KT / 4u) + ${I}u * (THREADS / (KT / 4u));
   #for C in 4
-  var b${I}_${C}: Staged;
+  var b${I}_${C}: LoadedB;
   #endfor
   #endfor
   #include matrix_sums
@@ -35,35 +34,6 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   var ty = 0u;
   var tx = 0u;
   var slice = 0u;
-  #if PREFETCH
-  if (steps > 0u) {
-    #include matrix_load
-  }
-  #endif
-  for (var step = 0u; step < steps; step++) {
-    #if !PREFETCH
-    #include matrix_load
-    #endif
-    #for I in AL
-    tile_a[a_row$I * SLICE_ROW + a_vector] = a$I;
-    #endfor
-    #for I in BL
-    let turned$I = transpose(mat4x4<${E}>(b${I}_0, b${I}_1, b${I}_2, b${I}_3));
-    #for C in 4
-    tile_b[(4u * b_col$I + ${C}u) * SLICE_ROW + a_vector] = turned$I[$C];
-    #endfor
-    #endfor
-    slice++;
-    if (slice == slices) { slice = 0u; tx++; }
-    if (tx == params.tapsX) { tx = 0u; ty++; }
-    workgroupBarrier();
-    #if PREFETCH
-    if (step + 1u < steps) {
-      #include matrix_load
-    }
-    #endif
-    #include matrix_multiply
-    workgroupBarrier();
-  }
+  #include matrix_slices
   #include matrix_results
 }

@@ -45,7 +45,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     let a_tile = buffer * (LY * ${TM}u * STRIDE);
     let b_tile = buffer * (KT * LX * ${TV}u);
     #for I in AL
-    tile_a[a_tile + a_row$I * STRIDE + a_vector] = a$I;
+    tile_a[a_tile + a_row$I * STRIDE + a_vector] = kept(a$I, inside$I);
     #endfor
     #for I in BL
     tile_b[b_tile + (b_term + ${I}u * (LY / ${TV}u)) * (LX * ${TV}u) + b_col] = b$I;

@@ -1,7 +1,7 @@
 // conv_weight_grad_tiled.wgsl on matrix units: same product, rows, columns, splits and parameters, but operands are rounded to E (f16,
 // or f32 where the adapter multiplies that); sums are f32. Only where it is asked for. Memory and matrices: matrix_tiles.wgsl.
 // Both operands lie across the sum, whose terms are pixels: they come in blocks of four pixels by four rows or columns, and are turned
-// on the way into workgroup memory. With PREFETCH the next slice is loaded into registers while this one is multiplied.
+// on the way into workgroup memory.
 // Tile: TILE_ROWS rows by TILE_COLS columns; grid z = group * splits + split. FLOPs: 2 * rows * cols * pixels.
 // Bytes at least: 4 (|x| + |dy| + splits * |dw|).
 #include matrix_tiles
@@ -38,13 +38,14 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   #endfor
   #endif
   #for P in 4
-  var a${I}_${P}: Staged;
+  var a${I}_${P}: LoadedA;
+  var inside${I}_$P = true;
   #endfor
   #endfor
   #for I in BL
   let b_col$I = side + ${I}u * (THREADS / (KT / 4u));
   #for P in 4
-  var b${I}_${P}: Staged;
+  var b${I}_${P}: LoadedB;
   #endfor
   #endfor
   var pixel = pixel_at(first + quad);
@@ -52,33 +53,6 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
 
   let steps = (end - first + KT - 1u) / KT;
   var at = first + quad;
-  #if PREFETCH
-  #include matrix_weight_grad_load
-  #endif
-  for (var step = 0u; step < steps; step++) {
-    #if !PREFETCH
-    #include matrix_weight_grad_load
-    #endif
-    #for I in AL
-    let turned_a$I = transpose(mat4x4<${E}>(a${I}_0, a${I}_1, a${I}_2, a${I}_3));
-    #for C in 4
-    tile_a[(a_row$I + ${C}u) * SLICE_ROW + quad / 4u] = turned_a$I[$C];
-    #endfor
-    #endfor
-    #for I in BL
-    let turned_b$I = transpose(mat4x4<${E}>(b${I}_0, b${I}_1, b${I}_2, b${I}_3));
-    #for C in 4
-    tile_b[(4u * b_col$I + ${C}u) * SLICE_ROW + quad / 4u] = turned_b$I[$C];
-    #endfor
-    #endfor
-    workgroupBarrier();
-    #if PREFETCH
-    if (step + 1u < steps) {
-      #include matrix_weight_grad_load
-    }
-    #endif
-    #include matrix_multiply
-    workgroupBarrier();
-  }
+  #include matrix_slices
   #include matrix_results
 }

@@ -37,12 +37,13 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   #for I in AL
   let a_pixel$I = thread / ROWS + ${I}u * (LX * LY / ROWS);
   var pixel$I = pixel_at(first + a_pixel$I);
-  var a$I: vec4<f32>;
+  var a$I: LoadedA;
+  var inside$I = true;
   #endfor
   let b_col = thread % (LX * ${TV}u);
   let b_pixel = thread / (LX * ${TV}u);
   #for I in BL
-  var b$I: vec4<f32>;
+  var b$I: LoadedB;
   #endfor
 
   #for Q in TQ
@@ -66,10 +67,10 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     let a_tile = buffer * (KT * ROWS);
     let b_tile = buffer * (KT * LX * ${TV}u);
     #for I in AL
-    tile_a[a_tile + a_pixel$I * ROWS + a_vector] = a$I;
+    tile_a[a_tile + a_pixel$I * ROWS + a_vector] = kept(a$I, inside$I);
     #endfor
     #for I in BL
-    tile_b[b_tile + (b_pixel + ${I}u * (LY / ${TV}u)) * (LX * ${TV}u) + b_col] = b$I;
+    tile_b[b_tile + (b_pixel + ${I}u * (LY / ${TV}u)) * (LX * ${TV}u) + b_col] = Staged(b$I);
     #endfor
     workgroupBarrier();
     #if PREFETCH

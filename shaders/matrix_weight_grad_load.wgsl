@@ -10,10 +10,13 @@
   let start$P = min(number$P, end - 1u) * params.dPixel + group * params.dGroup;
   #for I in AL
   #if AELEM == 4
-  a${I}_$P = Staged(element(pixel$P, number$P, row_of$I, number$P < end));
+  let found${I}_$P = source(pixel$P, number$P, row_of$I, number$P < end);
+  a${I}_$P = x[found${I}_${P}.at];
+  inside${I}_$P = found${I}_${P}.inside;
   #else
   #for C in 4
-  a${I}_$P[$C] = ${E}(element(pixel$P, number$P, row_of${I}_$C, number$P < end));
+  let found${I}_${P}_$C = source(pixel$P, number$P, row_of${I}_$C, number$P < end);
+  a${I}_$P[$C] = select($X(0.0), x[found${I}_${P}_${C}.at], found${I}_${P}_${C}.inside);
   #endfor
   #endif
   #endfor

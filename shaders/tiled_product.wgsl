@@ -4,25 +4,24 @@
 
 #include tiled_columns
 
-/** Four terms of a row of a from its term `4 * k` on under a tap whose first element is a[start]; zeros past the last. */
-fn terms(start: u32, k: u32, inside: bool) -> Staged {
+#if AELEM == 4
+alias LoadedA = $A;
+#else
+alias LoadedA = vec4<$A>;
+#endif
+alias LoadedB = vec4<f32>;
+
+/** Four terms of a row of a from its term `4 * k` on, under a tap whose first element is a[start]. Of those past the last, the zeros. */
+fn terms(start: u32, k: u32) -> LoadedA {
   #if AELEM == 4
-  return select(Staged(), Staged(a[start + min(k, params.inner - 1u)]), inside && k < params.inner);
+  return a[start + min(k, params.inner - 1u)];
   #else
-  var v: Staged;
+  var v: LoadedA;
   #for C in 4
-  v[$C] = select(${E}(0.0), ${E}(a[start + min(4u * k + ${C}u, params.inner - 1u)]), inside && 4u * k + ${C}u < params.inner);
+  v[$C] = select($A(0.0), a[start + min(4u * k + ${C}u, params.inner - 1u)], 4u * k + ${C}u < params.inner);
   #endfor
   return v;
   #endif
-}
-
-/** The same of the pixel whose source under the first tap is (y, x) of the map that starts at a[image]. */
-fn gathered(image: u32, y: i32, x: i32, ty: u32, tx: u32, k: u32) -> Staged {
-  let source_y = u32(y + i32(ty) * params.step.x);
-  let source_x = u32(x + i32(tx) * params.step.y);
-  let inside = source_y < params.inH && source_x < params.inW;
-  return terms(image + select(0u, source_y * params.aRow + source_x * params.aPixel, inside), k, inside);
 }
 
 /** Where a row of c begins. */

@@ -10,5 +10,6 @@ let image$I = pixel$I.image * params.aImage + group * params.aGroup;
 let y$I = i32(pixel$I.y) * params.mul.x + params.add.x;
 let x$I = i32(pixel$I.x) * params.mul.y + params.add.y;
 #endif
-var a$I: Staged;
+var a$I: LoadedA;
+var inside$I = true;
 #endfor

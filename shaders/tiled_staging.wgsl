@@ -9,5 +9,5 @@ let col0 = (tile % params.colTiles) * (LX * ${TV}u);
 let b_col = thread % (LX * ${TV}u);
 let b_term = thread / (LX * ${TV}u);
 #for I in BL
-var b$I: Staged;
+var b$I: LoadedB;
 #endfor

@@ -27,6 +27,16 @@ struct Params {
 #include grid
 #include conv_pixel
 
+#if AELEM == 4
+alias LoadedA = $X;
+#else
+alias LoadedA = vec4<$X>;
+#endif
+#if ELEM == 4
+alias LoadedB = $DY;
+#else
+alias LoadedB = vec4<$DY>;
+#endif
 #include tiled_columns
 
 /** What a row of dw reads of x: from the pixel's place (y, x) on, and how many floats further. */
@@ -38,16 +48,18 @@ fn row_at(row: u32, group: u32) -> Row {
   return Row(i32(tap / params.tapsX) - params.pad.x, i32(tap % params.tapsX) - params.pad.y, r % params.inner + group * params.xGroup);
 }
 
-/** The element of x that a row of dw takes from a pixel, 0 outside of the picture or where `kept` is false. */
-fn element(p: Pixel, number: u32, row: Row, kept: bool) -> A {
+/** Where in x a row of dw finds what it takes from a pixel, and whether it is anywhere: not outside of the picture, nor unless `kept`. */
+struct Source { at: u32, inside: bool }
+
+fn source(p: Pixel, number: u32, row: Row, kept: bool) -> Source {
   #if POINTWISE
-  return select(A(0.0), A(x[(select(0u, number, kept) * params.xPixel + row.at) / ${AELEM}u]), kept);
+  return Source((select(0u, number, kept) * params.xPixel + row.at) / ${AELEM}u, kept);
   #else
   let y = u32(i32(p.y) * params.stride.x + row.y);
   let at = u32(i32(p.x) * params.stride.y + row.x);
   let inside = kept && y < params.inH && at < params.inW;
   let start = select(0u, p.image * params.xImage + y * params.xRow + at * params.xPixel, inside);
-  return select(A(0.0), A(x[(start + row.at) / ${AELEM}u]), inside);
+  return Source((start + row.at) / ${AELEM}u, inside);
   #endif
 }
 

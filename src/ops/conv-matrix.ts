@@ -3,7 +3,7 @@ import type { DeviceProfile, MatrixUnits } from "../gpu/device.js";
 import type { KernelSpec } from "../gpu/kernel.js";
 import type { Defines } from "../gpu/shader.js";
 import type { ConvProblem } from "./conv-choice.js";
-import { largestTile, productOf, type TileSize, tiledElements } from "./conv-tiles.js";
+import { ladderOf, largestTile, productOf, type TileSize, tiledElements } from "./conv-tiles.js";
 
 /** What a workgroup makes and how it goes about it; numbers alone, as it is kept in a file of tuned choices. */
 export interface MatrixTile {
@@ -47,6 +47,11 @@ const LADDERS: Readonly<Record<string, readonly MatrixRung[]>> = {
 /** Intel's 128 registers of 32 or 64 bytes hold the sums of 32 x 32 outputs in half of them; Apple's workgroups share 32 KiB. */
 const OTHERS: readonly MatrixRung[] = ["64x64 by 4", "32x32 by 2"];
 
+/**
+ * How many times the workgroups of other kernels are asked for: just more of them than the machine makes at a time, 144 on 132
+ * multiprocessors, take twice as long as just fewer, and halves of such tiles one and a half times. Weight gradients are split as wanted.
+ */
+const WAVES = 2;
 /** Elements of a row in workgroup memory beyond those that are wanted (shaders/matrix_tiles.wgsl). */
 const PADDING = 8;
 /** Products of fewer rows or columns waste too much of every rung. */
@@ -55,7 +60,8 @@ const LEAST = 32;
 /** The tile where matrix units pay. Null where the device has no use for its units. */
 export function matrixTile(profile: DeviceProfile, problem: ConvProblem): MatrixTile | null {
   if (productOf(problem).some((n) => n < LEAST)) return null;
-  return largestTile(profile, problem, fittingRungs(profile, problem), matrixSize);
+  const fill = (problem.gather === "weightGrad" ? 1 : WAVES) * ladderOf(profile).fill;
+  return largestTile(problem, fittingRungs(profile, problem), matrixSize, fill);
 }
 
 /** The units that a device was opened for, where a tile fits it: too little memory leaves them idle. */
@@ -132,6 +138,7 @@ export function matrixKernel(
       CN: out,
       AL: weightGrad ? a / 4 : a,
       BL: b,
+      WEIGHT_GRAD: weightGrad,
       POINTWISE: problem.pointwise,
       PREFETCH: t.prefetch,
       // Subgroups of the one size there is need not be asked for.

@@ -103,21 +103,20 @@ export function chooseRung(profile: DeviceProfile, problem: ConvProblem): Workgr
   if (productOf(problem).some((n) => n < 8)) return null;
   const rungs = ladderOf(profile).rungs.map((rung) => RUNGS[rung]);
   return largestTile(
-    profile,
     problem,
     rungs.filter((t) => tileFits(profile, problem, t)),
     tileSize,
+    ladderOf(profile).fill,
   );
 }
 
-/** Of tiles that fit, largest first, as `chooseRung` says. Null where there is none. */
+/** Of tiles that fit, largest first, as `chooseRung` says; `fill` workgroups are enough. Null where there is none. */
 export function largestTile<T>(
-  profile: DeviceProfile,
   problem: ConvProblem,
   fitting: readonly T[],
   sizeOf: (tile: T) => TileSize,
+  fill: number,
 ): T | null {
-  const { fill } = ladderOf(profile);
   const [rows, cols] = productOf(problem);
   const made = (t: T) => workgroupsOf(problem, sizeOf(t));
   const useful = (t: T) => (rows * cols) / (made(t) * sizeOf(t).rows * sizeOf(t).cols) >= USEFUL;

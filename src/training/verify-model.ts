@@ -27,8 +27,9 @@ export const MODEL_BOUNDS: Readonly<Record<string, number>> = {
 };
 
 /**
- * The same where maps are stored in float16, or operands rounded to it by matrix units (on lavapipe's, of Mesa 26.1, the worst of the
- * public fixtures is off by half as much as this, or less): from two to six times the worst of the public fixtures on lavapipe, features 3.4e-3 and map 3.8e-3 (MPN*; the others at most 1.2e-3), main 1.2e-2, aux 1.5e-2, losses 1.1e-3, running 9e-4, gradients 0.36, update 1.6e-5. Storing a map
+ * The same where maps are stored in float16, or operands rounded to it by matrix units: from two to six
+ * times the worst of the public fixtures on lavapipe, features 3.4e-3 and map 3.8e-3 (MPN*; the others at most 1.2e-3), main 1.2e-2, aux 1.5e-2, losses 1.1e-3, running 9e-4, gradients 0.36, update 1.6e-5;
+ * by the units of lavapipe in Mesa 26.1, the only ones that they have run on, features 2.0e-3, main 3.4e-3, gradients 0.21. Storing a map
  * rounds each value by up to 2^-11; what batch norm over a few pooled vectors makes of that is ten times as much. Gradients
  * are another matter: where a value next to a tie or to 0 changes sides, its gradient goes elsewhere. The reference itself,
  * in float64 but for the rounding of its maps, is then off by 0.13 to 0.35. Such differences lie across the true gradient: along

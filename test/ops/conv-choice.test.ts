@@ -193,7 +193,12 @@ test("of the tiles for matrix units the largest is taken that is used and fills 
       const { rows, cols } = matrixSize(matrixTileOf(profile, problem));
       return `${problem.gather} ${rows}x${cols}`;
     });
-  assert.equal(chosen(on("nvidia"), [32, 24, 8, 512], [3, 3, 512, 512], { padding: 1 }), [
+  assert.equal(
+    chosen(on("nvidia"), [32, 24, 8, 512], [3, 3, 512, 512], { padding: 1 })[0],
+    "forward 128x64",
+    "192 of twice as many would be one and a half rounds",
+  );
+  assert.equal(chosen(on("nvidia"), [48, 24, 8, 512], [3, 3, 512, 512], { padding: 1 }), [
     "forward 128x128",
     "inputGrad 128x128",
     "weightGrad 128x128",
