@@ -38,7 +38,7 @@ await serve({
     const config = modelConfigOf(checkpoint.config, checkpoint.pids.length);
     device = await openTuned(
       { warn: console.error, note() {} },
-      { matrixUnits: variant === "matrix", robust: variant === "clamps" },
+      { matrixUnits: variant === "matrix", robust: variant === "clamps" && "default" },
     );
     const { name, software, tuned } = device.profile;
     if (variant === "matrix" && !usableUnits(device.profile))

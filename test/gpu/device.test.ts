@@ -64,6 +64,32 @@ test("matrix units are there where they were asked for and the adapter has some;
   device.close();
 });
 
+test("a robust device clamps indices, so that what is out of bounds shows", async () => {
+  const device = await Device.open({ robust: true });
+  const module = device.gpu.createShaderModule({
+    code: `
+      @group(0) @binding(0) var<storage, read> a: array<f32>;
+      @group(0) @binding(1) var<storage, read_write> b: array<f32>;
+      @compute @workgroup_size(1) fn main() { let i = u32(a[0]); b[0] = a[i]; b[i] = 7; }`,
+  });
+  const pipeline = await device.gpu.createComputePipelineAsync({ layout: "auto", compute: { module } });
+  const [a, b] = ["a", "b"].map((label) => device.buffer(label, 16, STORAGE | COPY_SRC | COPY_DST));
+  const read = device.buffer("read", 16, MAP_READ | COPY_DST);
+  device.gpu.queue.writeBuffer(a, 0, Float32Array.of(9, 1, 2, 3));
+  const encoder = device.gpu.createCommandEncoder();
+  const pass = encoder.beginComputePass();
+  pass.setPipeline(pipeline);
+  const entries = [a, b].map((buffer, binding) => ({ binding, resource: { buffer } }));
+  pass.setBindGroup(0, device.bindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
+  pass.dispatchWorkgroups(1);
+  pass.end();
+  encoder.copyBufferToBuffer(b, 0, read, 0, 16);
+  device.gpu.queue.submit([encoder.finish()]);
+  await device.wait(read.mapAsync(MAP_READ));
+  assert.equal([...new Float32Array(read.getMappedRange())], [3, 0, 0, 7]);
+  device.close();
+});
+
 test("a validation error, which WebGPU does not throw, surfaces in check(), once", async () => {
   const device = await sharedDevice();
   device.check("nothing");

@@ -12,7 +12,7 @@ import { checkOp, closeDevice, draw, relativeError, sharedDevice, typed } from "
 import * as reference from "../support/reference/conv.js";
 
 // A software adapter forgives an index that a GPU's 64 bits of address would not.
-await sharedDevice({ robust: "indices" });
+await sharedDevice({ robust: true });
 
 const tiled = (tile: WorkgroupTile): ConvChoice => ({ kernel: "tiled", tile });
 
