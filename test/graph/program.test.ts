@@ -206,7 +206,7 @@ function launching(
     outputs: ([x]) => [{ shape: x.shape }],
     lower({ inputs: [x], outputs: [y] }, to: Lowering) {
       to.dispatch({
-        kernel: { shader: "sum_partials", defines: { AHEAD: false } },
+        kernel: { shader: "sum_partials", defines: { SHARE: 0, AHEAD: false } },
         bindings: bindings(x, y),
         params,
         workgroups: [1],
