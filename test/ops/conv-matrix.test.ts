@@ -76,7 +76,8 @@ async function run(device: Device, outputs: Graph, precision: Precision): Promis
 interface Given {
   /** The adapter's own by default. */
   readonly units?: Shape;
-  readonly tile?: MatrixTile;
+  /** What is other than in `small`. */
+  readonly tile?: Partial<MatrixTile>;
   readonly precision?: Precision;
   readonly graph?: () => Graph;
   /** What has to run. */
@@ -85,8 +86,14 @@ interface Given {
   readonly cramped?: boolean;
 }
 
-/** Few matrices for each of four subgroups: emulated, larger tiles take a software adapter half a minute to compile. */
-const SMALL: MatrixTile = { subgroupsY: 2, subgroupsX: 2, rows: 16, cols: 16, depth: 16, prefetch: 1 };
+/**
+ * A tile that is little to compile: emulated on a software adapter, whose subgroups have 8 lanes, larger ones take minutes. It loads
+ * nothing early, which makes for half of the text.
+ */
+const small = ({ lanes }: MatrixUnits): MatrixTile => ({
+  ...(lanes === 8 ? { subgroupsY: 2, subgroupsX: 2, rows: 16, cols: 16, depth: 16 } : MATRIX_RUNGS["32x32 by 2"]),
+  prefetch: 0,
+});
 
 /** Every element against the kernel without workgroup memory. */
 function check(
@@ -94,7 +101,7 @@ function check(
   c: ConvCase,
   {
     units,
-    tile = SMALL,
+    tile: changed = {},
     precision = "float32",
     graph = () => gradientGraph(c),
     shaders = ["conv_matrix", "conv_weight_grad_matrix"],
@@ -104,6 +111,7 @@ function check(
   test(name, async () => {
     const [device, plain] = [await deviceWith(units ?? "own"), await deviceWith("none")];
     const before = device.profile;
+    const tile = { ...small(before.matrixUnits!), ...changed };
     const choice: ConvChoice = { kernel: "matrix", tile };
     try {
       let { workgroupBytes } = before;
@@ -151,9 +159,9 @@ const KINDS = {
   "16x8x16, as NVIDIA has them": paperUnits(16, { n: 8 }),
 };
 for (const [name, units] of Object.entries(KINDS)) check(`${name}, 3 x 3`, taps, { units });
-check("sums that leave one matrix at a time", wide, { tile: { ...SMALL, cols: 32 }, cramped: true });
+check("sums that leave one matrix at a time", wide, { tile: { cols: 32 }, cramped: true });
 
-check("no prefetch", taps, { tile: { ...SMALL, prefetch: 0 } });
+check("prefetch, 3 x 3", taps, { tile: { prefetch: 1 } });
 check("3 x 3, stride 2, odd sizes", {
   x: [2, 9, 7, 40],
   kernel: [3, 3],
@@ -259,7 +267,7 @@ test("kernels that ask for the size of their subgroups make the same", async () 
     return;
   }
   const before = device.profile;
-  device.useTuned(forced({ kernel: "matrix", tile: SMALL }));
+  device.useTuned(forced({ kernel: "matrix", tile: small(before.matrixUnits!) }));
   const usual = await run(device, gradientGraph(wide), "float32");
   device.profile = { ...device.profile, subgroupSize: 0 };
   const asked = await run(device, gradientGraph(wide), "float32");
