@@ -10,7 +10,7 @@ import { fuse } from "#src/graph/passes.js";
 import { Program, type Values } from "#src/graph/program.js";
 import { castOp, type Precision } from "#src/graph/storage.js";
 import { apply, input, type Shape, type Tensor } from "#src/graph/tensor.js";
-import { MATRIX_RUNGS, type MatrixTile } from "#src/ops/conv-matrix.js";
+import type { MatrixTile } from "#src/ops/conv-matrix.js";
 import { batchNorm, conv2d, gradients, mul, sum } from "#src/ops/index.js";
 import { forced } from "../support/forced.js";
 import { emulateMatrixUnits } from "../support/matrix-emulation.js";
@@ -68,7 +68,10 @@ function closeTo(actual: Values, exact: Float64Array, within: (i: number) => num
 
 const devices = new Map<number, Promise<Device>>();
 
-/** With index clamps: a read out of bounds shows as a wrong number. */
+/**
+ * With index clamps: an access out of bounds shows as a wrong number. They double what compiling takes, so that there are as few
+ * kernels as can be.
+ */
 function deviceWith(size: number): Promise<Device> {
   const open = async () => {
     const device = await Device.open({ robust: true });
@@ -87,17 +90,13 @@ interface Given {
   readonly outputs: Readonly<Record<string, Tensor>>;
   readonly values: Arrays;
   readonly shaders: readonly string[];
-  readonly tile?: MatrixTile;
   readonly precision?: Precision;
 }
 
 /** Runs twice and compares bits; sees to it that these kernels run, and no other one for a product. */
-async function computed(
-  size: number,
-  { outputs, values, shaders, tile = smallest(size), precision = "float32" }: Given,
-) {
+async function computed(size: number, { outputs, values, shaders, precision = "float32" }: Given) {
   const device = await deviceWith(size);
-  device.useTuned(forced({ kernel: "matrix", tile }));
+  device.useTuned(forced({ kernel: "matrix", tile: smallest(size) }));
   const made = new Set<string>();
   const get = device.kernels.get;
   device.kernels.get = (spec) => {
@@ -133,14 +132,14 @@ const drawn = (shapes: Readonly<Record<string, Shape>>): Arrays =>
   );
 
 /** A convolution and its gradients. */
-function check(name: string, size: number, c: reference.ConvCase, tile?: MatrixTile): void {
+function check(name: string, size: number, c: reference.ConvCase): void {
   test(`${name}, matrices of ${size}`, async () => {
     const values = drawn({ x: c.x, w: reference.weightShape(c), dy: reference.outputShape(c) });
     const [x, w, dy] = [input("x", c.x), input("w", reference.weightShape(c)), input("dy", reference.outputShape(c))];
     const y = conv2d(x, w, c);
     const [dx, dw] = gradients(sum(mul(y, dy)), [x, w]);
     const outputs = { y, dx: dx!, dw: dw! };
-    const actual = await computed(size, { outputs, values, tile, shaders: ["conv_matrix", "conv_weight_grad_matrix"] });
+    const actual = await computed(size, { outputs, values, shaders: ["conv_matrix", "conv_weight_grad_matrix"] });
     for (const way of ["y", "dx", "dw"] satisfies Way[]) {
       const { exact, most } = sums(c, way, values);
       closeTo(actual[way], exact, (i) => BOUND * most[i], `${way} of ${outputs[way].shape}`);
@@ -152,15 +151,12 @@ function check(name: string, size: number, c: reference.ConvCase, tile?: MatrixT
 const pointwise: reference.ConvCase = { x: [1, 3, 11, 20], kernel: [1, 1], filters: 36 };
 const stride2: reference.ConvCase = { x: [2, 9, 7, 12], kernel: [3, 3], filters: 36, stride: [2, 2], padding: [1, 1] };
 const odd: reference.ConvCase = { x: [2, 5, 6, 13], kernel: [3, 3], filters: 35, padding: [1, 1] };
-for (const size of [8, 16]) {
-  check("1 x 1, a row over the tile", size, pointwise);
-  check("3 x 3, stride 2, odd sizes", size, stride2);
-  check("3 x 3, odd channels", size, odd);
-}
-check("1 x 1, odd channels", 8, { x: [1, 3, 11, 37], kernel: [1, 1], filters: 33 });
+check("1 x 1, a row over the tile", 8, pointwise);
+check("3 x 3, stride 2, odd sizes", 8, stride2);
+check("3 x 3, stride 2, odd sizes", 16, stride2);
+check("3 x 3, odd channels", 8, odd);
 check("3 x 3, 2 groups", 8, { x: [1, 5, 7, 16], kernel: [3, 3], filters: 40, padding: [1, 1], groups: 2 });
 check("3 stripes of rows", 8, { x: [2, 6, 4, 20], kernel: [1, 1], filters: 60, groups: 3, split: "rows" });
-check("a tile of the ladder", 16, stride2, MATRIX_RUNGS["32x32 by 2"]);
 
 test("operands half way between two halves go to the even one", async () => {
   const c = pointwise;
@@ -174,43 +170,42 @@ test("operands half way between two halves go to the even one", async () => {
   closeTo(actual.y, exact, (i) => BOUND * most[i], "y");
 });
 
-for (const [name, c] of Object.entries({ pointwise, "3 x 3": odd }))
-  test(`inference's epilogue, ${name}: batch norm, residual sum and ReLU are float32's`, async () => {
-    const shape = reference.outputShape(c);
-    const vector: Shape = [c.filters];
-    const vectors = { gamma: vector, beta: vector, mean: vector, variance: vector };
-    const values: Record<string, Float64Array> = {
-      ...drawn({ x: c.x, w: reference.weightShape(c), residual: shape, ...vectors }),
-    };
-    values.variance = values.variance.map((v) => Math.fround(1 + v / 2));
-    const [gamma, beta, runningMean, runningVar] = Object.keys(vectors).map((key) => input(key, vector));
-    const y = conv2d(input("x", c.x), input("w", reference.weightShape(c)), c);
-    const residual = input("residual", shape);
-    const norm = batchNorm(y, { gamma, beta, runningMean, runningVar }, { training: false, relu: true, residual });
-    const [fused] = fuse([norm.y]);
-    const actual = await computed(8, { outputs: { fused }, values, shaders: ["conv_matrix"] });
-    const { exact, most } = sums(c, "y", values);
-    const scale = values.gamma.map((g, f) => g / Math.sqrt(values.variance[f] + 1e-5));
-    const shift = values.beta.map((b, f) => b - values.mean[f] * scale[f]);
-    const of = (i: number) => i % c.filters;
-    const expected = exact.map((v, i) => Math.max(v * scale[of(i)] + shift[of(i)] + values.residual[i], 0));
-    const size = (i: number) =>
-      most[i] * Math.abs(scale[of(i)]) + Math.abs(shift[of(i)]) + Math.abs(values.residual[i]);
-    closeTo(actual.fused, expected, (i) => BOUND * size(i), "y");
-  });
+test("inference's epilogue: batch norm, residual sum and ReLU are float32's", async () => {
+  const c = odd;
+  const shape = reference.outputShape(c);
+  const vector: Shape = [c.filters];
+  const vectors = { gamma: vector, beta: vector, mean: vector, variance: vector };
+  const values: Record<string, Float64Array> = {
+    ...drawn({ x: c.x, w: reference.weightShape(c), residual: shape, ...vectors }),
+  };
+  values.variance = values.variance.map((v) => Math.fround(1 + v / 2));
+  const [gamma, beta, runningMean, runningVar] = Object.keys(vectors).map((key) => input(key, vector));
+  const y = conv2d(input("x", c.x), input("w", reference.weightShape(c)), c);
+  const residual = input("residual", shape);
+  const norm = batchNorm(y, { gamma, beta, runningMean, runningVar }, { training: false, relu: true, residual });
+  const [fused] = fuse([norm.y]);
+  const actual = await computed(8, { outputs: { fused }, values, shaders: ["conv_matrix"] });
+  const { exact, most } = sums(c, "y", values);
+  const scale = values.gamma.map((g, f) => g / Math.sqrt(values.variance[f] + 1e-5));
+  const shift = values.beta.map((b, f) => b - values.mean[f] * scale[f]);
+  const of = (i: number) => i % c.filters;
+  const expected = exact.map((v, i) => Math.max(v * scale[of(i)] + shift[of(i)] + values.residual[i], 0));
+  const size = (i: number) => most[i] * Math.abs(scale[of(i)]) + Math.abs(shift[of(i)]) + Math.abs(values.residual[i]);
+  closeTo(actual.fused, expected, (i) => BOUND * size(i), "y");
+});
 
-for (const [name, c] of Object.entries({ pointwise, "3 x 3": stride2 }))
-  test(`a map stored as halves, ${name}: what is stored is rounded once more, and what is read is not`, async () => {
-    const all = drawn({ x: c.x, w: reference.weightShape(c), bias: [c.filters] });
-    const values: Arrays = { ...all, x: all.x.map(half) };
-    const x = apply(castOp, [input("x", c.x)], "f16")[0];
-    const y = conv2d(x, input("w", reference.weightShape(c)), { ...c, bias: input("bias", [c.filters]) });
-    const shaders = ["conv_matrix"];
-    const actual = await computed(8, { outputs: { y }, values, precision: "float16", shaders });
-    const { exact, most } = sums(c, "y", values);
-    const expected = exact.map((v, i) => v + values.bias[i % c.filters]);
-    const size = (i: number) => most[i] + Math.abs(values.bias[i % c.filters]);
-    closeTo(actual.y, expected, (i) => STORED * Math.abs(expected[i]) + 2 * BOUND * size(i), "y");
-  });
+test("a map stored as halves: what is stored is rounded once more, and what is read is not", async () => {
+  const c = pointwise;
+  const all = drawn({ x: c.x, w: reference.weightShape(c), bias: [c.filters] });
+  const values: Arrays = { ...all, x: all.x.map(half) };
+  const x = apply(castOp, [input("x", c.x)], "f16")[0];
+  const y = conv2d(x, input("w", reference.weightShape(c)), { ...c, bias: input("bias", [c.filters]) });
+  const shaders = ["conv_matrix"];
+  const actual = await computed(8, { outputs: { y }, values, precision: "float16", shaders });
+  const { exact, most } = sums(c, "y", values);
+  const expected = exact.map((v, i) => v + values.bias[i % c.filters]);
+  const size = (i: number) => most[i] + Math.abs(values.bias[i % c.filters]);
+  closeTo(actual.y, expected, (i) => STORED * Math.abs(expected[i]) + 2 * BOUND * size(i), "y");
+});
 
 test.run();
