@@ -2,7 +2,7 @@
 import type { DeviceProfile } from "../gpu/device.js";
 import { type ConvChoice, type ConvProblem, type ConvWay, choiceFits, chooseConv, plainChoice } from "./conv-choice.js";
 import { MATRIX_RUNGS } from "./conv-matrix.js";
-import { RUNGS } from "./conv-tiles.js";
+import { PER_UNIT, RUNGS } from "./conv-tiles.js";
 
 /** Choices that are the same run the same kernel. */
 export const sameChoice = (a: ConvWay, b: ConvWay): boolean =>
@@ -50,15 +50,16 @@ function distinct(profile: DeviceProfile, problem: ConvProblem, choices: readonl
 /** A choice in a few words. */
 export function describeChoice({ kernel, tile }: ConvWay): string {
   if (kernel === "winograd") return "Winograd F(2x2, 3x3)";
+  const split = "perUnit" in tile && tile.perUnit !== PER_UNIT ? `, split for ${tile.perUnit} a unit` : "";
   if (kernel === "matrix") {
     const { subgroupsY, subgroupsX, rows, cols, depth, prefetch } = tile;
-    const how = `${rows}x${cols} each, depth ${depth}${prefetch ? "" : ", no prefetch"}`;
+    const how = `${rows}x${cols} each, depth ${depth}${prefetch ? "" : ", no prefetch"}${split}`;
     return `matrix units ${subgroupsY * rows}x${subgroupsX * cols}, ${how}`;
   }
   const parts = tile as unknown as Record<string, number>;
   if (kernel === "tiled") {
     const { tm, tv, lanesX, lanesY, depth, buffers, prefetch } = tile;
-    const how = `${buffers > 1 ? ", two buffers" : ""}${prefetch ? "" : ", no prefetch"}`;
+    const how = `${buffers > 1 ? ", two buffers" : ""}${prefetch ? "" : ", no prefetch"}${split}`;
     return `tiled ${lanesY * tm}x${lanesX * tv * 4}, ${tm}x${4 * tv} each, depth ${depth}${how}`;
   }
   const rest =

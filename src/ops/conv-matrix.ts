@@ -3,7 +3,7 @@ import type { DeviceProfile, MatrixUnits } from "../gpu/device.js";
 import type { KernelSpec } from "../gpu/kernel.js";
 import type { Defines } from "../gpu/shader.js";
 import type { ConvProblem } from "./conv-choice.js";
-import { ladderOf, largestTile, productOf, type TileSize, tiledElements } from "./conv-tiles.js";
+import { ladderOf, largestTile, PER_UNIT, productOf, splitFits, type TileSize, tiledElements } from "./conv-tiles.js";
 
 /** What a workgroup makes and how it goes about it; numbers alone, as it is kept in a file of tuned choices. */
 export interface MatrixTile {
@@ -17,12 +17,14 @@ export interface MatrixTile {
   readonly depth: number;
   /** 1: the next slice is loaded into registers while this one is multiplied. */
   readonly prefetch: number;
+  /** As of `TileSize`. */
+  readonly perUnit: number;
 }
 
 const tile = (
   [subgroupsY, subgroupsX]: readonly [number, number],
   [rows, cols]: readonly [number, number],
-): MatrixTile => ({ subgroupsY, subgroupsX, rows, cols, depth: 32, prefetch: 1 });
+): MatrixTile => ({ subgroupsY, subgroupsX, rows, cols, depth: 32, prefetch: 1, perUnit: PER_UNIT });
 
 /** Rungs by rows x columns of the tile, and the subgroups that share it. */
 export const MATRIX_RUNGS = {
@@ -73,6 +75,7 @@ export function matrixFits(profile: DeviceProfile, { gather }: Pick<ConvProblem,
   const [down, across] = [t.rows / units.m, t.cols / units.n];
   const { threads, a, b } = staged(units, t);
   return (
+    splitFits(gather, t.perUnit) &&
     [8, 16, 32].includes(units.lanes) &&
     [subgroupsY, subgroupsX, down, across].every((n) => [1, 2, 4, 8].includes(n)) &&
     // Each is a variable of the kernel's text.
@@ -102,10 +105,11 @@ function leaving({ workgroupBytes }: DeviceProfile, units: MatrixUnits, t: Matri
 }
 
 /** Rows, columns and depth of a workgroup's tile. */
-export const matrixSize = ({ subgroupsY, subgroupsX, rows, cols, depth }: MatrixTile): TileSize => ({
+export const matrixSize = ({ subgroupsY, subgroupsX, rows, cols, depth, perUnit }: MatrixTile): TileSize => ({
   rows: subgroupsY * rows,
   cols: subgroupsX * cols,
   depth,
+  perUnit,
 });
 
 export function matrixKernel(

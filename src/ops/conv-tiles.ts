@@ -17,6 +17,7 @@ export interface WorkgroupTile {
   readonly buffers: number;
   /** 1: the next slice is loaded into registers while this one is multiplied. */
   readonly prefetch: number;
+  readonly perUnit: number;
 }
 
 /** Rows and columns of the outputs that a workgroup makes, and terms of the sum that it stages at a time. */
@@ -24,12 +25,22 @@ export interface TileSize {
   readonly rows: number;
   readonly cols: number;
   readonly depth: number;
+  /** Into how many workgroups for each of a GPU's units the sum of a weight gradient is split; `PER_UNIT` for all else. */
+  readonly perUnit: number;
 }
 
-export const tileSize = ({ tm, tv, lanesX, lanesY, depth }: WorkgroupTile): TileSize => ({
+/** Two, one of which multiplies while the other one waits. */
+export const PER_UNIT = 2;
+
+/** Whether a sum may be split so: that of a weight gradient as finely as a tuner likes. */
+export const splitFits = (gather: ConvProblem["gather"], perUnit: number): boolean =>
+  gather === "weightGrad" ? [1, 2, 4, 8].includes(perUnit) : perUnit === PER_UNIT;
+
+export const tileSize = ({ tm, tv, lanesX, lanesY, depth, perUnit }: WorkgroupTile): TileSize => ({
   rows: lanesY * tm,
   cols: lanesX * tv * 4,
   depth,
+  perUnit,
 });
 
 const tile = (tm: number, tv: number, lanesX: number, lanesY: number, depth: number, buffers = 1): WorkgroupTile => ({
@@ -40,6 +51,7 @@ const tile = (tm: number, tv: number, lanesX: number, lanesY: number, depth: num
   depth,
   buffers,
   prefetch: 1,
+  perUnit: PER_UNIT,
 });
 
 /** Rungs by rows x columns of the tile, and outputs of an invocation. All fit the 16 KiB and 256 invocations of any adapter. */
@@ -59,7 +71,7 @@ interface Ladder {
   /** Largest first. */
   readonly rungs: readonly Rung[];
   /**
-   * Workgroups that keep the machine busy, some two for each of its units: a rung must make as many to be taken. With fewer, the rest
+   * Workgroups that keep the machine busy, some `PER_UNIT` for each of its units: a rung must make as many to be taken. With fewer, the rest
    * of the machine waits for the units that have one more.
    */
   readonly fill: number;
@@ -134,6 +146,7 @@ export function tileFits(profile: DeviceProfile, { gather }: ConvProblem, t: Wor
   const { tm, tv, lanesX, lanesY, depth, buffers, prefetch } = t;
   const [a, b] = staged(t);
   return (
+    splitFits(gather, t.perUnit) &&
     [8, 16, 32].includes(depth) &&
     [1, 2].includes(buffers) &&
     [0, 1].includes(prefetch) &&
@@ -171,7 +184,8 @@ const mostSplits = ({ gather, inner }: ConvProblem, { depth }: TileSize) =>
 
 /** Pixels of one part of a weight gradient's sum: whole slices, in as many parts as the machine needs. */
 export function pixelsPerSplit(profile: DeviceProfile, problem: ConvProblem, t: TileSize): number {
-  const wanted = Math.ceil(ladderOf(profile).fill / (workgroupsOf(problem, t) * problem.groups));
+  const workgroups = (ladderOf(profile).fill / PER_UNIT) * t.perUnit;
+  const wanted = Math.ceil(workgroups / (workgroupsOf(problem, t) * problem.groups));
   const splits = Math.min(wanted, mostSplits(problem, t));
   return Math.ceil(problem.inner / splits / t.depth) * t.depth;
 }

@@ -5,7 +5,7 @@ import type { DeviceProfile } from "#src/gpu/device.js";
 import { Lowering } from "#src/graph/lowering.js";
 import { storeHalves } from "#src/graph/storage.js";
 import { input, reachable, type Tensor } from "#src/graph/tensor.js";
-import { firstCandidates, neighbours } from "#src/ops/conv-candidates.js";
+import { describeChoice, firstCandidates, neighbours } from "#src/ops/conv-candidates.js";
 import {
   type ConvChoice,
   type ConvProblem,
@@ -107,6 +107,19 @@ test("a weight gradient is split until there is work for all, in whole slices an
     layer1.inner / pixelsPerSplit(gpu("nvidia"), layer1, tileSize(tile)) > 100,
     "one tile of 64 x 64, and 147,456 pixels",
   );
+});
+
+test("a tuner may split the sum of a weight gradient otherwise, and no other", () => {
+  const profile = gpu("nvidia");
+  const tile = RUNGS["64x64, 8x4"];
+  for (const problem of problems([8, 24, 8, 256], [1, 1, 256, 256])) {
+    const found = neighbours(profile, problem, { kernel: "tiled", tile });
+    const finer = found.filter((c) => c.kernel === "tiled" && c.tile.perUnit !== tile.perUnit);
+    assert.is(finer.length, problem.gather === "weightGrad" ? 2 : 0, problem.gather);
+    const pixels = finer.map((c) => pixelsPerSplit(profile, problem, tileSize(c.tile as WorkgroupTile)));
+    assert.equal(pixels, problem.gather === "weightGrad" ? [256, 256] : []);
+    for (const choice of finer) assert.match(describeChoice(choice), /, split for (1|4) a unit/);
+  }
 });
 
 test("every rung fits what any adapter has, and none is taken that an adapter cannot hold", () => {

@@ -31,6 +31,7 @@ const smallest = (size: number): MatrixTile => ({
   cols: 2 * size,
   depth: 16,
   prefetch: 0,
+  perUnit: 2,
 });
 
 type Arrays = Readonly<Record<string, Float64Array>>;
