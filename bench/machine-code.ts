@@ -42,11 +42,7 @@ async function report(shell: Shell, { filter, ladder, family, shim, chipset, pro
   const compiler = shim === undefined ? radv(family) : nvk(shim, chipset);
   const config = presetModel("paper", { model: "mpn", channelAttention: false, imageSize: [384, 128] });
   const cases = CASES.filter((one) => programName(one).includes(programs));
-  const kernels = usedKernels(
-    vendorProfile(ladder, { components: "f16", m: 16, n: 16, k: 16, lanes: 32 }),
-    config,
-    cases,
-  );
+  const kernels = usedKernels(vendorProfile(ladder), config, cases);
   const chosen = [...kernels.values()].filter(({ spec }) => describeSpec(spec).includes(filter));
   const progress = shell.onProgress("compiling");
   const { adapter, compiled } = await compileAll(

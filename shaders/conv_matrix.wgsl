@@ -5,6 +5,26 @@
 #include matrix_tiles
 #include tiled_product
 
+#if AELEM == 4
+alias LoadedA = $A;
+#else
+alias LoadedA = vec4<$A>;
+#endif
+alias LoadedB = vec4<f32>;
+
+/** Four terms of a row of a from its term `4 * k` on, under a tap whose first element is a[start]. Of those past the last, the zeros. */
+fn terms(start: u32, k: u32) -> LoadedA {
+  #if AELEM == 4
+  return a[start + min(k, params.inner - 1u)];
+  #else
+  var v: LoadedA;
+  #for C in 4
+  v[$C] = select($A(0.0), a[start + min(4u * k + ${C}u, params.inner - 1u)], 4u * k + ${C}u < params.inner);
+  #endfor
+  return v;
+  #endif
+}
+
 fn deliver(group: u32, row: u32, column: u32, sum: vec4<f32>) {
   if (row < params.rows) { store_columns(place_of(row, group), group, column, sum); }
 }
@@ -19,7 +39,21 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let group = id.z;
   let row0 = (tile / params.colTiles) * TILE_ROWS;
   let col0 = (tile % params.colTiles) * (TILE_COLS / 4u);
-  #include tiled_rows
+  // What this invocation stages. Of a: one vec4 of AL rows; rows past the end repeat the last one.
+  let a_vector = thread % (KT / 4u);
+  #for I in AL
+  let a_row$I = thread / (KT / 4u) + ${I}u * (THREADS / (KT / 4u));
+  #if POINTWISE
+  let image$I = min(row0 + a_row$I, params.rows - 1u) * params.aPixel + group * params.aGroup;
+  #else
+  let pixel$I = pixel_at(min(row0 + a_row$I, params.rows - 1u));
+  let image$I = pixel$I.image * params.aImage + group * params.aGroup;
+  let y$I = i32(pixel$I.y) * params.mul.x + params.add.x;
+  let x$I = i32(pixel$I.x) * params.mul.y + params.add.y;
+  #endif
+  var a$I: LoadedA;
+  var inside$I = true;
+  #endfor
   // Of b: four terms, the same as of a, of BL vec4 of columns.
   #for I in BL
   let b_col$I = thread / (KT / 4u) + ${I}u * (THREADS / (KT / 4u));

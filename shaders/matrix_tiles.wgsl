@@ -18,3 +18,22 @@ const PART = ${MM}u * PART_ROW;
 var<workgroup> tile_a: array<Staged, TILE_ROWS * SLICE_ROW>;
 var<workgroup> tile_b: array<Staged, TILE_COLS * SLICE_ROW>;
 var<workgroup> tile_c: array<vec4<f32>, ${SY}u * ${SX}u * PART>;
+
+/** Four neighbours of an operand as they are multiplied; LoadedA and LoadedB are such as they lie in memory. */
+alias Staged = vec4<${E}>;
+
+fn kept(v: LoadedA, inside: bool) -> Staged { return select(Staged(), Staged(v), inside); }
+
+// Four columns of the operand that lies by columns: vec4 number `column` of the row that starts at b[start]. Those past the last
+// repeat it; they are not stored. Wants params.cols, in T.
+fn columns(start: u32, column: u32) -> LoadedB {
+  #if ELEM == 4
+  return b[start + min(column, params.cols - 1u)];
+  #else
+  var v: LoadedB;
+  #for C in 4
+  v[$C] = b[start + min(4u * column + ${C}u, params.cols - 1u)];
+  #endfor
+  return v;
+  #endif
+}

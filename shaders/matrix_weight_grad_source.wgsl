@@ -1,5 +1,15 @@
 // Where conv_weight_grad_matrix.wgsl finds what it stages. Wants the parameters of tiled_weight_grad_product.wgsl.
-#include tiled_columns
+
+#if AELEM == 4
+alias LoadedA = $X;
+#else
+alias LoadedA = vec4<$X>;
+#endif
+#if ELEM == 4
+alias LoadedB = $DY;
+#else
+alias LoadedB = vec4<$DY>;
+#endif
 
 /** What a row of dw reads of x: from the pixel's place (y, x) on, and how many floats further. */
 struct Row { y: i32, x: i32, at: u32 }

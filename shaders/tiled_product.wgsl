@@ -1,28 +1,6 @@
-// What conv_tiled.wgsl and conv_matrix.wgsl share: parameters as those of conv.wgsl, bindings, and how operands are read.
+// What conv_tiled.wgsl and conv_matrix.wgsl share: parameters as those of conv.wgsl, bindings, and how c is written.
 #include tiled_operands
 #include conv_product
-
-#include tiled_columns
-
-#if AELEM == 4
-alias LoadedA = $A;
-#else
-alias LoadedA = vec4<$A>;
-#endif
-alias LoadedB = vec4<f32>;
-
-/** Four terms of a row of a from its term `4 * k` on, under a tap whose first element is a[start]. Of those past the last, the zeros. */
-fn terms(start: u32, k: u32) -> LoadedA {
-  #if AELEM == 4
-  return a[start + min(k, params.inner - 1u)];
-  #else
-  var v: LoadedA;
-  #for C in 4
-  v[$C] = select($A(0.0), a[start + min(4u * k + ${C}u, params.inner - 1u)], 4u * k + ${C}u < params.inner);
-  #endfor
-  return v;
-  #endif
-}
 
 /** Where a row of c begins. */
 fn place_of(row: u32, group: u32) -> u32 {

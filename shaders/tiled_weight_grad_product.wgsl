@@ -1,4 +1,4 @@
-// What conv_weight_grad_tiled.wgsl and conv_weight_grad_matrix.wgsl share: parameters, bindings, how operands are read and dw written.
+// What conv_weight_grad_tiled.wgsl and conv_weight_grad_matrix.wgsl share: parameters, bindings, and how dw is written.
 #include tiled_operands
 
 struct Params {
@@ -27,16 +27,6 @@ struct Params {
 #include grid
 #include conv_pixel
 
-#if AELEM == 4
-alias LoadedA = $X;
-#else
-alias LoadedA = vec4<$X>;
-#endif
-#if ELEM == 4
-alias LoadedB = $DY;
-#else
-alias LoadedB = vec4<$DY>;
-#endif
 /** Stores four columns, vec4 number `column` of row `to` of the dw that starts at `out`, as far as there are so many. */
 fn store_row(out: u32, to: u32, column: u32, sum: vec4<f32>) {
   #if ELEM == 4

@@ -17,6 +17,7 @@ export interface WorkgroupTile {
   readonly buffers: number;
   /** 1: the next slice is loaded into registers while this one is multiplied. */
   readonly prefetch: number;
+  /** As of `TileSize`. */
   readonly perUnit: number;
 }
 
@@ -202,7 +203,6 @@ export function tiledKernel(problem: ConvProblem, t: WorkgroupTile, defines: Def
       TV: t.tv,
       AL,
       BL,
-      E: "f32",
       POINTWISE: problem.pointwise,
       WHOLE: problem.inner % t.depth === 0,
       PREFETCH: t.prefetch,

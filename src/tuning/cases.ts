@@ -11,7 +11,7 @@ export interface TuningCase {
   readonly key: string;
   readonly problem: ConvProblem;
   readonly node: Node;
-  /** Whether Winograd could take the node over. */
+  /** Whether Winograd could take the node over; false where nobody asked. */
   readonly winograd: boolean;
   /** Choices under which alone the node has this problem: that of Winograd, whose product it is. */
   readonly within?: DeviceProfile["tuned"];
@@ -35,9 +35,9 @@ export function tuningCases(
   for (const found of casesOf(profile, reachable(halves ? storeHalves(outputs) : outputs)))
     if (!cases.has(found.key)) {
       // Its product first: what is found for that is what Winograd has to show.
-      for (const product of found.winograd ? productsOf(profile, found) : [])
-        if (!cases.has(product.key)) cases.set(product.key, product);
-      cases.set(found.key, found);
+      const products = productsOf(profile, found);
+      for (const product of products) if (!cases.has(product.key)) cases.set(product.key, product);
+      cases.set(found.key, { ...found, winograd: products.length > 0 });
     }
   return [...cases.values()];
 }
@@ -46,14 +46,12 @@ function casesOf(profile: DeviceProfile, nodes: readonly Node[], within?: Device
   return launchesOf(profile, nodes, within).flatMap(({ node, problem: posed }) => {
     const problem = posed as ConvProblem | undefined;
     if (!problem) return [];
-    const key = tunedKey(profile, problem);
-    const winograd = !within && productsOf(profile, { key, problem, node }).length > 0;
-    return [{ key, problem, node, winograd, within }];
+    return [{ key: tunedKey(profile, problem), problem, node, winograd: false, within }];
   });
 }
 
 /** The cases that a node has in place of its own if Winograd takes it over; none where that cannot be or is usual, or units are faster. */
-function productsOf(profile: DeviceProfile, { key, problem, node }: Pick<TuningCase, "key" | "problem" | "node">) {
+function productsOf(profile: DeviceProfile, { key, problem, node }: TuningCase): TuningCase[] {
   const within = { [key]: WINOGRAD };
   if (chooseConv(profile, problem).kernel === "matrix") return [];
   const taken = launchesOf(profile, [node], within).some(({ kernel }) => kernel.shader.startsWith("winograd"));

@@ -141,7 +141,7 @@ test("the kernels of a vendor's programs, with all of the work", () => {
     (mode) => ({ mode, batch: 4, precision: "float32", matrixUnits: false }) as const,
   );
   for (const vendor of VENDORS) {
-    const kernels = [...usedKernels(vendorProfile(vendor, undefined), config, cases).values()];
+    const kernels = [...usedKernels(vendorProfile(vendor), config, cases).values()];
     assert.ok(
       kernels.some(({ spec }) => /^conv_weight_grad_tiled .* LX=/.test(describeSpec(spec))),
       vendor,
@@ -168,7 +168,7 @@ function givenSpecs(): KernelSpec[] {
   ]);
   const specs = new Map<string, KernelSpec>();
   for (const vendor of VENDORS) {
-    const profile = vendorProfile(vendor, { components: "f16", m: 16, n: 16, k: 16, lanes: 32 });
+    const profile = vendorProfile(vendor);
     for (const [key, { spec }] of usedKernels(profile, config, cases)) specs.set(key, spec);
   }
   for (const spec of gpuKernelSpecs())

@@ -7,6 +7,7 @@ import { input, reachable } from "#src/graph/tensor.js";
 import { type ConvChoice, plainChoice } from "#src/ops/conv-choice.js";
 import { RUNGS, type WorkgroupTile } from "#src/ops/conv-tiles.js";
 import { conv2d, gradients, mul, sum } from "#src/ops/index.js";
+import { CONV_CASES } from "../support/conv-cases.js";
 import { withForced } from "../support/forced.js";
 import { checkOp, closeDevice, draw, relativeError, sharedDevice, typed } from "../support/op.js";
 import * as reference from "../support/reference/conv.js";
@@ -78,6 +79,7 @@ const twice: WorkgroupTile = { ...small, buffers: 2 };
 const plainly: WorkgroupTile = { ...small, prefetch: 0 };
 check("3 x 3, two buffers", twice, { x: [2, 8, 6, 8], kernel: [3, 3], filters: 12, padding: [1, 1] });
 check("3 x 3, no prefetch", plainly, { x: [2, 8, 6, 8], kernel: [3, 3], filters: 12, padding: [1, 1] });
+for (const [name, c] of Object.entries(CONV_CASES)) check(name, small, c);
 // Channels, filters and pixels of whole slices, for which kernels ask no bounds: more than one slice of each tap and image.
 check("whole slices", small, { x: [2, 8, 8, 32], kernel: [1, 1], filters: 48 });
 check("whole slices, 3 x 3", small, { x: [3, 8, 4, 32], kernel: [3, 3], filters: 32, padding: [1, 1] });
@@ -88,63 +90,7 @@ check("whole slices, 3 x 3, stride 2, two buffers", twice, {
   stride: [2, 2],
   padding: [1, 1],
 });
-check("3 x 3, stride 2, odd sizes", small, {
-  x: [2, 9, 7, 8],
-  kernel: [3, 3],
-  filters: 8,
-  stride: [2, 2],
-  padding: [1, 1],
-});
-check("3 x 3, stride 3", small, { x: [1, 11, 10, 4], kernel: [3, 3], filters: 8, stride: [3, 3], padding: [1, 1] });
-check("2 x 2, stride 3: pixels that no output sees", small, {
-  x: [1, 9, 8, 4],
-  kernel: [2, 2],
-  filters: 4,
-  stride: [3, 3],
-});
-check("7 x 7, stride 2, folded taps", small, {
-  x: [2, 20, 13, 3],
-  kernel: [7, 7],
-  filters: 16,
-  stride: [2, 2],
-  padding: [3, 3],
-});
-check("3 x 5, strides and paddings that differ", small, {
-  x: [2, 9, 8, 6],
-  kernel: [3, 5],
-  filters: 10,
-  stride: [2, 1],
-  padding: [0, 2],
-});
-check("1 channel, 1 filter", small, { x: [2, 6, 5, 1], kernel: [3, 3], filters: 1, padding: [1, 1] });
-check("1 pixel, all of the kernel but its centre in the padding", small, {
-  x: [1, 1, 1, 5],
-  kernel: [3, 3],
-  filters: 3,
-  padding: [1, 1],
-});
-check("1 row of features", small, { x: [1, 1, 1, 64], kernel: [1, 1], filters: 75 });
-check("odd channels", small, { x: [2, 5, 6, 5], kernel: [3, 3], filters: 7, padding: [1, 1] });
-check("odd channels, more than a tile of filters", small, { x: [1, 4, 3, 37], kernel: [1, 1], filters: 67 });
 check("vec4 of one operand alone", small, { x: [2, 5, 4, 8], kernel: [1, 1], filters: 7 });
-check("3 groups of channels", small, { x: [2, 5, 4, 12], kernel: [1, 1], filters: 24, groups: 3 });
-check("2 groups of odd channels, 3 x 3", small, {
-  x: [2, 5, 4, 6],
-  kernel: [3, 3],
-  filters: 10,
-  padding: [1, 1],
-  groups: 2,
-});
-check("3 stripes of rows", small, { x: [2, 6, 4, 8], kernel: [1, 1], filters: 12, groups: 3, split: "rows" });
-check("2 stripes of rows, 3 x 3, stride 2", small, {
-  x: [2, 10, 5, 4],
-  kernel: [3, 3],
-  filters: 8,
-  stride: [2, 2],
-  padding: [1, 1],
-  groups: 2,
-  split: "rows",
-});
 check(
   "a weight gradient whose sum is split",
   small,

@@ -14,6 +14,7 @@ import {
   stationaryRows,
 } from "#src/ops/conv-geometry.js";
 import { conv2d, gradients, mul, sum } from "#src/ops/index.js";
+import { CONV_CASES } from "../support/conv-cases.js";
 import { checkOp, closeDevice, draw, relativeError, sharedDevice, typed } from "../support/op.js";
 import { paperProfile } from "../support/profile.js";
 import * as reference from "../support/reference/conv.js";
@@ -37,78 +38,7 @@ function check(name: string, c: reference.ConvCase, samples = 24) {
   }
 }
 
-check("1 x 1", { x: [2, 6, 5, 8], kernel: [1, 1], filters: 16 });
-check("1 x 1, wide", { x: [1, 9, 7, 64], kernel: [1, 1], filters: 96 });
-check("1 x 1, stride 2", { x: [2, 7, 5, 8], kernel: [1, 1], filters: 4, stride: [2, 2] });
-check("3 x 3", { x: [2, 8, 6, 8], kernel: [3, 3], filters: 12, padding: [1, 1] });
-check("3 x 3, wide", { x: [1, 6, 5, 32], kernel: [3, 3], filters: 64, padding: [1, 1] });
-check("3 x 3, no padding", { x: [2, 7, 5, 4], kernel: [3, 3], filters: 8 });
-check("3 x 3, stride 2, odd sizes", { x: [2, 9, 7, 8], kernel: [3, 3], filters: 8, stride: [2, 2], padding: [1, 1] });
-check("3 x 3, stride 2, even sizes", { x: [2, 8, 6, 6], kernel: [3, 3], filters: 6, stride: [2, 2], padding: [1, 1] });
-check("3 x 3, stride 3", { x: [1, 11, 10, 4], kernel: [3, 3], filters: 8, stride: [3, 3], padding: [1, 1] });
-check("1 x 1, stride 3", { x: [1, 8, 10, 4], kernel: [1, 1], filters: 8, stride: [3, 3] });
-check("2 x 2, stride 3: pixels that no output sees", { x: [1, 9, 8, 4], kernel: [2, 2], filters: 4, stride: [3, 3] });
-check("7 x 7, stride 2, folded taps", {
-  x: [2, 20, 13, 3],
-  kernel: [7, 7],
-  filters: 16,
-  stride: [2, 2],
-  padding: [3, 3],
-});
-check("7 x 7, stride 2, smaller than the kernel", {
-  x: [1, 4, 2, 3],
-  kernel: [7, 7],
-  filters: 5,
-  stride: [2, 2],
-  padding: [3, 3],
-});
-check("5 x 5, padding 2", { x: [1, 7, 9, 6], kernel: [5, 5], filters: 7, padding: [2, 2] });
-check("5 x 5, padding beyond the kernel", { x: [1, 3, 3, 8], kernel: [5, 5], filters: 4, padding: [5, 6] });
-check("3 x 5, strides and paddings that differ", {
-  x: [2, 9, 8, 6],
-  kernel: [3, 5],
-  filters: 10,
-  stride: [2, 1],
-  padding: [0, 2],
-});
-check("1 channel, 1 filter", { x: [2, 6, 5, 1], kernel: [3, 3], filters: 1, padding: [1, 1] });
-check("1 channel, no tap to fold", { x: [2, 6, 5, 1], kernel: [3, 1], filters: 4, padding: [1, 0] });
-check("1 pixel", { x: [1, 1, 1, 1], kernel: [1, 1], filters: 1 });
-check("1 pixel, all of the kernel but its centre in the padding", {
-  x: [1, 1, 1, 5],
-  kernel: [3, 3],
-  filters: 3,
-  padding: [1, 1],
-});
-check("1 row of features", { x: [1, 1, 1, 64], kernel: [1, 1], filters: 751 });
-check("odd channels", { x: [2, 5, 6, 5], kernel: [3, 3], filters: 7, padding: [1, 1] });
-check("odd channels, wide", { x: [1, 4, 3, 37], kernel: [1, 1], filters: 67 });
-check("even channels, not a multiple of 4", { x: [2, 5, 6, 6], kernel: [3, 3], filters: 34, padding: [1, 1] });
-
-check("3 groups of channels", { x: [2, 5, 4, 12], kernel: [1, 1], filters: 24, groups: 3 });
-check("2 groups of odd channels, 3 x 3", {
-  x: [2, 5, 4, 6],
-  kernel: [3, 3],
-  filters: 10,
-  padding: [1, 1],
-  groups: 2,
-});
-check("2 groups of wide channels", { x: [2, 5, 4, 48], kernel: [1, 1], filters: 40, groups: 2 });
-check("2 wide stripes of rows", { x: [2, 8, 4, 20], kernel: [1, 1], filters: 48, groups: 2, split: "rows" });
-check("3 x 3, wide, stride 2", { x: [2, 14, 12, 24], kernel: [3, 3], filters: 20, stride: [2, 2], padding: [1, 1] });
-check("1 x 1, wide, filters in no vectors", { x: [1, 6, 5, 32], kernel: [1, 1], filters: 30 });
-check("a group for every channel", { x: [2, 5, 4, 6], kernel: [3, 3], filters: 6, padding: [1, 1], groups: 6 });
-check("3 stripes of rows", { x: [2, 6, 4, 8], kernel: [1, 1], filters: 12, groups: 3, split: "rows" });
-check("6 stripes of 1 row, odd channels", { x: [2, 6, 3, 5], kernel: [1, 1], filters: 30, groups: 6, split: "rows" });
-check("2 stripes of rows, 3 x 3, stride 2", {
-  x: [2, 10, 5, 4],
-  kernel: [3, 3],
-  filters: 8,
-  stride: [2, 2],
-  padding: [1, 1],
-  groups: 2,
-  split: "rows",
-});
+for (const [name, c] of Object.entries(CONV_CASES)) check(name, c);
 
 const MANY: reference.ConvCase = { x: [2, 1025, 1024, 1], kernel: [1, 1], filters: 1 };
 
