@@ -6,7 +6,7 @@
 // Grid: x over channels in T (lanes), y over runs of rows. Bytes: 8 rows channels (12 with a residual).
 #include elem
 #include elem_u32
-struct Params { rows: u32, channels: u32, run: u32, relu: u32, one: f32 }  // channels in T; one: see compensated.wgsl
+struct Params { rows: u32, channels: u32, run: u32, relu: u32, one: f32, none: u32 }  // channels in T; one: see compensated.wgsl
 override LX: u32 = 8;
 override LY: u32 = 8;
 @group(0) @binding(0) var<storage, read> x: array<$X>;
@@ -19,6 +19,23 @@ override LY: u32 = 8;
 @group(0) @binding(6) var<storage, read> residual: array<$R>;
 #endif
 
+#if GATHERS
+#include batch_norm_lines
+
+/** Eight rows, from r on, of all that is loaded. */
+fn touch_rows(r: u32, end: u32, first: u32) -> u32 {
+  var touched = 0u;
+  for (var ahead = r; ahead < min(r + 8u, end); ahead++) {
+    let lines = lines_of(ahead, first);
+    touched |= touch(T(x[lines.x])) | touch(T(x[lines.y]));
+    #if RESIDUAL
+    touched |= touch(T(residual[lines.x])) | touch(T(residual[lines.y]));
+    #endif
+  }
+  return touched;
+}
+#endif
+
 // The upper 12 of a number's 24 bits.
 fn upper(v: T) -> T { return bitcast<T>(bitcast<U>(v) & U(0xfffff000u)); }
 
@@ -29,7 +46,7 @@ fn lost(sum: T, a: T, b: T) -> T {
 }
 
 @compute @workgroup_size(LX, LY)
-fn main(@builtin(global_invocation_id) id: vec3u) {
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
   let c = id.x;
   if (c >= params.channels) { return; }
   // scale and shift, each as what fits a float and what rounding took from it.
@@ -47,8 +64,12 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let shift = (beta[c] + centre) * params.one;
   let shift_rest = lost(shift, beta[c], centre) - (mean_upper * scale_lower + (mean - mean_upper) * scale);
   let end = min((id.y + 1u) * params.run, params.rows);
+  var touched = 0u;
   for (var r = id.y * params.run; r < end; r++) {
-    let i = r * params.channels + c;
+    #if GATHERS
+    if (r % 8u == 0u) { touched |= touch_rows(r, end, group.x * LX); }
+    #endif
+    let i = (r * params.channels + c) | (touched & params.none);
     let value = T(x[i]);
     let x_upper = upper(value);
     let product = x_upper * scale_upper;

@@ -4,7 +4,7 @@
 // With a fused ReLU and a residual, g itself is the residual's gradient and is stored too.
 // Layout: x, y, dy, dx [rows, channels]. Grid: x over channels in T (lanes), y over runs of rows. Bytes: 12 to 20 rows channels.
 #include elem
-struct Params { rows: u32, channels: u32, run: u32, inverseRows: f32 }  // channels in T; inverseRows 0 in evaluation mode
+struct Params { rows: u32, channels: u32, run: u32, inverseRows: f32, none: u32 }  // channels in T; inverseRows 0 in evaluation mode
 override LX: u32 = 8;
 override LY: u32 = 8;
 @group(0) @binding(0) var<storage, read> x: array<$X>;
@@ -21,8 +21,26 @@ override LY: u32 = 8;
 @group(0) @binding(9) var<storage, read_write> dresidual: array<$DR>;
 #endif
 
+#if GATHERS
+#include batch_norm_lines
+
+/** Eight rows, from r on, of all that is loaded. */
+fn touch_rows(r: u32, end: u32, first: u32) -> u32 {
+  var touched = 0u;
+  for (var ahead = r; ahead < min(r + 8u, end); ahead++) {
+    let lines = lines_of(ahead, first);
+    touched |= touch(T(x[lines.x])) | touch(T(x[lines.y]));
+    touched |= touch(T(dy[lines.x])) | touch(T(dy[lines.y]));
+    #if RELU
+    touched |= touch(T(y[lines.x])) | touch(T(y[lines.y]));
+    #endif
+  }
+  return touched;
+}
+#endif
+
 @compute @workgroup_size(LX, LY)
-fn main(@builtin(global_invocation_id) id: vec3u) {
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
   let c = id.x;
   if (c >= params.channels) { return; }
   let mean = stats[c];
@@ -31,8 +49,12 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let offset = sums[c] * params.inverseRows;
   let slope = sums[params.channels + c] * params.inverseRows * inverse;
   let end = min((id.y + 1u) * params.run, params.rows);
+  var touched = 0u;
   for (var r = id.y * params.run; r < end; r++) {
-    let i = r * params.channels + c;
+    #if GATHERS
+    if (r % 8u == 0u) { touched |= touch_rows(r, end, group.x * LX); }
+    #endif
+    let i = (r * params.channels + c) | (touched & params.none);
     #if RELU
     let g = select(T(0.0), T(dy[i]), T(y[i]) > T(0.0));
     #else

@@ -4,7 +4,7 @@
 // Layout: x, y, dy [rows, channels]; partial [2, chunks, channels]. Grid: x over channels in T (lanes), y over chunks.
 // Bytes: 8 rows channels (12 with ReLU).
 #include elem
-struct Params { rows: u32, channels: u32, chunk: u32, chunks: u32 }  // channels in T
+struct Params { rows: u32, channels: u32, chunk: u32, chunks: u32, none: u32 }  // channels in T
 override LX: u32 = 8;
 override LY: u32 = 8;
 @group(0) @binding(0) var<storage, read> x: array<$X>;
@@ -16,8 +16,26 @@ override LY: u32 = 8;
 @group(0) @binding(5) var<storage, read> y: array<$Y>;
 #endif
 
+#if GATHERS
+#include batch_norm_lines
+
+/** Eight rows, from r on, of all that is loaded. */
+fn touch_rows(r: u32, end: u32, first: u32) -> u32 {
+  var touched = 0u;
+  for (var ahead = r; ahead < min(r + 8u, end); ahead++) {
+    let lines = lines_of(ahead, first);
+    touched |= touch(T(x[lines.x])) | touch(T(x[lines.y]));
+    touched |= touch(T(dy[lines.x])) | touch(T(dy[lines.y]));
+    #if RELU
+    touched |= touch(T(y[lines.x])) | touch(T(y[lines.y]));
+    #endif
+  }
+  return touched;
+}
+#endif
+
 @compute @workgroup_size(LX, LY)
-fn main(@builtin(global_invocation_id) id: vec3u) {
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
   let c = id.x;
   let k = id.y;
   if (c >= params.channels || k >= params.chunks) { return; }
@@ -48,8 +66,12 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     #endfor
   }
   #endif
+  var touched = 0u;
   for (; r < end; r++) {
-    let i = r * params.channels + c;
+    #if GATHERS
+    if (r % 8u == 0u) { touched |= touch_rows(r, end, group.x * LX); }
+    #endif
+    let i = (r * params.channels + c) | (touched & params.none);
     #if RELU
     let g = select(T(0.0), T(dy[i]), T(y[i]) > T(0.0));
     #else

@@ -6,21 +6,39 @@
 // Layout: x [rows, channels]; partial [2, chunks, channels]. Grid: x over channels in T (lanes), y over chunks.
 // Bytes: 4 rows channels read.
 #include elem
-struct Params { rows: u32, channels: u32, chunk: u32, chunks: u32 }  // channels in T
+struct Params { rows: u32, channels: u32, chunk: u32, chunks: u32, none: u32 }  // channels in T
 override LX: u32 = 8;
 override LY: u32 = 8;
 @group(0) @binding(0) var<storage, read> x: array<$X>;
 @group(0) @binding(1) var<storage, read_write> partial: array<T>;
 @group(0) @binding(2) var<uniform> params: Params;
 
+#if GATHERS
+#include batch_norm_lines
+
+/** Eight rows, from r on, of all that is loaded. */
+fn touch_rows(r: u32, end: u32, first: u32) -> u32 {
+  var touched = 0u;
+  for (var ahead = r; ahead < min(r + 8u, end); ahead++) {
+    let lines = lines_of(ahead, first);
+    touched |= touch(T(x[lines.x])) | touch(T(x[lines.y]));
+  }
+  return touched;
+}
+#endif
+
 @compute @workgroup_size(LX, LY)
-fn main(@builtin(global_invocation_id) id: vec3u) {
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
   let c = id.x;
   let k = id.y;
   if (c >= params.channels || k >= params.chunks) { return; }
   let first = k * params.chunk;
   let end = min(first + params.chunk, params.rows);
   let head = min(first + 8u, end);
+  var touched = 0u;
+  #if GATHERS
+  touched = touch_rows(first, end, group.x * LX);
+  #endif
   let row0 = T(x[first * params.channels + c]);
   var above = T(0.0);
   #if AHEAD
@@ -41,6 +59,9 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   var sum = T(0.0);
   var squares = T(0.0);
   for (var r = first; r < end; r += 8u) {
+    #if GATHERS
+    touched |= touch_rows(r + 8u, end, group.x * LX);
+    #endif
     var block_sum = T(0.0);
     var block_squares = T(0.0);
     #if AHEAD
@@ -59,7 +80,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     }
     #endif
     for (var i = r; i < min(r + 8u, end); i++) {
-      let d = T(x[i * params.channels + c]) - origin;
+      let d = T(x[(i * params.channels + c) | (touched & params.none)]) - origin;
       block_sum += d;
       block_squares = fma(d, d, block_squares);
     }

@@ -13,9 +13,9 @@ struct Params {
   step: vec2<i32>,
   aImage: u32, aRow: u32, aPixel: u32, aGroup: u32,               // strides of a, as it is loaded
   bTap: vec2<u32>, bStart: u32, bStride: u32, bGroup: u32,        // b, in T: tap strides, start, row, group
-  bTurned: u32,       // not 0: b is [taps, cols, inner], bStride is that of columns (conv_stationary.wgsl only)
   cImage: u32, cRow: u32, cPixel: u32, cGroup: u32, cStart: u32,  // strides of c, in T
   relu: u32,
+  none: u32,          // 0, which no compiler may know
 }
 
 @group(0) @binding(0) var<storage, read> a: array<$A>;

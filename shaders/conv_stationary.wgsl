@@ -3,6 +3,8 @@
 // A workgroup is one subgroup. It holds KC rows of b for its columns, walks over its rows of c with them and adds to c; then
 // come the next KC. Of a, a lane loads AELEM neighbours under one tap, which all lanes get by broadcasts. Every number loaded
 // serves SG * TV * ELEM (of a), rowsPer (of b) or KC (of c) multiply-adds. Forward and input gradient both read weights as they are.
+// UNROLLED: for adapters whose loads are gathers, see stationary_operands.wgsl.
+// TURNED: b is [taps, cols, inner], and bStride is that of columns.
 // Tile: rowsPer rows by SG * TV columns of T. FLOPs: 2 * rows * cols * taps * inner. Bytes at least: 4 (|a| + |b| + |c|).
 enable subgroups;
 #include stationary_operands
@@ -25,11 +27,13 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let row0 = (tile / params.colTiles) * params.rowsPer;
   let row_end = min(row0 + params.rowsPer, params.rows);
   // Columns past the end repeat the last one; they are not stored.
-  let first_col = (tile % params.colTiles) * (SG * ${TV}u) + lane;
+  let tile_col = (tile % params.colTiles) * (SG * ${TV}u);
+  let first_col = tile_col + lane;
   #for J in TV
   let col$J = min(first_col + ${J}u * SG, params.cols - 1u);
   #endfor
   let pixel0 = pixel_at(row0);
+  var touched = 0u;
 
   // Mesa turns an array of up to 1 KiB with a varying index into branches, one for each element, which take LLVM seconds. So it
   // has 2 KiB always, and the compiler cannot know that fewer are used.
@@ -46,30 +50,18 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
       let shift_y = params.add.x + i32(ty) * params.step.x;
       let shift_x = params.add.y + i32(tx) * params.step.y;
       for (var k0 = 0u; k0 < inner; k0 += KC / ${AELEM}u) {
-        // Rows past the last one repeat it; they meet zeros of a.
-        #if ELEM == 4
-        if (params.bTurned != 0u) {
-          // The other way round in memory: four terms of each of four columns at once.
-          for (var k = 0u; k < terms; k += 4u) {
-            let at = b0 + min(k0 * ${AELEM}u + k, params.inner * ${AELEM}u - 1u) / 4u;
-            #for J in TV
-            #for C in 4
-            let b${J}_$C = b[at + (4u * col$J + ${C}u) * params.bStride];
-            #endfor
-            #for C in 4
-            held[${J}u * KC + k + ${C}u] = T(b${J}_0[$C], b${J}_1[$C], b${J}_2[$C], b${J}_3[$C]);
-            #endfor
-            #endfor
+        #if UNROLLED
+        if (has_taps) {
+          #for G in STEPS
+          {
+            const k = ${G}u * ${STEP}u;
+            #include stationary_terms
           }
-        } else {
-        #endif
-        for (var k = 0u; k < terms; k++) {
-          let at = b0 + min(k0 * ${AELEM}u + k, params.inner * ${AELEM}u - 1u) * params.bStride;
-          #for J in TV
-          held[${J}u * KC + k] = b[at + col$J];
           #endfor
         }
-        #if ELEM == 4
+        #else
+        for (var k = 0u; k < terms; k += ${STEP}u) {
+          #include stationary_terms
         }
         #endif
         let is_first = ty + tx + k0 == 0u;
@@ -79,10 +71,26 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
           let y = u32(i32(pixel.y) * params.mul.x + shift_y);
           let x = u32(i32(pixel.x) * params.mul.y + shift_x);
           let inside = y < params.inH && x < params.inW;
-          let start = select(0u, pixel.image * params.aImage + y * params.aRow + x * params.aPixel, inside) + group * params.aGroup;
+          let start = (select(0u, pixel.image * params.aImage + y * params.aRow + x * params.aPixel, inside) + group * params.aGroup)
+            | (touched & params.none);
+          let out = place(pixel, group);
           #for J in TV
           var t$J = T(0.0);
           #endfor
+          pixel = next(pixel);
+          #if UNROLLED
+          // Lines of the next row, while this one's products run.
+          if (row + 1u < row_end) {
+            let y_ahead = u32(i32(pixel.y) * params.mul.x + shift_y);
+            let x_ahead = u32(i32(pixel.x) * params.mul.y + shift_x);
+            if (y_ahead < params.inH && x_ahead < params.inW) {
+              let ahead = pixel.image * params.aImage + y_ahead * params.aRow + x_ahead * params.aPixel + group * params.aGroup;
+              #for L in LINES
+              touched |= touch_a(A(a[ahead + min(k0 + ${L}u * (16u / ${AELEM}u), params.inner - 1u)]));
+              #endfor
+            }
+          }
+          #endif
           // In a block of their own: LLVM makes slower code of products that share one with the loads and stores of lanes.
           if (has_taps) {
             #for Q in VECTORS
@@ -91,15 +99,12 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
             #endfor
             #include stationary_products
           }
-          let out = place(pixel, group);
           #for J in TV
           if (first_col + ${J}u * SG < params.cols) {
             var value = t$J;
+            if (!is_first) { value += T(${SUMMED}[out + col$J]); }
             #if SUMS
-            if (!is_first) { value += sums[out + col$J]; }
             if (!is_last) { sums[out + col$J] = value; }
-            #else
-            if (!is_first) { value += T(c[out + col$J]); }
             #endif
             if (is_last) { value = finished(value, group * params.cols + col$J, out + col$J); }
             #if SUMS
@@ -109,7 +114,6 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
             #endif
           }
           #endfor
-          pixel = next(pixel);
         }
       }
     }

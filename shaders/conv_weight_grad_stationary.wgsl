@@ -21,6 +21,7 @@ struct Params {
   pad: vec2<i32>,
   xImage: u32, xRow: u32, xPixel: u32, xGroup: u32,      // strides of x, in T
   wTap: u32, wSplit: u32,                                // strides of dw, in T
+  none: u32,             // 0, which no compiler may know
 }
 
 @group(0) @binding(0) var<storage, read> x: array<$X>;
@@ -37,7 +38,8 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let group = id.z / params.splits;
   let split = id.z % params.splits;
   let tap = tile / params.colTiles;
-  let first_col = (tile % params.colTiles) * (SG * ${TV}u) + lane;
+  let tile_col = (tile % params.colTiles) * (SG * ${TV}u);
+  let first_col = tile_col + lane;
   #for J in TV
   let col$J = min(first_col + ${J}u * SG, params.cols - 1u);
   #endfor
@@ -49,31 +51,42 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   var pixel = pixel_at(k_begin * ${AELEM}u);
   var held: array<T, max(512u / ${ELEM}u, KC * ${TV}u)>;
   let terms = select(KC, 0u, params.filters == 0u);  // as in conv_stationary.wgsl
+  var touched = 0u;
   for (var k0 = k_begin; k0 < k_end; k0 += KC / ${AELEM}u) {
-    for (var k = 0u; k < terms; k++) {
-      let source_y = u32(i32(pixel.y) * params.stride.x + shift_y);
-      let source_x = u32(i32(pixel.x) * params.stride.y + shift_x);
-      let inside = k0 * ${AELEM}u + k < k_end * ${AELEM}u && source_y < params.inH && source_x < params.inW;
-      let at = select(0u, pixel.image * params.xImage + source_y * params.xRow + source_x * params.xPixel, inside)
-        + group * params.xGroup;
-      #for J in TV
-      held[${J}u * KC + k] = select(T(0.0), T(x[at + col$J]), inside);
+    #if UNROLLED
+    if (terms > 0u) {
+      #for G in STEPS
+      {
+        const k = ${G}u * ${STEP}u;
+        #include stationary_pixels
+      }
       #endfor
-      pixel = next(pixel);
     }
+    #else
+    for (var k = 0u; k < terms; k += ${STEP}u) {
+      #include stationary_pixels
+    }
+    #endif
     for (var row = 0u; row < params.filters; row++) {
       let filter_ = group * params.filters + row;
+      let out = split * params.wSplit + tap * params.wTap + filter_ * params.cols;
       #for J in TV
       var t$J = T(0.0);
       #endfor
+      let row_start = (filter_ * params.pixels) | (touched & params.none);
+      #if UNROLLED
+      let ahead = min(filter_ + 1u, (group + 1u) * params.filters - 1u) * params.pixels;
+      #for L in LINES
+      touched |= touch_a(A(dy[ahead + min(k0 + ${L}u * (16u / ${AELEM}u), k_end - 1u)]));
+      #endfor
+      #endif
       if (terms > 0u) {  // as there
         #for Q in VECTORS
         let at$Q = k0 + ${Q}u * SG + lane;
-        let a$Q = select(A(0.0), A(dy[filter_ * params.pixels + min(at$Q, k_end - 1u)]), at$Q < k_end);
+        let a$Q = select(A(0.0), A(dy[row_start + min(at$Q, k_end - 1u)]), at$Q < k_end);
         #endfor
         #include stationary_products
       }
-      let out = split * params.wSplit + tap * params.wTap + filter_ * params.cols;
       #for J in TV
       if (first_col + ${J}u * SG < params.cols) {
         var value = t$J;

@@ -8,3 +8,16 @@ alias A = f32;
 #endif
 const SG = ${SG}u;
 const KC = ${KC}u;
+
+#if UNROLLED
+// What is held is loaded by code without a loop: into a private array at an index that varies Mesa stores lane by lane.
+#include touch
+
+fn touch_a(v: A) -> u32 {
+  #if AELEM == 1
+  return u32(v > 0.0);
+  #else
+  return u32(v.x > 0.0);
+  #endif
+}
+#endif

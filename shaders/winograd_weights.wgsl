@@ -1,9 +1,9 @@
 // Winograd F(2 x 2, 3 x 3), the weights' part: u = G g G^T for the nine taps g of every pair of channel and filter.
 //   G = [1 0 0; 1/2 1/2 1/2; 1/2 -1/2 1/2; 0 0 1]
-// The input gradient turns the taps around (FLIP).
+// The input gradient turns the taps around (flip).
 // Layout: w [9, size], u [16, size], size = channels x filters in T. Grid: one invocation per T. Bytes: 100 per element of T's.
 #include elem
-struct Params { size: u32 }
+struct Params { size: u32, flip: u32 }
 @group(0) @binding(0) var<storage, read> w: array<T>;
 @group(0) @binding(1) var<storage, read_write> u: array<T>;
 @group(0) @binding(2) var<uniform> params: Params;
@@ -15,11 +15,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   if (i >= params.size) { return; }
   #for I in 3
   #for J in 3
-  #if FLIP
-  let g${I}_$J = w[(8u - 3u * ${I}u - ${J}u) * params.size + i];
-  #else
-  let g${I}_$J = w[(3u * ${I}u + ${J}u) * params.size + i];
-  #endif
+  let g${I}_$J = w[select(3u * ${I}u + ${J}u, 8u - 3u * ${I}u - ${J}u, params.flip != 0u) * params.size + i];
   #endfor
   #endfor
   #for J in 3

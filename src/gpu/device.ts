@@ -13,6 +13,8 @@ export interface DeviceProfile {
   readonly description: string;
   /** lavapipe, SwiftShader, WARP: the CPU pretends to be a GPU. */
   readonly software: boolean;
+  /** Software that loads from storage by the CPU's gathers, which take as long whatever they load, and not lane by lane. */
+  readonly gathers?: boolean;
   readonly features: readonly string[];
   /** Lanes of a subgroup; 0 where there are none, or not always as many. */
   readonly subgroupSize: number;
@@ -58,6 +60,12 @@ export interface OpenOptions {
 }
 
 const SOFTWARE = /llvmpipe|lavapipe|swiftshader|softpipe|warp|basic render/i;
+/**
+ * Whether an adapter that says this of itself is lavapipe of Mesa 26 or newer on a CPU with gathers (AVX2, or AVX-512). 25.0 loads lane
+ * by lane; of what came in between nothing is measured.
+ */
+export const loadsByGathers = (said: string): boolean =>
+  /llvmpipe.*(256|512)[ -]bits/i.test(said) && Number(/\bMesa (\d+)\./.exec(said)?.[1] ?? 0) >= 26;
 const OPTIONAL_FEATURES = ["timestamp-query", "shader-f16", "subgroups"] as const;
 /** Not yet in the types: Dawn's, and what lets a kernel ask for the size of its subgroups. */
 const MATRIX_FEATURE = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
@@ -102,6 +110,7 @@ export class Device {
       architecture,
       description,
       software: adapterInfo.isFallbackAdapter || SOFTWARE.test(said),
+      gathers: loadsByGathers(said),
       features: [...features],
       subgroupSize: gpu.features.has("subgroups") && smallest === largest ? (smallest ?? 0) : 0,
       maxBindingBytes: gpu.limits.maxStorageBufferBindingSize,

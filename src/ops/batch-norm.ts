@@ -58,12 +58,17 @@ const batchNormOp: Op<BatchNormAttrs> = {
       to.dispatch({
         kernel: {
           shader: "batch_norm_stats",
-          defines: { ELEM: elem, X: stored(x, elem), AHEAD: !to.profile.software },
-          overrides: LANES,
+          defines: {
+            ELEM: elem,
+            X: stored(x, elem),
+            AHEAD: !to.profile.software,
+            GATHERS: to.profile.gathers === true,
+          },
+          overrides: lanesOf(to),
         },
         bindings: { x, partial },
-        params: { rows, channels: channels / elem, chunk, chunks },
-        workgroups: lanes(channels / elem, chunks),
+        params: { rows, channels: channels / elem, chunk, chunks, none: 0 },
+        workgroups: lanes(to, channels / elem, chunks),
         bytes: x.bytes,
       });
       to.dispatch({
@@ -108,22 +113,23 @@ function dispatchApply(
 ): void {
   const { x, y, residual } = tensors;
   const { rows, channels, elem } = rowsOf(x);
-  const run = rowsPerRun(rows);
+  const run = rowsPerRun(to, rows);
   to.dispatch({
     kernel: {
       shader: "batch_norm_apply",
       defines: {
         ELEM: elem,
         RESIDUAL: residual !== undefined,
+        GATHERS: to.profile.gathers === true,
         X: stored(x, elem),
         Y: stored(y, elem),
         ...(residual && { R: stored(residual, elem) }),
       },
-      overrides: LANES,
+      overrides: lanesOf(to),
     },
     bindings: tensors,
-    params: { rows, channels: channels / elem, run, relu: Number(relu), one: 1 },
-    workgroups: lanes(channels / elem, Math.ceil(rows / run)),
+    params: { rows, channels: channels / elem, run, relu: Number(relu), one: 1, none: 0 },
+    workgroups: lanes(to, channels / elem, Math.ceil(rows / run)),
     bytes: x.bytes + y.bytes + (residual?.bytes ?? 0),
   });
 }
@@ -143,12 +149,18 @@ const batchNormGradOp: Op<BatchNormAttrs> = {
     to.dispatch({
       kernel: {
         shader: "batch_norm_grad_stats",
-        defines: { ELEM: elem, RELU: attrs.relu, AHEAD: !to.profile.software, ...read },
-        overrides: LANES,
+        defines: {
+          ELEM: elem,
+          RELU: attrs.relu,
+          AHEAD: !to.profile.software,
+          GATHERS: to.profile.gathers === true,
+          ...read,
+        },
+        overrides: lanesOf(to),
       },
       bindings: { x, stats, dy, partial, y },
-      params: { rows, channels: channels / elem, chunk, chunks },
-      workgroups: lanes(channels / elem, chunks),
+      params: { rows, channels: channels / elem, chunk, chunks, none: 0 },
+      workgroups: lanes(to, channels / elem, chunks),
       bytes: x.bytes + dy.bytes + (y?.bytes ?? 0),
     });
     const sums = to.scratch("sums", [2, channels]);
@@ -159,20 +171,21 @@ const batchNormGradOp: Op<BatchNormAttrs> = {
       workgroups: [finalizeWorkgroups(to, channels)],
       bytes: partial.bytes,
     });
-    const run = rowsPerRun(rows);
+    const run = rowsPerRun(to, rows);
     const defines = {
       ELEM: elem,
       RELU: attrs.relu,
       RESIDUAL: dresidual !== undefined,
+      GATHERS: to.profile.gathers === true,
       ...read,
       DX: stored(dx, elem),
       ...(dresidual && { DR: stored(dresidual, elem) }),
     };
     to.dispatch({
-      kernel: { shader: "batch_norm_grad_apply", defines, overrides: LANES },
+      kernel: { shader: "batch_norm_grad_apply", defines, overrides: lanesOf(to) },
       bindings: { x, stats, gamma, sums, dy, dx, y, dresidual },
-      params: { rows, channels: channels / elem, run, inverseRows: attrs.training ? 1 / rows : 0 },
-      workgroups: lanes(channels / elem, Math.ceil(rows / run)),
+      params: { rows, channels: channels / elem, run, inverseRows: attrs.training ? 1 / rows : 0, none: 0 },
+      workgroups: lanes(to, channels / elem, Math.ceil(rows / run)),
       bytes: x.bytes + dy.bytes + dx.bytes + (y?.bytes ?? 0) + (dresidual?.bytes ?? 0),
     });
   },
@@ -192,10 +205,12 @@ const batchNormAffineOp: Op<number> = {
   },
 };
 
-const LANES = { LX: 8, LY: 8 };
+/** Where loads are gathers, a workgroup is one subgroup, so that its rows are known to be the same for all lanes. */
+const lanesOf = (to: Lowering) => ({ LX: 8, LY: to.profile.gathers ? 1 : 8 });
 
-function lanes(columns: number, rows: number): [number, number] {
-  return [Math.ceil(columns / LANES.LX), Math.ceil(rows / LANES.LY)];
+function lanes(to: Lowering, columns: number, rows: number): [number, number] {
+  const { LX, LY } = lanesOf(to);
+  return [Math.ceil(columns / LX), Math.ceil(rows / LY)];
 }
 
 function rowsOf(x: Tensor): { rows: number; channels: number; elem: 1 | 4 } {
@@ -204,8 +219,8 @@ function rowsOf(x: Tensor): { rows: number; channels: number; elem: 1 | 4 } {
 }
 
 /** Rows that one invocation walks: few enough for many invocations, and never more runs than a grid dimension holds. */
-function rowsPerRun(rows: number): number {
-  return Math.max(8, Math.ceil(rows / (65535 * LANES.LY)));
+function rowsPerRun(to: Lowering, rows: number): number {
+  return Math.max(8, Math.ceil(rows / (65535 * lanesOf(to).LY)));
 }
 
 /** One invocation a channel in workgroups of 64, or workgroups of 8 channels (batch_norm_finalize.wgsl: WIDE). */

@@ -36,7 +36,7 @@ export function neighbours(profile: DeviceProfile, problem: ConvProblem, choice:
   for (const [key, n] of Object.entries(tile)) {
     // The size of a subgroup is the adapter's.
     if (kernel === "stationary" && key === "lanes") continue;
-    const values = key === "prefetch" ? [1 - n] : [n / 2, n * 2];
+    const values = key === "prefetch" || key === "unrolled" ? [1 - n] : [n / 2, n * 2];
     for (const value of values) found.push({ kernel, tile: { ...tile, [key]: value } } as ConvChoice);
   }
   return distinct(profile, problem, found);
@@ -63,7 +63,9 @@ export function describeChoice({ kernel, tile }: ConvWay): string {
     return `tiled ${lanesY * tm}x${lanesX * tv * 4}, ${tm}x${4 * tv} each, depth ${depth}${how}`;
   }
   const rest =
-    kernel === "registers" ? `${parts.tm} rows, ${parts.lanesX}x${parts.lanesY} lanes` : `${parts.chunk} terms held`;
+    kernel === "registers"
+      ? `${parts.tm} rows, ${parts.lanesX}x${parts.lanesY} lanes`
+      : `${parts.chunk} terms held${parts.unrolled ? ", unrolled" : ""}`;
   return `${kernel} ${parts.tv} vec${parts.elem} by ${rest}${parts.aElem === 1 ? ", scalars" : ""}`.replace(
     "vec1",
     "f32",

@@ -111,7 +111,7 @@ export function choiceFits(profile: DeviceProfile, problem: ConvProblem, { kerne
   if (kernel === "registers") return registersFit(profile, problem, tile);
   const known = stationaryTile(profile, problem);
   if (kernel !== "stationary" || !known) return false;
-  const { elem, tv, aElem, chunk, lanes } = tile;
+  const { elem, tv, aElem, chunk, lanes, unrolled } = tile;
   return (
     lanes === known.lanes &&
     [1, 2, 4].includes(elem) &&
@@ -120,7 +120,9 @@ export function choiceFits(profile: DeviceProfile, problem: ConvProblem, { kerne
     [1, 4].includes(aElem) &&
     known.aElem % aElem === 0 &&
     CHUNKS.includes(chunk) &&
-    chunk % (lanes * aElem) === 0
+    chunk % (lanes * aElem) === 0 &&
+    // Where loads are no gathers, LLVM takes minutes for code without a loop.
+    [0, known.unrolled].includes(unrolled)
   );
 }
 

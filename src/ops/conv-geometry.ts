@@ -124,6 +124,8 @@ export interface StationaryTile {
   /** Terms of the sum that are held while the rows go by. */
   readonly chunk: number;
   readonly lanes: number;
+  /** 1: what is held is loaded by code that is written out, as pays where loads are gathers; 0: by a loop. */
+  readonly unrolled: number;
 }
 
 /** Terms that may be held: the most, then those of which a sum of 64 and below, or of 192, wastes fewer. */
@@ -147,11 +149,12 @@ export function chooseStationary(
   // Two columns a lane halve the loads of the other operand, where no lane lacks one.
   const tv = elem === 4 ? (cols % (8 * lanes) === 0 ? 2 : 1) : Math.min(4 / elem, Math.ceil(cols / (elem * lanes)));
   const aElem = inner % 4 === 0 && aMultiple % 4 === 0 ? 4 : 1;
-  // 512 floats a lane are half of a core's first cache. A chunk costs as its terms and, for c, some 40 of them.
+  // 512 floats a lane are half of a core's first cache. A chunk costs as its terms and, for c, some 40 of them. Where loads are gathers
+  // twice as many would be 7 to 11% faster, but LLVM takes three times as long for them.
   const cost = (chunk: number) => Math.ceil(inner / chunk) * (chunk + 40);
   const fitting = CHUNKS.filter((n) => n % (lanes * aElem) === 0 && n * elem * tv <= 512);
   const chunk = fitting.reduce((a, b) => (cost(b) < cost(a) ? b : a));
-  return { elem, tv, aElem, chunk, lanes };
+  return { elem, tv, aElem, chunk, lanes, unrolled: Number(profile.gathers === true) };
 }
 
 /** Rows of a workgroup: enough to be worth the columns it holds, few enough to occupy all cores. */
@@ -160,8 +163,14 @@ export function stationaryRows(rows: number, otherTiles: number): number {
   return Math.ceil(rows / Math.max(1, blocks));
 }
 
-export function stationaryDefines({ elem, tv, aElem, chunk, lanes }: StationaryTile): Record<string, number> {
+/** @param turned whether four terms of what is held lie side by side (conv_stationary.wgsl: TURNED) */
+export function stationaryDefines(
+  { elem, tv, aElem, chunk, lanes, unrolled }: StationaryTile,
+  turned = false,
+): Record<string, number | boolean> {
   const perBlock = Math.min(lanes, 8 / aElem);
+  // Terms that are loaded together: as many as lie in a line of 16 floats, or lines enough to wait for at once.
+  const step = unrolled ? (turned && chunk % 16 === 0 ? 16 : 8) : turned ? 4 : 1;
   return {
     ELEM: elem,
     TV: tv,
@@ -171,6 +180,16 @@ export function stationaryDefines({ elem, tv, aElem, chunk, lanes }: StationaryT
     VECTORS: chunk / (lanes * aElem),
     BLOCKS: lanes / perBlock,
     LANES: perBlock,
+    UNROLLED: unrolled === 1,
+    STEP: step,
+    TURNED: turned,
+    ...(turned && { FOURS: step / 4 }),
+    ...(unrolled && {
+      STEPS: chunk / step,
+      LINES: Math.ceil(chunk / 16),
+      COLUMNS: lanes * tv * elem,
+      COLUMN_LINES: Math.ceil((lanes * tv * elem) / 16),
+    }),
   };
 }
 

@@ -79,7 +79,7 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
   const t = (floats: number) => floats / elem;
   const ta = (floats: number) => floats / aElem;
   const colTiles = Math.ceil(t(l.cols) / colsPer);
-  const { b, ...placesOfB } = operandB(l, choice, elem);
+  const { b, turned, ...placesOfB } = operandB(l, choice, elem);
   const rowsPer = rowsOf(choice, rows, colTiles * l.groups);
   const [gx, gy] = grid(colTiles * Math.ceil(rows / rowsPer));
   // Sums that a stationary kernel adds to over and over do not belong in halves.
@@ -92,10 +92,10 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
     A: stored(l.a, aElem),
     C: stored(l.c, elem),
     ...(l.residual && { R: stored(l.residual, elem) }),
-    ...(choice.kernel === "stationary" && { SUMS: sums !== undefined }),
+    ...(choice.kernel === "stationary" && { SUMS: sums !== undefined, SUMMED: sums ? "sums" : "c" }),
   };
   to.dispatch({
-    kernel: kernelOf(to.profile, choice, problem, defines, l.inside),
+    kernel: kernelOf(to.profile, choice, problem, defines, l.inside, turned),
     problem,
     bindings: { a: l.a, b, c: l.c, bias: l.bias, scale: l.scale, shift: l.shift, residual: l.residual, sums },
     params: {
@@ -124,6 +124,7 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
       cGroup: t(l.cStrides.group),
       cStart: t(l.cStart),
       relu: Number(l.relu),
+      none: 0,
     },
     workgroups: [gx, gy, l.groups],
     flops: l.flops,
@@ -136,8 +137,8 @@ function operandB({ b, turned, inner, ...l }: ConvLaunch, { kernel }: ConvChoice
   const t = (floats: number) => floats / elem;
   const [bTap, bStart] = [l.bTap.map(t), t(l.bStart)];
   if (kernel === "stationary" && elem === 4 && turned && alignment([inner, turned.column, turned.group]) === 4)
-    return { b: turned.b, bTap, bStart, bStride: t(turned.column), bGroup: t(turned.group), bTurned: 1 };
-  return { b: b(), bTap, bStart, bStride: t(l.bStride), bGroup: t(l.bGroup), bTurned: 0 };
+    return { b: turned.b, bTap, bStart, bStride: t(turned.column), bGroup: t(turned.group), turned: true };
+  return { b: b(), bTap, bStart, bStride: t(l.bStride), bGroup: t(l.bGroup), turned: false };
 }
 
 /** Floats in the types of columns and of the gathered operand, and columns of a tile in that type. */
@@ -166,9 +167,10 @@ function kernelOf(
   problem: ConvProblem,
   defines: Defines,
   inside: boolean,
+  turned: boolean,
 ): KernelSpec {
   if (choice.kernel === "stationary")
-    return { shader: "conv_stationary", defines: { ...stationaryDefines(choice.tile), ...defines } };
+    return { shader: "conv_stationary", defines: { ...stationaryDefines(choice.tile, turned), ...defines } };
   if (choice.kernel === "tiled") return tiledKernel(problem, choice.tile, defines);
   if (choice.kernel === "matrix") return matrixKernel(profile, problem, choice.tile, defines);
   const { tile } = choice;

@@ -347,6 +347,7 @@ export function dispatchHeld(to: Lowering, p: HeldProduct): void {
       xGroup: t(xs.group),
       wTap: t(groups * p.filters * inner),
       wSplit: t(padded),
+      none: 0,
     },
     workgroups: [gx, gy, groups * splits],
     flops: p.flops,

@@ -139,9 +139,9 @@ export function transformed(to: Lowering, w: Tensor, flip: boolean): Tensor {
 function dispatchWeights(to: Lowering, w: Tensor, u: Tensor, flip: boolean): void {
   const size = u.size / 64;
   to.dispatch({
-    kernel: { shader: "winograd_weights", defines: { ELEM: 4, FLIP: flip } },
+    kernel: { shader: "winograd_weights", defines: { ELEM: 4 } },
     bindings: { w, u },
-    params: { size },
+    params: { size, flip: Number(flip) },
     workgroups: flat(size),
     bytes: w.bytes + u.bytes,
   });

@@ -184,9 +184,9 @@ test("wide aligned products take vec4 and tall tiles, narrow ones narrower types
 test("one operand is held where subgroups of a known size are software", () => {
   const product = { rows: 3072, cols: 256, multiple: 4, inner: 256, aMultiple: 4 };
   const software = paperProfile({ software: true, subgroupSize: 8 });
-  assert.equal(chooseStationary(software, product), { elem: 4, tv: 2, aElem: 4, chunk: 64, lanes: 8 });
+  assert.equal(chooseStationary(software, product), { elem: 4, tv: 2, aElem: 4, chunk: 64, lanes: 8, unrolled: 0 });
   const narrow = { ...product, cols: 96 };
-  assert.equal(chooseStationary(software, narrow), { elem: 4, tv: 1, aElem: 4, chunk: 128, lanes: 8 });
+  assert.equal(chooseStationary(software, narrow), { elem: 4, tv: 1, aElem: 4, chunk: 128, lanes: 8, unrolled: 0 });
   assert.is(chooseStationary(paperProfile({ software: true, subgroupSize: 0 }), product), null);
   assert.is(chooseStationary(paperProfile({ software: false, subgroupSize: 8 }), product), null);
   assert.is(chooseStationary(software, { ...product, rows: 4 }), null);
@@ -201,6 +201,7 @@ test("one operand is held where subgroups of a known size are software", () => {
     aElem: 4,
     chunk: 128,
     lanes: 8,
+    unrolled: 0,
   });
   for (const subgroupSize of [4, 8, 16])
     for (const inner of [1, 3, 16, 21, 64, 100, 192, 4608]) {

@@ -11,7 +11,7 @@ import { castOp, type Precision } from "#src/graph/storage.js";
 import { apply, type DType, input, reachable, type Shape, type Tensor } from "#src/graph/tensor.js";
 import { add, gradients, mul, scale, sum } from "#src/ops/index.js";
 import { seededRng, uniform } from "#src/random.js";
-import { asGpu } from "./forced.js";
+import { asGathers, asGpu } from "./forced.js";
 
 let opened: Promise<Device> | null = null;
 
@@ -220,7 +220,7 @@ export async function checkOp(check: OpCase): Promise<void> {
     }
   };
   await compare("");
-  // Where a GPU would be given other kernels, they have to be as right.
+  // Where a GPU or another software adapter would be given other kernels, they have to be as right.
   const device = await sharedDevice();
   const kernels = ({ profile }: Device) => {
     const lowering = new Lowering(profile);
@@ -230,6 +230,9 @@ export async function checkOp(check: OpCase): Promise<void> {
   const usual = kernels(device);
   await asGpu(device, async () => {
     if (kernels(device) !== usual) await compare(" on a GPU");
+  });
+  await asGathers(device, async () => {
+    if (kernels(device) !== usual) await compare(" where loads are gathers");
   });
 }
 
