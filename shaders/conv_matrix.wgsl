@@ -1,5 +1,6 @@
 // conv_tiled.wgsl on matrix units: same product, rows, columns and parameters, but operands are rounded to E (f16, or f32 where the
 // adapter multiplies that); sums are f32. Only where it is asked for. Memory and matrices: matrix_tiles.wgsl.
+// MOMENTS: as in conv_tiled.wgsl (matrix_moments.wgsl).
 // a comes as vec4 along the sum, as it is staged; b, which lies by columns, in blocks of four terms by four columns that are turned.
 // Tile: TILE_ROWS rows by TILE_COLS columns. FLOPs: 2 * rows * cols * taps * inner. Bytes at least: 4 (|a| + |b| + |c|).
 #include matrix_tiles
@@ -25,8 +26,30 @@ fn terms(start: u32, k: u32) -> LoadedA {
   #endif
 }
 
+#if MOMENTS
+// Of the column that is a lane's own, as stored: around the first value.
+var<private> origin: vec4<f32>;
+var<private> own_rows: f32;
+var<private> own_sum: vec4<f32>;
+var<private> own_squares: vec4<f32>;
+#endif
+
 fn deliver(group: u32, row: u32, column: u32, sum: vec4<f32>) {
+  #if MOMENTS
+  if ((row < params.rows) & (column < params.cols)) {
+    let at = place_of(row, group) + column;
+    let value = ${C}(finished(sum, group * params.cols + column, at));
+    c[at] = value;
+    let read = as_read(value, TILE_ROWS);
+    origin = select(origin, read, own_rows == 0.0);
+    let d = read - origin;
+    own_rows += 1.0;
+    own_sum += d;
+    own_squares = fma(d, d, own_squares);
+  }
+  #else
   if (row < params.rows) { store_columns(place_of(row, group), group, column, sum); }
+  #endif
 }
 
 #if ASKED

@@ -6,6 +6,7 @@
 // slice, as what a branch may load is copied, and waited for, before the products: the last turn takes the first slice, for nobody.
 // POINTWISE: rows of a and of c follow each other in memory (1 x 1, stride 1), and no pixel is ever computed. WHOLE: slices end where
 // taps do.
+// MOMENTS: the type in which c is stored, where moments of its columns are left too (tiled_moments.wgsl); ELEM is 4.
 // SUM = s: the products of a slice are summed by themselves before they join the sum (see BLOCK in conv.wgsl).
 // Tile: LY * TM rows by LX * TV columns of vec4. FLOPs: 2 * rows * cols * taps * inner. Bytes at least: 4 (|a| + |b| + |c|).
 #include tiled_product
@@ -103,4 +104,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   }
 
   #include tiled_finish
+  #if MOMENTS
+  #include tiled_moments
+  #endif
 }

@@ -43,7 +43,11 @@ if (params.cRow != params.outW * params.cPixel || params.cImage != params.outH *
       #if RESIDUAL
       value += vec4<f32>(residual[out$I + column]);
       #endif
-      c[out$I + column] = ${C}(select(value, max(value, vec4<f32>()), params.relu != 0u));
+      let kept = ${C}(select(value, max(value, vec4<f32>()), params.relu != 0u));
+      c[out$I + column] = kept;
+      #if MOMENTS
+      c${I}_$J = as_read(kept, LY * ${TM}u);
+      #endif
     }
     #endfor
   }

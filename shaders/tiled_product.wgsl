@@ -1,6 +1,21 @@
 // What conv_tiled.wgsl and conv_matrix.wgsl share: parameters as those of conv.wgsl, bindings, and how c is written.
 #include tiled_operands
 #include conv_product
+#if MOMENTS
+@group(0) @binding(7) var<storage, read_write> moments: array<T>;
+
+/**
+ * A vec4 of c as its readers find it. Compilers (Mesa's) take rounding to halves and back for nothing; they do not know that a tile's
+ * rows are those that it is launched for, so that no bit changes.
+ */
+fn as_read(v: $C, tile_rows: u32) -> T {
+  #if MOMENTS == f16
+  return T(bitcast<$C>(bitcast<vec2<u32>>(v) ^ vec2<u32>(tile_rows ^ params.rowsPer)));
+  #else
+  return v;
+  #endif
+}
+#endif
 
 /** Where a row of c begins. */
 fn place_of(row: u32, group: u32) -> u32 {

@@ -84,6 +84,8 @@ export interface Op<A = unknown> {
   prepare?(node: Node<A>, profile: DeviceProfile): Tensor[] | null;
   /** Where output 0 is cheap to make a second time: how (graph/rematerialise.ts). */
   again?(node: Node<A>): Again;
+  /** An input whose moments (graph/lowering.ts) its maker may leave behind, so that no kernel has to read it for them; null for none. */
+  asksMoments?(node: Node<A>): Tensor | null;
 }
 
 export interface Halves {

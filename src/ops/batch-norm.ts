@@ -1,5 +1,5 @@
 /** Batch normalisation with its own gradient, in both modes, with ReLU and the residual sum of a bottleneck fused. */
-import type { Lowering } from "../graph/lowering.js";
+import type { Lowering, Moments } from "../graph/lowering.js";
 import { apply, type Op, type Tensor } from "../graph/tensor.js";
 import { expectShape } from "./check.js";
 import { conv2dOp } from "./conv2d.js";
@@ -52,20 +52,9 @@ const batchNormOp: Op<BatchNormAttrs> = {
   },
   lower({ inputs: [x, gamma, beta, mean, variance, residual], outputs, attrs }, to) {
     const [y, stats] = outputs;
-    const { rows, channels, elem } = rowsOf(x);
+    const { rows, channels } = rowsOf(x);
     if (attrs.training) {
-      const { chunk, chunks, partial } = statistics(to, x);
-      to.dispatch({
-        kernel: {
-          shader: "batch_norm_stats",
-          defines: { ELEM: elem, X: stored(x, elem), AHEAD: !to.profile.software },
-          overrides: LANES,
-        },
-        bindings: { x, partial },
-        params: { rows, channels: channels / elem, chunk, chunks },
-        workgroups: lanes(channels / elem, chunks),
-        bytes: x.bytes,
-      });
+      const { chunk, chunks, partial } = to.moments.get(x) ?? dispatchStats(to, x);
       to.dispatch({
         kernel: { shader: "batch_norm_finalize", defines: { ELEM: 1, WIDE: !to.profile.software } },
         bindings: { partial, stats, runningMean: outputs[2], runningVar: outputs[3] },
@@ -83,6 +72,7 @@ const batchNormOp: Op<BatchNormAttrs> = {
     }
     dispatchApply(to, { x, stats, gamma, beta, y, residual }, attrs.relu);
   },
+  asksMoments: ({ inputs: [x], attrs }) => (attrs.training ? x : null),
   again({ inputs: [x, gamma, beta, , , residual], outputs: [, stats], attrs }) {
     return {
       inputs: [x, stats, gamma, beta, ...(residual ? [residual] : [])],
@@ -90,6 +80,25 @@ const batchNormOp: Op<BatchNormAttrs> = {
     };
   },
 };
+
+/** The moments of a map whose maker has left none. */
+function dispatchStats(to: Lowering, x: Tensor): Moments {
+  const { rows, channels, elem } = rowsOf(x);
+  const moments = statistics(to, x);
+  const { chunk, chunks, partial } = moments;
+  to.dispatch({
+    kernel: {
+      shader: "batch_norm_stats",
+      defines: { ELEM: elem, X: stored(x, elem), AHEAD: !to.profile.software },
+      overrides: LANES,
+    },
+    bindings: { x, partial },
+    params: { rows, channels: channels / elem, chunk, chunks },
+    workgroups: lanes(channels / elem, chunks),
+    bytes: x.bytes,
+  });
+  return moments;
+}
 
 /** The last step of batch norm alone. Inputs: x, stats, gamma, beta, residual?; output: y. */
 const batchNormApplyOp: Op<{ readonly relu: boolean }> = {
@@ -213,7 +222,7 @@ function finalizeWorkgroups(to: Lowering, channels: number): number {
   return Math.ceil(channels / (to.profile.software ? 64 : 8));
 }
 
-function statistics(to: Lowering, x: Tensor): { chunk: number; chunks: number; partial: Tensor } {
+function statistics(to: Lowering, x: Tensor): Moments {
   const { rows, channels, elem } = rowsOf(x);
   // Each chunk is read once more; a GPU wants some 2^16 invocations that load at the same time.
   const { software } = to.profile;

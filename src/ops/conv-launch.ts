@@ -2,11 +2,11 @@
 import type { DeviceProfile } from "../gpu/device.js";
 import type { KernelSpec } from "../gpu/kernel.js";
 import type { Defines } from "../gpu/shader.js";
-import { grid, type Lowering } from "../graph/lowering.js";
+import { grid, type Lowering, type Moments } from "../graph/lowering.js";
 import type { Tensor } from "../graph/tensor.js";
 import { alignment, type ConvChoice, type ConvProblem, chooseConv } from "./conv-choice.js";
 import { stationaryDefines, stationaryRows, tileDefines } from "./conv-geometry.js";
-import { matrixKernel, matrixSize } from "./conv-matrix.js";
+import { leavesMoments, matrixKernel, matrixSize } from "./conv-matrix.js";
 import { tiledElements, tiledKernel, tileSize } from "./conv-tiles.js";
 import { inHalves, stored } from "./lanes.js";
 
@@ -56,6 +56,8 @@ interface ConvLaunch extends EpilogueOperands {
   readonly groups: number;
   readonly flops: number;
   readonly relu: boolean;
+  /** c is a whole map, its rows in order, whose reader asks for its moments. */
+  readonly moments?: boolean;
 }
 
 export function dispatchConv(to: Lowering, l: ConvLaunch): void {
@@ -85,6 +87,8 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
   // Sums that a stationary kernel adds to over and over do not belong in halves.
   const passes = choice.kernel === "stationary" ? problem.taps * Math.ceil(l.inner / choice.tile.chunk) : 1;
   const sums = l.c.dtype === "f16" && passes > 1 ? to.scratch("sums", l.c.shape) : undefined;
+  const moments = l.moments ? momentsOf(to, choice, problem, rowsPer) : undefined;
+  if (moments) to.moments.set(l.c, moments);
   const defines = {
     BIAS: l.bias !== undefined,
     AFFINE: l.scale !== undefined,
@@ -93,11 +97,16 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
     C: stored(l.c, elem),
     ...(l.residual && { R: stored(l.residual, elem) }),
     ...(choice.kernel === "stationary" && { SUMS: sums !== undefined }),
+    ...(moments && { MOMENTS: l.c.dtype }),
   };
   to.dispatch({
     kernel: kernelOf(to.profile, choice, problem, defines, l.inside),
     problem,
-    bindings: { a: l.a, b, c: l.c, bias: l.bias, scale: l.scale, shift: l.shift, residual: l.residual, sums },
+    bindings: {
+      ...{ a: l.a, b, c: l.c, sums },
+      ...{ bias: l.bias, scale: l.scale, shift: l.shift, residual: l.residual },
+      moments: moments?.partial,
+    },
     params: {
       rows,
       rowsPer,
@@ -127,8 +136,16 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
     },
     workgroups: [gx, gy, l.groups],
     flops: l.flops,
-    bytes: l.a.bytes + b.bytes + l.c.bytes,
+    bytes: l.a.bytes + b.bytes + l.c.bytes + (moments?.partial.bytes ?? 0),
   });
+}
+
+/** Those that a kernel leaves of the map that it makes, a chunk for each of its tiles; undefined for kernels that leave none. */
+function momentsOf(to: Lowering, choice: ConvChoice, problem: ConvProblem, rowsPer: number): Moments | undefined {
+  const able = choice.kernel === "tiled" || (choice.kernel === "matrix" && leavesMoments(to.profile, choice.tile));
+  if (!able || tiledElements(problem).ELEM !== 4) return undefined;
+  const chunks = Math.ceil(problem.rows / rowsPer);
+  return { chunk: rowsPer, chunks, partial: to.scratch("moments", [2, chunks, problem.groups * problem.cols]) };
 }
 
 /** What is read as [taps, inner, cols]; by a stationary kernel as it is, where whole vectors of four lie along either side. */

@@ -104,6 +104,13 @@ function leaving({ workgroupBytes }: DeviceProfile, units: MatrixUnits, t: Matri
   return [8, 4, 2, 1].find((n) => n * units.n <= t.cols && operands + sums(n) <= workgroupBytes);
 }
 
+/** Whether sums leave a subgroup so that a lane has one column of them throughout, as shaders/matrix_moments.wgsl wants it. */
+export function leavesMoments(profile: DeviceProfile, t: MatrixTile): boolean {
+  const { m, n, lanes } = profile.matrixUnits!;
+  const vectors = (leaving(profile, profile.matrixUnits!, t)! * n) / 4;
+  return lanes % vectors === 0 && m % (lanes / vectors) === 0 && 2 * lanes <= m * (vectors + PADDING / 4);
+}
+
 /** Rows, columns and depth of a workgroup's tile. */
 export const matrixSize = ({ subgroupsY, subgroupsX, rows, cols, depth, perUnit }: MatrixTile): TileSize => ({
   rows: subgroupsY * rows,
@@ -139,6 +146,7 @@ export function matrixKernel(
       AL: weightGrad ? a / 4 : a,
       BL: b,
       WEIGHT_GRAD: weightGrad,
+      MOMENTS: false,
       POINTWISE: problem.pointwise,
       PREFETCH: t.prefetch,
       // Subgroups of the one size there is need not be asked for.

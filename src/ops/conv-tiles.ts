@@ -199,7 +199,7 @@ export function tiledKernel(problem: ConvProblem, t: WorkgroupTile, defines: Def
     shader: weightGrad ? "conv_weight_grad_tiled" : "conv_tiled",
     defines: {
       ...tiledElements(problem),
-      ...(weightGrad ? { TQ: t.tm / 4 } : { TM: t.tm }),
+      ...(weightGrad ? { TQ: t.tm / 4 } : { TM: t.tm, MOMENTS: false }),
       TV: t.tv,
       AL,
       BL,

@@ -188,7 +188,16 @@ function tiledGraphs(): Tensor[][] {
     const x = tensor([1, 8, 8, 32]);
     return differentiated([ops.conv2d(x, tensor([kernel, kernel, 32, 32]), { padding: kernel >> 1 })]);
   });
-  return [...graphs, ...whole, ...inferenceGraphs([8])];
+  return [...graphs, ...whole, ...momentsGraphs(8), ...inferenceGraphs([8])];
+}
+
+/** Convolutions that leave their moments to batch norm. */
+function momentsGraphs(channels: number): Tensor[][] {
+  return [1, 3].map((kernel) => {
+    const weights = tensor([kernel, kernel, channels, channels]);
+    const bias = kernel === 1 ? tensor([channels]) : undefined;
+    return normalized(ops.conv2d(tensor([1, 6, 6, channels]), weights, { padding: kernel >> 1, bias }), true);
+  });
 }
 
 function matrixGraphs(): Tensor[][] {
@@ -200,7 +209,7 @@ function matrixGraphs(): Tensor[][] {
       }),
     ),
   );
-  return [...graphs, ...inferenceGraphs([64])];
+  return [...graphs, ...momentsGraphs(64), ...inferenceGraphs([64])];
 }
 
 /**
