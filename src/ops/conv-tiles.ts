@@ -130,7 +130,10 @@ export function chooseRung(profile: DeviceProfile, problem: ConvProblem): Workgr
   return whole && splitTile(profile, problem, whole, fitting, tileSize);
 }
 
-/** Of tiles that fit, largest first, as `chooseRung` says; `fill` workgroups are enough. Null where there is none. */
+/**
+ * Of tiles that fit, largest first, the first that is mostly used and makes `fill` workgroups, else the one that makes most. Null where
+ * there is none.
+ */
 export function largestTile<T>(
   problem: ConvProblem,
   fitting: readonly T[],
@@ -154,19 +157,19 @@ const SPLITS: readonly number[] = [2, 4, 8, 16];
  */
 const MOVED = 16;
 const PASS = 2 ** 19;
-/** Below this share of the time without, by that estimate, sums are split. */
+/** Sums are split where that takes less than this share of the time, by that estimate. */
 const WORTHWHILE = 0.9;
 
 /**
  * A tile whose sums several workgroups share, in place of `whole`, where that leaves units without work: 192 rows of 512 columns, as an
  * inference of one image has them, are 96 tiles of 32 x 32 or 24 of 64 x 64, for 60 to 300 units. `whole` stays where its workgroups
- * fill the machine; twice over if it is the smallest tile, which is taken for no more than the number of its workgroups. Smaller tiles
- * load more for each product; parts take memory, a pass over them, and its start. What takes the least time is chosen, as the sum of:
+ * fill the machine; twice over if it is the smallest tile, which loads most for each product. Parts take memory, a pass over them, and
+ * its start. What takes the least time is chosen, as the sum of:
  * - rounds of workgroups, each by the terms of a part and what a tile does with a term: a product for each output, a load for each of
  *   its rows and columns. With x = workgroups / units that is one round at least, and x + 1/2 on average: nobody knows how many
  *   units there are, and the last round is as long as any;
  * - for more than one part, the pass, and for each of them that all sums are written and read once.
- * NOTHING OF THIS IS MEASURED.
+ * NOTHING OF THIS IS MEASURED. Software adapters, whose few threads have enough to do, split none.
  * @param speed multiply-adds in the time of one: more than 1 on matrix units
  */
 export function splitTile<T extends { readonly splits: number }>(
@@ -184,25 +187,27 @@ export function splitTile<T extends { readonly splits: number }>(
   const time = (t: T) => {
     const size = sizeOf(t);
     const rounds = Math.max(1, (workgroupsOf(problem, size) * problem.groups * size.splits) / units + 0.5);
-    const made = (rounds * terms * ((size.rows * size.cols) / speed + MOVED * (size.rows + size.cols))) / size.splits;
-    return size.splits === 1 ? made : made + PASS + (2 * MOVED * size.splits * rows * cols * problem.groups) / units;
+    const product =
+      (rounds * terms * ((size.rows * size.cols) / speed + MOVED * (size.rows + size.cols))) / size.splits;
+    return size.splits === 1
+      ? product
+      : product + PASS + (2 * MOVED * size.splits * rows * cols * problem.groups) / units;
   };
   const outputs = (t: T) => sizeOf(t).rows * sizeOf(t).cols;
   const smallest = fitting.every((t) => outputs(t) >= outputs(whole));
-  if (workgroupsOf(problem, sizeOf(whole)) * problem.groups >= (smallest ? 2 : 1) * fill) return whole;
+  const made = workgroupsOf(problem, sizeOf(whole)) * problem.groups;
+  if (profile.software || made >= (smallest ? 2 : 1) * fill) return whole;
+  // Parts that are more numbers than the product reads would not stay in caches.
+  const most = ((rows + problem.taps * cols) * problem.inner) / (rows * cols);
   const split = fitting
-    .flatMap((t) => SPLITS.map((splits) => ({ ...t, splits })))
-    .filter(
-      (t) =>
-        partsFit(profile, problem, sizeOf(t)) && t.splits <= mostParts(problem, slicesOf(problem, sizeOf(t).depth)),
-    );
+    .flatMap((t) => SPLITS.filter((n) => n <= most).map((splits) => ({ ...t, splits })))
+    .filter((t) => {
+      const size = sizeOf(t);
+      return t.splits * SLICES_PER_SPLIT <= slicesOf(problem, size.depth) && partsFit(profile, problem, size);
+    });
   const best = split.reduce((a, b) => (time(b) < time(a) ? b : a), whole);
   return time(best) < WORTHWHILE * time(whole) ? best : whole;
 }
-
-/** Parts of a sum that each have slices enough, and together no more numbers than the product reads: more would not stay in caches. */
-const mostParts = ({ rows, cols, inner, taps }: ConvProblem, slices: number) =>
-  Math.min(slices / SLICES_PER_SPLIT, ((rows + taps * cols) * inner) / (rows * cols));
 
 const slicesOf = ({ taps, inner }: ConvProblem, depth: number) => taps * Math.ceil(inner / depth);
 

@@ -210,11 +210,7 @@ check(
   { shaders: ["conv_weight_grad_matrix", "sum_partials"] },
 );
 
-/** A convolution and its gradient by the input: the sum of that by the weights is split otherwise. */
-function inputGradGraph(c: ConvCase): Graph {
-  const { y, dx } = gradientGraph(c);
-  return { y, dx };
-}
+// The sum of a weight gradient is split otherwise.
 for (const [name, c, tile] of [
   // 27 slices, in parts of seven, and one of six.
   ["3 x 3", taps, { splits: 4 }],
@@ -227,7 +223,10 @@ for (const [name, c, tile] of [
 ] as const)
   check(`sums in parts, ${name}`, c, {
     tile,
-    graph: () => inputGradGraph(c),
+    graph: () => {
+      const { y, dx } = gradientGraph(c);
+      return { y, dx };
+    },
     shaders: ["conv_matrix", "conv_parts"],
   });
 

@@ -258,6 +258,7 @@ test("sums are split where rows are few and sums long, with tiles that are large
   const matrix = (given: Partial<ConvProblem>) => matrixTile(gpu("nvidia", units), problem(given))!.splits;
   assert.ok(matrix({}) > 1);
   assert.is(matrix({ rows: 32 * 192 }), 1);
+  assert.is(matrixTile(gpu("nvidia", { ...units, software: true }), problem())!.splits, 1);
   assert.is(matrix({ gather: "weightGrad", rows: 512, inner: 192 }), 1);
 });
 
