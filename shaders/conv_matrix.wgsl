@@ -59,7 +59,11 @@ fn deliver(group: u32, row: u32, column: u32, sum: vec4<f32>) {
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) thread: u32,
   @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32, @builtin(subgroup_size) lanes: u32) {
   let tile = workgroup_number(id, count);
+  #if SPLIT
+  let group = id.z % params.groups;
+  #else
   let group = id.z;
+  #endif
   let row0 = (tile / params.colTiles) * TILE_ROWS;
   let col0 = (tile % params.colTiles) * (TILE_COLS / 4u);
   // What this invocation stages. Of a: one vec4 of AL rows; rows past the end repeat the last one.
@@ -86,11 +90,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   #endfor
   #include matrix_sums
 
-  let slices = (params.inner * ${AELEM}u + KT - 1u) / KT;
-  let steps = params.tapsY * params.tapsX * slices;
-  var ty = 0u;
-  var tx = 0u;
-  var slice = 0u;
+  #include sum_range
   #include matrix_slices
   #include matrix_results
 }

@@ -16,6 +16,9 @@ struct Params {
   bTurned: u32,       // not 0: b is [taps, cols, inner], bStride is that of columns (conv_stationary.wgsl only)
   cImage: u32, cRow: u32, cPixel: u32, cGroup: u32, cStart: u32,  // strides of c, in T
   relu: u32,
+  #if SPLIT
+  groups: u32, slicesPerPart: u32,    // sum_range.wgsl
+  #endif
 }
 
 @group(0) @binding(0) var<storage, read> a: array<$A>;

@@ -1,6 +1,7 @@
 // What conv_tiled.wgsl and conv_matrix.wgsl share: parameters as those of conv.wgsl, bindings, and how c is written.
 #include tiled_operands
 #include conv_product
+#include conv_place
 #if MOMENTS
 @group(0) @binding(7) var<storage, read_write> moments: array<T>;
 
@@ -16,16 +17,6 @@ fn as_read(v: $C, tile_rows: u32) -> T {
   #endif
 }
 #endif
-
-/** Where a row of c begins. */
-fn place_of(row: u32, group: u32) -> u32 {
-  #if POINTWISE
-  return params.cStart + row * params.cPixel + group * params.cGroup;
-  #else
-  let p = pixel_at(row);
-  return params.cStart + p.image * params.cImage + p.y * params.cRow + p.x * params.cPixel + group * params.cGroup;
-  #endif
-}
 
 /** Finishes and stores four columns, vec4 number `column` of the row at c[out], as far as there are so many. */
 fn store_columns(out: u32, group: u32, column: u32, sum: vec4<f32>) {

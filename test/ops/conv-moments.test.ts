@@ -44,16 +44,18 @@ interface Given {
   readonly deviation?: number;
   /** The largest error of a mean, in deviations, and of a variance, relative. */
   readonly bound?: number;
+  /** Several workgroups share each sum, and whoever adds their parts leaves no moments. */
+  readonly split?: boolean;
 }
 
 async function check(device: Device, c: reference.ConvCase, given: Given): Promise<void> {
-  const { choice, precision = "float32", mean = 0.5, deviation = 1, bound = 3e-7 } = given;
+  const { choice, precision = "float32", mean = 0.5, deviation = 1, bound = 3e-7, split = false } = given;
   const before = device.profile;
   device.profile = { ...before, software: false, tuned: forced(choice) };
   try {
     const outputs = graph(c);
     const shaders = shadersOf(device.profile, Object.values(outputs), precision);
-    assert.not.ok(shaders.includes("batch_norm_stats"), `${shaders}`);
+    for (const shader of ["batch_norm_stats", "conv_parts"]) assert.is(shaders.includes(shader), split, `${shaders}`);
     const terms = size(reference.weightShape(c)) / c.filters;
     const fill = (value: number) => new Float32Array(c.filters).fill(value);
     const feeds = {
@@ -115,37 +117,49 @@ onTiles("maps in float16", { ...ragged, kernel: [3, 3], padding: [1, 1] }, RUNGS
   precision: "float16",
 });
 
+const shared = { ...small, splits: 4 };
+onTiles("sums in parts", ragged, { ...small, splits: 2 }, { split: true });
+onTiles("3 x 3, stride 2, sums in parts", taps, shared, { split: true });
+onTiles("maps in float16, sums in parts", taps, shared, { split: true, precision: "float16" });
+
 test("many chunks", async () => {
   const c: reference.ConvCase = { x: [3, 111, 99, 4], kernel: [1, 1], filters: 8 };
   await check(await sharedDevice(), c, { choice: { kernel: "tiled", tile: small } });
 });
 
-test("with gradients, in the middle of a graph", async () => {
-  const c: reference.ConvCase = { x: [2, 7, 5, 8], kernel: [3, 3], filters: 12, padding: [1, 1] };
-  const vector = { shape: [c.filters] };
-  await asGpu(await sharedDevice(), () =>
-    checkOp({
-      name: "convolution and batch norm",
-      inputs: {
-        x: { shape: c.x },
-        w: { shape: reference.weightShape(c) },
-        gamma: { ...vector, draw: "off-zero" },
-        beta: vector,
-        mean: { ...vector, fixed: true },
-        variance: { ...vector, fixed: true },
-      },
-      build: ({ x, w, gamma, beta, mean, variance }) =>
-        batchNorm(conv2d(x, w, c), { gamma, beta, runningMean: mean, runningVar: variance }, { training: true }).y,
-      reference: ({ x, w, gamma, beta }) => {
-        const y = reference.conv2d(x, w, null, c);
-        const batch = moments(y, c.filters);
-        return normalize(y, batch.mean, batch.biased, { gamma, beta });
-      },
-      samples: 12,
-      gradientBound: 5e-4,
-    }),
-  );
-});
+for (const [how, changed] of [
+  ["", {}],
+  [", sums in parts", { tuned: forced({ kernel: "tiled", tile: shared }) }],
+] as const)
+  test(`with gradients, in the middle of a graph${how}`, async () => {
+    const c: reference.ConvCase = { x: [2, 7, 5, 8], kernel: [3, 3], filters: 12, padding: [1, 1] };
+    const vector = { shape: [c.filters] };
+    await asGpu(
+      await sharedDevice(),
+      () =>
+        checkOp({
+          name: "convolution and batch norm",
+          inputs: {
+            x: { shape: c.x },
+            w: { shape: reference.weightShape(c) },
+            gamma: { ...vector, draw: "off-zero" },
+            beta: vector,
+            mean: { ...vector, fixed: true },
+            variance: { ...vector, fixed: true },
+          },
+          build: ({ x, w, gamma, beta, mean, variance }) =>
+            batchNorm(conv2d(x, w, c), { gamma, beta, runningMean: mean, runningVar: variance }, { training: true }).y,
+          reference: ({ x, w, gamma, beta }) => {
+            const y = reference.conv2d(x, w, null, c);
+            const batch = moments(y, c.filters);
+            return normalize(y, batch.mean, batch.biased, { gamma, beta });
+          },
+          samples: 12,
+          gradientBound: 5e-4,
+        }),
+      changed,
+    );
+  });
 
 /** With units of its own the adapter makes the rungs; emulated ones, little enough to compile. */
 const unitDevice = await Device.open({ robust: "default", matrixUnits: true });
@@ -168,6 +182,7 @@ onUnits("one row", { x: [1, 1, 1, 36], kernel: [1, 1], filters: 36 });
 onUnits("3 x 3, stride 2", { ...taps, filters: 36 });
 onUnits("3 groups of channels", { x: [2, 5, 4, 12], kernel: [1, 1], filters: 120, groups: 3 });
 onUnits("means far larger than deviations", { ...ragged, x: [1, 13, 12, 36] }, {}, far);
+onUnits("sums in parts", { ...taps, filters: 36 }, { splits: 4 }, { split: true });
 onUnits("maps in float16", { ...taps, filters: 36 }, {}, { precision: "float16" });
 
 test("batch norm reads no map that a convolution for GPUs has made", () => {

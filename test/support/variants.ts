@@ -232,17 +232,15 @@ function matrixProfiles(): DeviceProfile[] {
     ...rungs.flatMap((rung) => [0, 1].map((prefetch) => ({ ...asking, ...on({ ...rung, prefetch }) }))),
     ...kinds.map((matrixUnits) => ({ ...asking, matrixUnits })),
     { ...asking, subgroupSize: 32, ...on(MATRIX_RUNGS["64x64 by 4"]) },
+    { ...asking, ...on({ ...MATRIX_RUNGS["32x32 by 2"], splits: 2 }) },
   ];
 }
 
 /** Profiles under which every rung of the ladder is made, and what a tuner may make of it. */
 function tiledProfiles(): DeviceProfile[] {
-  return Object.values(RUNGS).flatMap((rung) =>
-    [0, 1].map((prefetch) => ({
-      ...profile(false),
-      tuned: forced({ kernel: "tiled", tile: { ...rung, prefetch } }),
-    })),
-  );
+  const tiles = Object.values(RUNGS).flatMap((rung) => [0, 1].map((prefetch) => ({ ...rung, prefetch })));
+  const shared = [RUNGS["128x128, 8x8"], RUNGS["32x32, 2x4"]].map((rung) => ({ ...rung, splits: 2 }));
+  return [...tiles, ...shared].map((tile) => ({ ...profile(false), tuned: forced({ kernel: "tiled", tile }) }));
 }
 
 /** Distinct kernel specs of all ops, on software adapters and on others, with maps in either width. */
