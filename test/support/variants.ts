@@ -121,12 +121,12 @@ function convGraphs(): Tensor[] {
   return graphs;
 }
 
-function normalized(x: Tensor, training: boolean, residual?: Tensor): Tensor[] {
+function normalized(x: Tensor, training: boolean, residual?: Tensor, relu = residual !== undefined): Tensor[] {
   const vector = () => tensor([x.shape[3]]);
   const vectors = { gamma: vector(), beta: vector(), runningMean: vector(), runningVar: vector() };
   const { y, runningMean, runningVar } = ops.batchNorm(x, vectors, {
     training,
-    relu: residual !== undefined,
+    relu,
     residual,
   });
   return training ? [y, runningMean, runningVar] : [y];
@@ -138,8 +138,8 @@ function trainingGraphs(): Tensor[][] {
   const lists = graphs.map((y) => differentiated([y]));
   for (const channels of CHANNELS) {
     for (const training of [true, false]) {
-      for (const residual of [undefined, tensor([2, 6, 6, channels])]) {
-        const [y, ...updates] = normalized(tensor([2, 6, 6, channels]), training, residual);
+      for (const [relu, residual] of [[false], [true], [true, tensor([2, 6, 6, channels])]] as const) {
+        const [y, ...updates] = normalized(tensor([2, 6, 6, channels]), training, residual, relu);
         lists.push([...differentiated([y]), ...updates]);
       }
     }
