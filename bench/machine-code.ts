@@ -23,6 +23,7 @@ import {
 
 const CASES: readonly ProgramCase[] = (["float32", "float16"] as const).flatMap((precision) =>
   [false, true].flatMap((matrixUnits): ProgramCase[] => [
+    { mode: "infer", batch: 1, precision, matrixUnits },
     { mode: "infer", batch: 32, precision, matrixUnits },
     { mode: "train", batch: 48, precision, matrixUnits },
   ]),

@@ -36,33 +36,13 @@ fn touch_rows(r: u32, end: u32, first: u32) -> u32 {
 }
 #endif
 
-// The upper 12 of a number's 24 bits.
-fn upper(v: T) -> T { return bitcast<T>(bitcast<U>(v) & U(0xfffff000u)); }
-
-// What rounding took from sum = a + b.
-fn lost(sum: T, a: T, b: T) -> T {
-  let added = sum - a;
-  return (a - (sum - added)) + (b - added);
-}
+#include batch_norm_cut
 
 @compute @workgroup_size(LX, LY)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
   let c = id.x;
   if (c >= params.channels) { return; }
-  // scale and shift, each as what fits a float and what rounding took from it.
-  let inverse = stats[params.channels + c];
-  let inverse_upper = upper(inverse);
-  let gamma_upper = upper(gamma[c]);
-  let scale = inverse * gamma[c];
-  let scale_rest = (inverse_upper * gamma_upper - scale)
-    + (inverse_upper * (gamma[c] - gamma_upper) + (inverse - inverse_upper) * gamma[c]);
-  let scale_upper = upper(scale);
-  let scale_lower = (scale - scale_upper) + scale_rest;
-  let mean = stats[c];
-  let mean_upper = upper(mean);
-  let centre = -mean_upper * scale_upper;
-  let shift = (beta[c] + centre) * params.one;
-  let shift_rest = lost(shift, beta[c], centre) - (mean_upper * scale_lower + (mean - mean_upper) * scale);
+  #include batch_norm_scale
   let end = min((id.y + 1u) * params.run, params.rows);
   var touched = 0u;
   for (var r = id.y * params.run; r < end; r++) {
@@ -71,10 +51,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
     #endif
     let i = (r * params.channels + c) | (touched & params.none);
     let value = T(x[i]);
-    let x_upper = upper(value);
-    let product = x_upper * scale_upper;
-    var v = (product + shift) * params.one;
-    let rest = x_upper * scale_lower + (value - x_upper) * scale + shift_rest + lost(v, product, shift);
+    #include batch_norm_value
     #if RESIDUAL
     v += T(residual[i]);
     #endif

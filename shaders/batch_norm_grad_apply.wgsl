@@ -2,9 +2,16 @@
 //   training    dx = gamma inverse (g - dbeta / rows - xhat dgamma / rows)
 //   evaluation  dx = gamma inverse g
 // With a fused ReLU and a residual, g itself is the residual's gradient and is stored too.
+// MASK: as in batch_norm_grad_stats.wgsl.
 // Layout: x, y, dy, dx [rows, channels]. Grid: x over channels in T (lanes), y over runs of rows. Bytes: 12 to 20 rows channels.
 #include elem
-struct Params { rows: u32, channels: u32, run: u32, inverseRows: f32, none: u32 }  // channels in T; inverseRows 0 in evaluation mode
+struct Params {
+  rows: u32, channels: u32, run: u32, inverseRows: f32,  // channels in T; inverseRows 0 in evaluation mode
+  #if MASK == x
+  one: f32,
+  #endif
+  none: u32,
+}
 override LX: u32 = 8;
 override LY: u32 = 8;
 @group(0) @binding(0) var<storage, read> x: array<$X>;
@@ -14,8 +21,14 @@ override LY: u32 = 8;
 @group(0) @binding(5) var<storage, read> dy: array<$DY>;
 @group(0) @binding(6) var<storage, read_write> dx: array<$DX>;
 @group(0) @binding(7) var<uniform> params: Params;
-#if RELU
+#if MASK == x
+@group(0) @binding(8) var<storage, read> beta: array<T>;
+#include elem_u32
+#include batch_norm_cut
+#else
+#if MASK
 @group(0) @binding(8) var<storage, read> y: array<$Y>;
+#endif
 #endif
 #if RESIDUAL
 @group(0) @binding(9) var<storage, read_write> dresidual: array<$DR>;
@@ -31,7 +44,7 @@ fn touch_rows(r: u32, end: u32, first: u32) -> u32 {
     let lines = lines_of(ahead, first);
     touched |= touch(T(x[lines.x])) | touch(T(x[lines.y]));
     touched |= touch(T(dy[lines.x])) | touch(T(dy[lines.y]));
-    #if RELU
+    #if MASK == y
     touched |= touch(T(y[lines.x])) | touch(T(y[lines.y]));
     #endif
   }
@@ -43,9 +56,13 @@ fn touch_rows(r: u32, end: u32, first: u32) -> u32 {
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
   let c = id.x;
   if (c >= params.channels) { return; }
+  #if MASK == x
+  #include batch_norm_scale
+  #else
   let mean = stats[c];
   let inverse = stats[params.channels + c];
   let scale = inverse * gamma[c];
+  #endif
   let offset = sums[c] * params.inverseRows;
   let slope = sums[params.channels + c] * params.inverseRows * inverse;
   let end = min((id.y + 1u) * params.run, params.rows);
@@ -55,12 +72,19 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
     if (r % 8u == 0u) { touched |= touch_rows(r, end, group.x * LX); }
     #endif
     let i = (r * params.channels + c) | (touched & params.none);
-    #if RELU
+    #if MASK == x
+    let value = T(x[i]);
+    #include batch_norm_value
+    let g = select(T(0.0), T(dy[i]), $Y(v + rest) > $Y(0.0));
+    dx[i] = $DX(scale * (g - offset - (value - mean) * slope));
+    #else
+    #if MASK
     let g = select(T(0.0), T(dy[i]), T(y[i]) > T(0.0));
     #else
     let g = T(dy[i]);
     #endif
     dx[i] = $DX(scale * (g - offset - (T(x[i]) - mean) * slope));
+    #endif
     #if RESIDUAL
     dresidual[i] = $DR(g);
     #endif

@@ -16,6 +16,9 @@ struct Params {
   cImage: u32, cRow: u32, cPixel: u32, cGroup: u32, cStart: u32,  // strides of c, in T
   relu: u32,
   none: u32,          // 0, which no compiler may know
+  #if SPLIT
+  groups: u32, slicesPerPart: u32,    // sum_range.wgsl
+  #endif
 }
 
 @group(0) @binding(0) var<storage, read> a: array<$A>;

@@ -6,6 +6,8 @@
 // slice, as what a branch may load is copied, and waited for, before the products: the last turn takes the first slice, for nobody.
 // POINTWISE: rows of a and of c follow each other in memory (1 x 1, stride 1), and no pixel is ever computed. WHOLE: slices end where
 // taps do.
+// MOMENTS: the type in which c is stored, where moments of its columns are left too (tiled_moments.wgsl); ELEM is 4.
+// SPLIT: several workgroups share the sums of a tile (sum_range.wgsl), and c has a place for each part, for conv_parts.wgsl.
 // SUM = s: the products of a slice are summed by themselves before they join the sum (see BLOCK in conv.wgsl).
 // Tile: LY * TM rows by LX * TV columns of vec4. FLOPs: 2 * rows * cols * taps * inner. Bytes at least: 4 (|a| + |b| + |c|).
 #include tiled_product
@@ -34,7 +36,11 @@ fn summed(terms: vec4<f32>, k: u32, inside: bool) -> vec4<f32> {
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_id) lane: vec3u) {
   let thread = lane.y * LX + lane.x;
   let tile = workgroup_number(id, count);
+  #if SPLIT
+  let group = id.z % params.groups;
+  #else
   let group = id.z;
+  #endif
   let row0 = (tile / params.colTiles) * (LY * ${TM}u);
   let col0 = (tile % params.colTiles) * (LX * ${TV}u);
   #include tiled_source
@@ -45,11 +51,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   #endfor
   #endfor
 
-  let slices = (params.inner * ${AELEM}u + KT - 1u) / KT;
-  let steps = params.tapsY * params.tapsX * slices;
-  var ty = 0u;
-  var tx = 0u;
-  var slice = 0u;
+  #include sum_range
   if (steps > 0u) {
     let buffer = 0u;
     #include tiled_registers
@@ -103,4 +105,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   }
 
   #include tiled_finish
+  #if MOMENTS
+  #include tiled_moments
+  #endif
 }

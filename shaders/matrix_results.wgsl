@@ -1,6 +1,6 @@
 // The sums leave: `deliver` gets four columns of a row at a time, neighbours along the row by neighbouring lanes.
-#for I in RM
 #for G in RG
+#for I in RM
 #for J in CN
 subgroupMatrixStore<row_major>(&tile_c, subgroup * PART + ${J}u * (${MN}u / 4u), c${I}_${G}_$J, PART_ROW);
 #endfor
@@ -12,4 +12,7 @@ for (var e = lane; e < ${MM}u * (PART_ROW - 2u); e += lanes) {
 }
 workgroupBarrier();
 #endfor
+#if MOMENTS
+#include matrix_moments
+#endif
 #endfor

@@ -5,16 +5,16 @@ let row_of$I = row0 + ${I}u * LY + lane.y;
 #endfor
 #if POINTWISE
 #for I in TM
-let out$I = place_of(row_of$I, group);
+let out$I = place_of(row_of$I, id.z);
 #endfor
 #else
 #for I in TM
-var out$I = params.cStart + row_of$I * params.cPixel + group * params.cGroup;
+var out$I = params.cStart + row_of$I * params.cPixel + id.z * params.cGroup;
 #endfor
 // Only rows of a part of c, such as every second pixel, do not follow each other; the divisions take as long as a slice.
 if (params.cRow != params.outW * params.cPixel || params.cImage != params.outH * params.cRow) {
   #for I in TM
-  out$I = place_of(row_of$I, group);
+  out$I = place_of(row_of$I, id.z);
   #endfor
 }
 #endif
@@ -43,7 +43,11 @@ if (params.cRow != params.outW * params.cPixel || params.cImage != params.outH *
       #if RESIDUAL
       value += vec4<f32>(residual[out$I + column]);
       #endif
-      c[out$I + column] = ${C}(select(value, max(value, vec4<f32>()), params.relu != 0u));
+      let kept = ${C}(select(value, max(value, vec4<f32>()), params.relu != 0u));
+      c[out$I + column] = kept;
+      #if MOMENTS
+      c${I}_$J = as_read(kept, LY * ${TM}u);
+      #endif
     }
     #endfor
   }

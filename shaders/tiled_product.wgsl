@@ -1,16 +1,22 @@
 // What conv_tiled.wgsl and conv_matrix.wgsl share: parameters as those of conv.wgsl, bindings, and how c is written.
 #include tiled_operands
 #include conv_product
+#include conv_place
+#if MOMENTS
+@group(0) @binding(7) var<storage, read_write> moments: array<T>;
 
-/** Where a row of c begins. */
-fn place_of(row: u32, group: u32) -> u32 {
-  #if POINTWISE
-  return params.cStart + row * params.cPixel + group * params.cGroup;
+/**
+ * A vec4 of c as its readers find it. Compilers (Mesa's) take rounding to halves and back for nothing; they do not know that a tile's
+ * rows are those that it is launched for, so that no bit changes.
+ */
+fn as_read(v: $C, tile_rows: u32) -> T {
+  #if MOMENTS == f16
+  return T(bitcast<$C>(bitcast<vec2<u32>>(v) ^ vec2<u32>(tile_rows ^ params.rowsPer)));
   #else
-  let p = pixel_at(row);
-  return params.cStart + p.image * params.cImage + p.y * params.cRow + p.x * params.cPixel + group * params.cGroup;
+  return v;
   #endif
 }
+#endif
 
 /** Finishes and stores four columns, vec4 number `column` of the row at c[out], as far as there are so many. */
 fn store_columns(out: u32, group: u32, column: u32, sum: vec4<f32>) {

@@ -68,7 +68,7 @@ export function usedKernels(
     const outputs = Object.values(graph.outputs).filter((t): t is Tensor => t !== undefined);
     const given = "updates" in graph ? [...outputs, ...graph.updates] : prepare(outputs, profile);
     const lowering = new Lowering(one.matrixUnits ? profile : { ...profile, matrixUnits: undefined });
-    lowering.lower(reachable(one.precision === "float16" ? storeHalves(given) : given));
+    lowering.lower(reachable(one.precision === "float16" ? storeHalves(given) : given, profile));
     const sum = (of: "flops" | "bytes") => lowering.launches.reduce((total, launch) => total + (launch[of] ?? 0), 0);
     const [flops, bytes] = [sum("flops"), sum("bytes")];
     const program = programName(one);

@@ -33,7 +33,7 @@ export function plannedBytes(profile: DeviceProfile, config: ModelConfig, batch:
   const { graph } = workload(new ParameterStore(), { config, mode: "train", batch });
   const outputs = Object.values(graph.outputs).filter((t): t is Tensor => t !== undefined);
   const roots = [...outputs, ...("updates" in graph ? graph.updates : [])];
-  const nodes = reachable(roots);
+  const nodes = reachable(roots, profile);
   const lowering = new Lowering(profile);
   lowering.lower(updatesEarly(nodes));
   const { slotBytes, liveBytes } = planMemory(lowering, outputs, profile, batch);

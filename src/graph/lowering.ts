@@ -25,6 +25,15 @@ export interface PlacedLaunch extends Launch {
   readonly label: string;
 }
 
+/** Mean and sum of squared deviations of each channel, the last axis, by chunks of rows. */
+export interface Moments {
+  /** Rows of a chunk; the last one may have fewer. */
+  readonly chunk: number;
+  readonly chunks: number;
+  /** [2, chunks, channels]: means, and sums of squared deviations from them. */
+  readonly partial: Tensor;
+}
+
 const MAX_GRID = 65535;
 /** What WebGPU guarantees any adapter to accept as the offset of a binding. */
 export const BINDING_ALIGNMENT = 256;
@@ -40,11 +49,18 @@ export class Lowering {
   readonly launches: PlacedLaunch[] = [];
   /** Tensors that live inside another: child -> (parent, byte offset). */
   readonly placed = new Map<Tensor, { parent: Tensor; byteOffset: number }>();
+  /** Tensors whose moments some reader asks for (`Op.asksMoments`), and those that their makers have left. */
+  readonly asked = new Set<Tensor>();
+  readonly moments = new Map<Tensor, Moments>();
   private current: Node | null = null;
 
   constructor(readonly profile: DeviceProfile) {}
 
   lower(nodes: readonly Node[]): void {
+    for (const node of nodes) {
+      const t = node.op.asksMoments?.(node);
+      if (t) this.asked.add(t);
+    }
     for (const node of nodes) {
       this.current = node;
       if (node.op.viewOffset) {
@@ -71,7 +87,7 @@ export class Lowering {
     this.launches.push({ ...launch, bindings, node, label: `${node.scope ? `${node.scope}.` : ""}${node.op.name}` });
   }
 
-  /** Memory for this node alone. */
+  /** Memory for this node, and for those who are told of it. */
   scratch(name: string, shape: Shape, dtype: DType = "f32"): Tensor {
     return scratch(`${this.current!.op.name}.${name}`, shape, dtype);
   }

@@ -46,13 +46,13 @@ function rebuild(
 }
 
 /**
- * Splits nodes into those that depend on variables and constants only (folded statistics and the like, computed once
+ * Splits nodes, in order of execution, into those that depend on variables and constants only (folded statistics and the like, computed once
  * until the variables change) and the rest.
  */
-export function hoist(outputs: readonly Tensor[]): { once: Set<unknown>; values: Tensor[] } {
+export function hoist(nodes: readonly Node[]): { once: Set<unknown>; values: Tensor[] } {
   const once = new Set<unknown>();
   const values: Tensor[] = [];
-  for (const node of reachable(outputs)) {
+  for (const node of nodes) {
     const steady = node.inputs.every((t) => (t.node ? once.has(t.node) : t.leaf?.kind !== "input"));
     if (steady && !node.op.updates?.(node).size) {
       once.add(node);

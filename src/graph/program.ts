@@ -85,12 +85,11 @@ export class Program {
     const prepared = new Map(given.map((t, i) => [t, roots[i]]));
     const outputs = Object.fromEntries(Object.entries(options.outputs).map(([name, t]) => [name, prepared.get(t)!]));
     const buffers = new Map([...(options.buffers ?? [])].map(([t, buffer]) => [prepared.get(t) ?? t, buffer]));
-    const nodes = reachable(roots);
-    const { once, values } = options.hoist ? hoist(roots) : { once: new Set<unknown>(), values: [] };
+    const profile = options.matrixUnits === false ? { ...device.profile, matrixUnits: undefined } : device.profile;
+    const nodes = reachable(roots, profile);
+    const { once, values } = options.hoist ? hoist(nodes) : { once: new Set<unknown>(), values: [] };
     const ordered = [...nodes.filter((n) => once.has(n)), ...updatesEarly(nodes.filter((n) => !once.has(n)))];
-    const lowering = new Lowering(
-      options.matrixUnits === false ? { ...device.profile, matrixUnits: undefined } : device.profile,
-    );
+    const lowering = new Lowering(profile);
     lowering.lower(ordered);
     // The driver's threads compile while memory is planned.
     const kernels = lowering.launches.map(({ kernel }) => device.kernels.get(kernel));

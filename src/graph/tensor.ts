@@ -84,6 +84,10 @@ export interface Op<A = unknown> {
   prepare?(node: Node<A>, profile: DeviceProfile): Tensor[] | null;
   /** Where output 0 is cheap to make a second time: how (graph/rematerialise.ts). */
   again?(node: Node<A>): Again;
+  /** An input whose moments (graph/lowering.ts) its maker may leave behind, so that no kernel has to read it for them; null for none. */
+  asksMoments?(node: Node<A>): Tensor | null;
+  /** Inputs that its kernels for such an adapter do not read, so that nobody has to make them for it; none by default. */
+  unread?(node: Node<A>, profile: DeviceProfile): readonly Tensor[];
 }
 
 export interface Halves {
@@ -179,15 +183,19 @@ export function scratch(name: string, shape: Shape, dtype: DType): Tensor {
   return new Tensor(shape, dtype, name, null, { kind: "scratch" });
 }
 
-/** All nodes that `outputs` depend on, in order of execution. */
-export function reachable(outputs: readonly Tensor[]): Node[] {
+/**
+ * All nodes that `outputs` depend on, in order of execution.
+ * @param profile of the adapter that they are lowered for: without those whose outputs its kernels do not read (`Op.unread`)
+ */
+export function reachable(outputs: readonly Tensor[], profile?: DeviceProfile): Node[] {
   const seen = new Set<Node>();
   const stack = outputs.map((t) => t.node);
   while (stack.length > 0) {
     const node = stack.pop();
     if (!node || seen.has(node)) continue;
     seen.add(node);
-    for (const t of node.inputs) stack.push(t.node);
+    const unread = (profile && node.op.unread?.(node, profile)) ?? [];
+    for (const t of node.inputs) if (!unread.includes(t)) stack.push(t.node);
   }
   return [...seen].sort((a, b) => a.id - b.id);
 }

@@ -1,5 +1,6 @@
 /** Batch normalisation with its own gradient, in both modes, with ReLU and the residual sum of a bottleneck fused. */
-import type { Lowering } from "../graph/lowering.js";
+import type { DeviceProfile } from "../gpu/device.js";
+import type { Lowering, Moments } from "../graph/lowering.js";
 import { apply, type Op, type Tensor } from "../graph/tensor.js";
 import { expectShape } from "./check.js";
 import { conv2dOp } from "./conv2d.js";
@@ -33,9 +34,9 @@ const batchNormOp: Op<BatchNormAttrs> = {
           ]
         : [],
     ),
-  gradient({ inputs: [x, gamma, , , , residual], outputs: [y, stats], attrs }, [dy]) {
+  gradient({ inputs: [x, gamma, beta, , , residual], outputs: [y, stats], attrs }, [dy]) {
     if (!dy) return [];
-    const grads = apply(batchNormGradOp, [x, gamma, stats, dy, ...(attrs.relu ? [y] : [])], attrs);
+    const grads = apply(batchNormGradOp, [x, gamma, stats, dy, ...(attrs.relu ? [y, beta] : [])], attrs);
     return [grads[0], grads[1], grads[2], null, null, residual ? (attrs.relu ? grads[3] : dy) : null];
   },
   fuse({ inputs: [x, gamma, beta, mean, variance, residual], outputs, attrs }, uses) {
@@ -52,25 +53,9 @@ const batchNormOp: Op<BatchNormAttrs> = {
   },
   lower({ inputs: [x, gamma, beta, mean, variance, residual], outputs, attrs }, to) {
     const [y, stats] = outputs;
-    const { rows, channels, elem } = rowsOf(x);
+    const { rows, channels } = rowsOf(x);
     if (attrs.training) {
-      const { chunk, chunks, partial } = statistics(to, x);
-      to.dispatch({
-        kernel: {
-          shader: "batch_norm_stats",
-          defines: {
-            ELEM: elem,
-            X: stored(x, elem),
-            AHEAD: !to.profile.software,
-            GATHERS: to.profile.gathers === true,
-          },
-          overrides: lanesOf(to),
-        },
-        bindings: { x, partial },
-        params: { rows, channels: channels / elem, chunk, chunks, none: 0 },
-        workgroups: lanes(to, channels / elem, chunks),
-        bytes: x.bytes,
-      });
+      const { chunk, chunks, partial } = to.moments.get(x) ?? dispatchStats(to, x);
       to.dispatch({
         kernel: { shader: "batch_norm_finalize", defines: { ELEM: 1, WIDE: !to.profile.software } },
         bindings: { partial, stats, runningMean: outputs[2], runningVar: outputs[3] },
@@ -88,6 +73,7 @@ const batchNormOp: Op<BatchNormAttrs> = {
     }
     dispatchApply(to, { x, stats, gamma, beta, y, residual }, attrs.relu);
   },
+  asksMoments: ({ inputs: [x], attrs }) => (attrs.training ? x : null),
   again({ inputs: [x, gamma, beta, , , residual], outputs: [, stats], attrs }) {
     return {
       inputs: [x, stats, gamma, beta, ...(residual ? [residual] : [])],
@@ -95,6 +81,30 @@ const batchNormOp: Op<BatchNormAttrs> = {
     };
   },
 };
+
+/** The moments of a map whose maker has left none. */
+function dispatchStats(to: Lowering, x: Tensor): Moments {
+  const { rows, channels, elem } = rowsOf(x);
+  const moments = statistics(to, x);
+  const { chunk, chunks, partial } = moments;
+  to.dispatch({
+    kernel: {
+      shader: "batch_norm_stats",
+      defines: {
+        ELEM: elem,
+        X: stored(x, elem),
+        AHEAD: !to.profile.software,
+        GATHERS: to.profile.gathers === true,
+      },
+      overrides: lanesOf(to),
+    },
+    bindings: { x, partial },
+    params: { rows, channels: channels / elem, chunk, chunks, none: 0 },
+    workgroups: lanes(to, channels / elem, chunks),
+    bytes: x.bytes,
+  });
+  return moments;
+}
 
 /** The last step of batch norm alone. Inputs: x, stats, gamma, beta, residual?; output: y. */
 const batchNormApplyOp: Op<{ readonly relu: boolean }> = {
@@ -134,7 +144,7 @@ function dispatchApply(
   });
 }
 
-/** Inputs: x, gamma, stats, dy, y (with ReLU); outputs: dx, dgamma, dbeta, dresidual (with ReLU and residual). */
+/** Inputs: x, gamma, stats, dy, y and beta (both with ReLU); outputs: dx, dgamma, dbeta, dresidual (with ReLU and residual). */
 const batchNormGradOp: Op<BatchNormAttrs> = {
   name: "batchNormGrad",
   halves: { inputs: [0, 3, 4], outputs: [0, 3] },
@@ -142,26 +152,23 @@ const batchNormGradOp: Op<BatchNormAttrs> = {
     const vectors = [{ shape: gamma.shape }, { shape: gamma.shape }];
     return [{ shape: x.shape }, ...vectors, ...(relu && residual ? [{ shape: x.shape }] : [])];
   },
-  lower({ inputs: [x, gamma, stats, dy, y], outputs: [dx, dgamma, dbeta, dresidual], attrs }, to) {
+  unread: ({ inputs: [, , , , y], attrs }, profile) => (maskOf(attrs, profile) === "x" ? [y] : []),
+  lower({ inputs: [x, gamma, stats, dy, y, beta], outputs: [dx, dgamma, dbeta, dresidual], attrs }, to) {
     const { rows, channels, elem } = rowsOf(x);
     const { chunk, chunks, partial } = statistics(to, x);
-    const read = { X: stored(x, elem), DY: stored(dy, elem), ...(y && { Y: stored(y, elem) }) };
+    const mask = maskOf(attrs, to.profile);
+    const masking = mask === "y" ? y : undefined;
+    const read = { MASK: mask, X: stored(x, elem), DY: stored(dy, elem), ...(mask && { Y: stored(y, elem) }) };
     to.dispatch({
       kernel: {
         shader: "batch_norm_grad_stats",
-        defines: {
-          ELEM: elem,
-          RELU: attrs.relu,
-          AHEAD: !to.profile.software,
-          GATHERS: to.profile.gathers === true,
-          ...read,
-        },
+        defines: { ELEM: elem, AHEAD: !to.profile.software, GATHERS: to.profile.gathers === true, ...read },
         overrides: lanesOf(to),
       },
-      bindings: { x, stats, dy, partial, y },
-      params: { rows, channels: channels / elem, chunk, chunks, none: 0 },
+      bindings: { x, stats, dy, partial, y: masking, ...(mask === "x" && { gamma, beta }) },
+      params: { rows, channels: channels / elem, chunk, chunks, none: 0, ...(mask === "x" && { one: 1 }) },
       workgroups: lanes(to, channels / elem, chunks),
-      bytes: x.bytes + dy.bytes + (y?.bytes ?? 0),
+      bytes: x.bytes + dy.bytes + (masking?.bytes ?? 0),
     });
     const sums = to.scratch("sums", [2, channels]);
     to.dispatch({
@@ -174,7 +181,6 @@ const batchNormGradOp: Op<BatchNormAttrs> = {
     const run = rowsPerRun(to, rows);
     const defines = {
       ELEM: elem,
-      RELU: attrs.relu,
       RESIDUAL: dresidual !== undefined,
       GATHERS: to.profile.gathers === true,
       ...read,
@@ -183,13 +189,25 @@ const batchNormGradOp: Op<BatchNormAttrs> = {
     };
     to.dispatch({
       kernel: { shader: "batch_norm_grad_apply", defines, overrides: lanesOf(to) },
-      bindings: { x, stats, gamma, sums, dy, dx, y, dresidual },
-      params: { rows, channels: channels / elem, run, inverseRows: attrs.training ? 1 / rows : 0, none: 0 },
+      bindings: { x, stats, gamma, sums, dy, dx, y: masking, beta: mask === "x" ? beta : undefined, dresidual },
+      params: {
+        ...{ rows, channels: channels / elem, run, inverseRows: attrs.training ? 1 / rows : 0, none: 0 },
+        ...(mask === "x" && { one: 1 }),
+      },
       workgroups: lanes(to, channels / elem, Math.ceil(rows / run)),
-      bytes: x.bytes + dy.bytes + dx.bytes + (y?.bytes ?? 0) + (dresidual?.bytes ?? 0),
+      bytes: x.bytes + dy.bytes + dx.bytes + (masking?.bytes ?? 0) + (dresidual?.bytes ?? 0),
     });
   },
 };
+
+/**
+ * Where a gradient has the ReLU's mask from. Without a residual, x, which it reads anyway, is enough: some 20 operations in place of a
+ * load, which on a GPU is the dearer one. false without ReLU.
+ */
+function maskOf({ relu, residual }: BatchNormAttrs, { software }: DeviceProfile): "x" | "y" | false {
+  if (!relu) return false;
+  return residual || software ? "y" : "x";
+}
 
 /** Inputs: gamma, beta, mean, var, bias of the convolution before?; outputs: scale, shift of its epilogue. */
 const batchNormAffineOp: Op<number> = {
@@ -228,7 +246,7 @@ function finalizeWorkgroups(to: Lowering, channels: number): number {
   return Math.ceil(channels / (to.profile.software ? 64 : 8));
 }
 
-function statistics(to: Lowering, x: Tensor): { chunk: number; chunks: number; partial: Tensor } {
+function statistics(to: Lowering, x: Tensor): Moments {
   const { rows, channels, elem } = rowsOf(x);
   // Each chunk is read once more; a GPU wants some 2^16 invocations that load at the same time.
   const { software } = to.profile;

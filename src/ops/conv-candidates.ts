@@ -50,7 +50,8 @@ function distinct(profile: DeviceProfile, problem: ConvProblem, choices: readonl
 /** A choice in a few words. */
 export function describeChoice({ kernel, tile }: ConvWay): string {
   if (kernel === "winograd") return "Winograd F(2x2, 3x3)";
-  const split = "perUnit" in tile && tile.perUnit !== PER_UNIT ? `, split for ${tile.perUnit} a unit` : "";
+  const shared = "splits" in tile && tile.splits > 1 ? `, sums in ${tile.splits} parts` : "";
+  const split = "perUnit" in tile && tile.perUnit !== PER_UNIT ? `, split for ${tile.perUnit} a unit` : shared;
   if (kernel === "matrix") {
     const { subgroupsY, subgroupsX, rows, cols, depth, prefetch } = tile;
     const how = `${rows}x${cols} each, depth ${depth}${prefetch ? "" : ", no prefetch"}${split}`;

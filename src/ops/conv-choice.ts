@@ -1,8 +1,8 @@
 /** Which kernel makes a convolution's product: a pure function of shapes and device profile, or what was tuned. */
 import type { DeviceProfile } from "../gpu/device.js";
 import { CHUNKS, chooseStationary, chooseTile, type StationaryTile, type Tile } from "./conv-geometry.js";
-import { type MatrixTile, matrixFits, matrixTile } from "./conv-matrix.js";
-import { chooseRung, tileFits, type WorkgroupTile } from "./conv-tiles.js";
+import { type MatrixTile, matrixFits, matrixSize, matrixTile } from "./conv-matrix.js";
+import { chooseRung, partsFit, tileFits, type WorkgroupTile } from "./conv-tiles.js";
 
 /** What a choice is made from. */
 export interface ConvProblem {
@@ -106,7 +106,7 @@ function stationaryTile(profile: DeviceProfile, problem: ConvProblem): Stationar
 
 /** Whether a choice, from wherever it came, is one that the kernels can be made with for this problem on this adapter. */
 export function choiceFits(profile: DeviceProfile, problem: ConvProblem, { kernel, tile }: ConvChoice): boolean {
-  if (kernel === "matrix") return matrixFits(profile, problem, tile);
+  if (kernel === "matrix") return matrixFits(profile, problem, tile) && partsFit(profile, problem, matrixSize(tile));
   if (kernel === "tiled") return tileFits(profile, problem, tile);
   if (kernel === "registers") return registersFit(profile, problem, tile);
   const known = stationaryTile(profile, problem);

@@ -2,13 +2,13 @@
 import type { DeviceProfile } from "../gpu/device.js";
 import type { KernelSpec } from "../gpu/kernel.js";
 import type { Defines } from "../gpu/shader.js";
-import { grid, type Lowering } from "../graph/lowering.js";
+import { grid, type Lowering, type Moments } from "../graph/lowering.js";
 import type { Tensor } from "../graph/tensor.js";
 import { alignment, type ConvChoice, type ConvProblem, chooseConv } from "./conv-choice.js";
 import { stationaryDefines, stationaryRows, tileDefines } from "./conv-geometry.js";
-import { matrixKernel, matrixSize } from "./conv-matrix.js";
-import { tiledElements, tiledKernel, tileSize } from "./conv-tiles.js";
-import { inHalves, stored } from "./lanes.js";
+import { leavesMoments, matrixKernel, matrixSize } from "./conv-matrix.js";
+import { partsOf, tiledElements, tiledKernel, tileSize } from "./conv-tiles.js";
+import { flat, inHalves, stored } from "./lanes.js";
 
 interface Strides {
   readonly image: number;
@@ -56,6 +56,8 @@ interface ConvLaunch extends EpilogueOperands {
   readonly groups: number;
   readonly flops: number;
   readonly relu: boolean;
+  /** c is a whole map, its rows in order, whose reader asks for its moments. */
+  readonly moments?: boolean;
 }
 
 export function dispatchConv(to: Lowering, l: ConvLaunch): void {
@@ -75,6 +77,18 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
     halves: inHalves({ a: l.a, c: l.c }),
   };
   const choice = chooseConv(to.profile, problem);
+  const { parts, slices } = splitOf(choice, problem);
+  if (parts === 1) {
+    dispatchProduct(to, l, problem, choice);
+    return;
+  }
+  const made = to.scratch("parts", [parts, l.groups, rows, l.cols]);
+  dispatchProduct(to, unfinished(l, made), problem, choice, { parts, slices });
+  finish(to, l, problem, made);
+}
+
+function dispatchProduct(to: Lowering, l: ConvLaunch, problem: ConvProblem, choice: ConvChoice, split?: Split): void {
+  const { rows } = problem;
   const { elem, aElem, colsPer } = elements(choice, problem);
   const t = (floats: number) => floats / elem;
   const ta = (floats: number) => floats / aElem;
@@ -85,19 +99,24 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
   // Sums that a stationary kernel adds to over and over do not belong in halves.
   const passes = choice.kernel === "stationary" ? problem.taps * Math.ceil(l.inner / choice.tile.chunk) : 1;
   const sums = l.c.dtype === "f16" && passes > 1 ? to.scratch("sums", l.c.shape) : undefined;
+  const moments = l.moments ? momentsOf(to, choice, problem, rowsPer) : undefined;
+  if (moments) to.moments.set(l.c, moments);
   const defines = {
-    BIAS: l.bias !== undefined,
-    AFFINE: l.scale !== undefined,
-    RESIDUAL: l.residual !== undefined,
+    ...epilogueDefines(l, elem),
     A: stored(l.a, aElem),
     C: stored(l.c, elem),
-    ...(l.residual && { R: stored(l.residual, elem) }),
+    SPLIT: split !== undefined,
     ...(choice.kernel === "stationary" && { SUMS: sums !== undefined, SUMMED: sums ? "sums" : "c" }),
+    ...(moments && { MOMENTS: l.c.dtype }),
   };
   to.dispatch({
     kernel: kernelOf(to.profile, choice, problem, defines, l.inside, turned),
     problem,
-    bindings: { a: l.a, b, c: l.c, bias: l.bias, scale: l.scale, shift: l.shift, residual: l.residual, sums },
+    bindings: {
+      ...{ a: l.a, b, c: l.c, sums },
+      ...{ bias: l.bias, scale: l.scale, shift: l.shift, residual: l.residual },
+      moments: moments?.partial,
+    },
     params: {
       rows,
       rowsPer,
@@ -125,12 +144,86 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
       cStart: t(l.cStart),
       relu: Number(l.relu),
       none: 0,
+      ...(split && { groups: l.groups, slicesPerPart: split.slices }),
     },
-    workgroups: [gx, gy, l.groups],
+    workgroups: [gx, gy, l.groups * (split?.parts ?? 1)],
     flops: l.flops,
-    bytes: l.a.bytes + b.bytes + l.c.bytes,
+    bytes: l.a.bytes + b.bytes + l.c.bytes + (moments?.partial.bytes ?? 0),
   });
 }
+
+/** Those that a kernel leaves of the map that it makes, a chunk for each of its tiles; undefined for kernels that leave none. */
+function momentsOf(to: Lowering, choice: ConvChoice, problem: ConvProblem, rowsPer: number): Moments | undefined {
+  const able = choice.kernel === "tiled" || (choice.kernel === "matrix" && leavesMoments(to.profile, choice.tile));
+  if (!able || tiledElements(problem).ELEM !== 4) return undefined;
+  const chunks = Math.ceil(problem.rows / rowsPer);
+  return { chunk: rowsPer, chunks, partial: to.scratch("moments", [2, chunks, problem.groups * problem.cols]) };
+}
+
+/** The parts of a sum, which have workgroups of their own, and slices of each. */
+interface Split {
+  readonly parts: number;
+  readonly slices: number;
+}
+
+function splitOf(choice: ConvChoice, problem: ConvProblem): Split {
+  if (choice.kernel === "tiled") return partsOf(problem, tileSize(choice.tile));
+  return choice.kernel === "matrix" ? partsOf(problem, matrixSize(choice.tile)) : { parts: 1, slices: 0 };
+}
+
+/** The product alone, as parts of its sums: [parts, groups, rows, cols]. A part and a group of it are a group of c to the kernels. */
+function unfinished({ bias, scale, shift, residual, moments, ...l }: ConvLaunch, parts: Tensor): ConvLaunch {
+  const [, height, width] = l.rows;
+  const { cols } = l;
+  const [image, row] = [height * width * cols, width * cols];
+  const cStrides = { image, row, pixel: cols, group: l.rows[0] * image };
+  return { ...l, c: parts, cStrides, cStart: 0, relu: false };
+}
+
+/** Adds the parts up, and does what a kernel does with a finished sum (shaders/conv_parts.wgsl). */
+function finish(to: Lowering, { c, cStrides, ...l }: ConvLaunch, problem: ConvProblem, parts: Tensor): void {
+  const { ELEM: elem } = tiledElements(problem);
+  const t = (floats: number) => floats / elem;
+  const [count] = parts.shape;
+  const size = t(parts.size / count);
+  const { bias, scale, shift, residual } = l;
+  to.dispatch({
+    kernel: {
+      shader: "conv_parts",
+      defines: {
+        ELEM: elem,
+        POINTWISE: problem.pointwise,
+        ...epilogueDefines(l, elem),
+        C: stored(c, elem),
+      },
+    },
+    bindings: { parts, c, bias, scale, shift, residual },
+    params: {
+      size,
+      parts: count,
+      rows: problem.rows,
+      cols: t(l.cols),
+      outH: l.rows[1],
+      outW: l.rows[2],
+      cImage: t(cStrides.image),
+      cRow: t(cStrides.row),
+      cPixel: t(cStrides.pixel),
+      cGroup: t(cStrides.group),
+      cStart: t(l.cStart),
+      relu: Number(l.relu),
+    },
+    workgroups: flat(size),
+    bytes: parts.bytes + (residual ? 2 : 1) * c.bytes,
+  });
+}
+
+/** Those of conv_epilogue.wgsl. */
+const epilogueDefines = ({ bias, scale, residual }: EpilogueOperands, elem: 1 | 2 | 4): Defines => ({
+  BIAS: bias !== undefined,
+  AFFINE: scale !== undefined,
+  RESIDUAL: residual !== undefined,
+  ...(residual && { R: stored(residual, elem) }),
+});
 
 /** What is read as [taps, inner, cols]; by a stationary kernel as it is, where whole vectors of four lie along either side. */
 function operandB({ b, turned, inner, ...l }: ConvLaunch, { kernel }: ConvChoice, elem: number) {

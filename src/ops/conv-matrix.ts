@@ -3,7 +3,16 @@ import type { DeviceProfile, MatrixUnits } from "../gpu/device.js";
 import type { KernelSpec } from "../gpu/kernel.js";
 import type { Defines } from "../gpu/shader.js";
 import type { ConvProblem } from "./conv-choice.js";
-import { ladderOf, largestTile, PER_UNIT, productOf, splitFits, type TileSize, tiledElements } from "./conv-tiles.js";
+import {
+  ladderOf,
+  largestTile,
+  PER_UNIT,
+  productOf,
+  splitFits,
+  splitTile,
+  type TileSize,
+  tiledElements,
+} from "./conv-tiles.js";
 
 /** What a workgroup makes and how it goes about it; numbers alone, as it is kept in a file of tuned choices. */
 export interface MatrixTile {
@@ -19,12 +28,13 @@ export interface MatrixTile {
   readonly prefetch: number;
   /** As of `TileSize`. */
   readonly perUnit: number;
+  readonly splits: number;
 }
 
 const tile = (
   [subgroupsY, subgroupsX]: readonly [number, number],
   [rows, cols]: readonly [number, number],
-): MatrixTile => ({ subgroupsY, subgroupsX, rows, cols, depth: 32, prefetch: 1, perUnit: PER_UNIT });
+): MatrixTile => ({ subgroupsY, subgroupsX, rows, cols, depth: 32, prefetch: 1, perUnit: PER_UNIT, splits: 1 });
 
 /** Rungs by rows x columns of the tile, and the subgroups that share it. */
 export const MATRIX_RUNGS = {
@@ -53,13 +63,17 @@ const OTHERS: readonly MatrixRung[] = ["64x64 by 4", "32x32 by 2"];
 const PADDING = 8;
 /** Products of fewer rows or columns waste too much of every rung. */
 const LEAST = 32;
+/** Multiply-adds of matrix units in the time of one without, from what vendors say of their cards: 4 to 16. */
+const SPEED = 8;
 
 /** The tile where matrix units pay. Null where the device has no use for its units. */
 export function matrixTile(profile: DeviceProfile, problem: ConvProblem): MatrixTile | null {
   if (productOf(problem).some((n) => n < LEAST)) return null;
   // The sum of a weight gradient is split as wanted, so that large tiles may be few.
   const fill = ladderOf(profile).fill / (problem.gather === "weightGrad" ? 2 : 1);
-  return largestTile(problem, fittingRungs(profile, problem), matrixSize, fill);
+  const fitting = fittingRungs(profile, problem);
+  const whole = largestTile(problem, fitting, matrixSize, fill);
+  return whole && splitTile(profile, problem, whole, fitting, matrixSize, SPEED);
 }
 
 /** The units that a device was opened for, where a tile fits it: too little memory leaves them idle. */
@@ -67,7 +81,7 @@ export function usableUnits(profile: DeviceProfile): MatrixUnits | undefined {
   return fittingRungs(profile, { gather: "forward" }).length > 0 ? profile.matrixUnits : undefined;
 }
 
-/** Whether a tile is one that the kernels can be made with, on this adapter and for this problem. */
+/** Whether a tile is one that the kernels can be made with, on this adapter and for such a problem; `partsFit` says how its sums may be split. */
 export function matrixFits(profile: DeviceProfile, { gather }: Pick<ConvProblem, "gather">, t: MatrixTile): boolean {
   const { matrixUnits: units } = profile;
   if (!units) return false;
@@ -104,12 +118,20 @@ function leaving({ workgroupBytes }: DeviceProfile, units: MatrixUnits, t: Matri
   return [8, 4, 2, 1].find((n) => n * units.n <= t.cols && operands + sums(n) <= workgroupBytes);
 }
 
+/** Whether sums leave a subgroup so that a lane has one column of them throughout, as shaders/matrix_moments.wgsl wants it. */
+export function leavesMoments(profile: DeviceProfile, t: MatrixTile): boolean {
+  const { m, n, lanes } = profile.matrixUnits!;
+  const vectors = (leaving(profile, profile.matrixUnits!, t)! * n) / 4;
+  return lanes % vectors === 0 && m % (lanes / vectors) === 0 && 2 * lanes <= m * (vectors + PADDING / 4);
+}
+
 /** Rows, columns and depth of a workgroup's tile. */
-export const matrixSize = ({ subgroupsY, subgroupsX, rows, cols, depth, perUnit }: MatrixTile): TileSize => ({
+export const matrixSize = ({ subgroupsY, subgroupsX, rows, cols, depth, ...t }: MatrixTile): TileSize => ({
   rows: subgroupsY * rows,
   cols: subgroupsX * cols,
   depth,
-  perUnit,
+  perUnit: t.perUnit,
+  splits: t.splits,
 });
 
 export function matrixKernel(
@@ -139,6 +161,7 @@ export function matrixKernel(
       AL: weightGrad ? a / 4 : a,
       BL: b,
       WEIGHT_GRAD: weightGrad,
+      MOMENTS: false,
       POINTWISE: problem.pointwise,
       PREFETCH: t.prefetch,
       // Subgroups of the one size there is need not be asked for.

@@ -19,6 +19,7 @@ export interface WorkgroupTile {
   readonly prefetch: number;
   /** As of `TileSize`. */
   readonly perUnit: number;
+  readonly splits: number;
 }
 
 /** Rows and columns of the outputs that a workgroup makes, and terms of the sum that it stages at a time. */
@@ -28,6 +29,8 @@ export interface TileSize {
   readonly depth: number;
   /** Into how many workgroups for each of a GPU's units the sum of a weight gradient is split; `PER_UNIT` for all else. */
   readonly perUnit: number;
+  /** Workgroups that share the sums of a tile: 1, 2, 4, 8 or 16; 1 for a weight gradient, which goes by `perUnit`. */
+  readonly splits: number;
 }
 
 /** Two, one of which multiplies while the other one waits. */
@@ -37,11 +40,12 @@ export const PER_UNIT = 2;
 export const splitFits = (gather: ConvProblem["gather"], perUnit: number): boolean =>
   gather === "weightGrad" ? [1, 2, 4, 8].includes(perUnit) : perUnit === PER_UNIT;
 
-export const tileSize = ({ tm, tv, lanesX, lanesY, depth, perUnit }: WorkgroupTile): TileSize => ({
+export const tileSize = ({ tm, tv, lanesX, lanesY, depth, perUnit, splits }: WorkgroupTile): TileSize => ({
   rows: lanesY * tm,
   cols: lanesX * tv * 4,
   depth,
   perUnit,
+  splits,
 });
 
 const tile = (tm: number, tv: number, lanesX: number, lanesY: number, depth: number, buffers = 1): WorkgroupTile => ({
@@ -53,6 +57,7 @@ const tile = (tm: number, tv: number, lanesX: number, lanesY: number, depth: num
   buffers,
   prefetch: 1,
   perUnit: PER_UNIT,
+  splits: 1,
 });
 
 /** Rungs by rows x columns of the tile, and outputs of an invocation. All fit the 16 KiB and 256 invocations of any adapter. */
@@ -109,25 +114,26 @@ export function ladderOf({ software, vendor }: DeviceProfile): Ladder {
 
 /** Shares of a tile's outputs that have to be wanted: below, a smaller rung wastes less. */
 const USEFUL = 0.7;
-/** Slices of a weight gradient's sum that a workgroup should have before the sum is split further. */
+/** Slices of a sum that a workgroup should have before the sum is split further. */
 const SLICES_PER_SPLIT = 16;
 
 /**
- * The largest rung that is mostly used and still makes enough workgroups; where none makes enough, the one that makes most.
+ * The largest rung that is mostly used and still makes enough workgroups; where none makes enough, the one that makes most, or one
+ * whose sums several workgroups share (`splitTile`).
  * Null for products too small for any (a row of features, a handful of filters), and on software adapters.
  */
 export function chooseRung(profile: DeviceProfile, problem: ConvProblem): WorkgroupTile | null {
   if (productOf(problem).some((n) => n < 8)) return null;
-  const rungs = ladderOf(profile).rungs.map((rung) => RUNGS[rung]);
-  return largestTile(
-    problem,
-    rungs.filter((t) => tileFits(profile, problem, t)),
-    tileSize,
-    ladderOf(profile).fill,
-  );
+  const { rungs, fill } = ladderOf(profile);
+  const fitting = rungs.map((rung) => RUNGS[rung]).filter((t) => tileFits(profile, problem, t));
+  const whole = largestTile(problem, fitting, tileSize, fill);
+  return whole && splitTile(profile, problem, whole, fitting, tileSize);
 }
 
-/** Of tiles that fit, largest first, as `chooseRung` says; `fill` workgroups are enough. Null where there is none. */
+/**
+ * Of tiles that fit, largest first, the first that is mostly used and makes `fill` workgroups, else the one that makes most. Null where
+ * there is none.
+ */
 export function largestTile<T>(
   problem: ConvProblem,
   fitting: readonly T[],
@@ -142,12 +148,101 @@ export function largestTile<T>(
   return fitting.find((t) => useful(t) && busy(t)) ?? fitting.find((t) => made(t) === most) ?? null;
 }
 
+/** Into how many parts the sums of a product forward may be split, apart from not at all. */
+const SPLITS: readonly number[] = [2, 4, 8, 16];
+/**
+ * What `splitTile` goes by, in the time of a multiply-add of one unit: a float on its way between the unit and the memory of all (large
+ * cards make 10 to 40 million multiply-adds in a microsecond, and move 4 to 5 MB in it to and from their caches), and a pass of its own,
+ * some two microseconds of 200 to 250 thousand of a unit.
+ */
+const MOVED = 16;
+const PASS = 2 ** 19;
+/** Sums are split where that takes less than this share of the time, by that estimate. */
+const WORTHWHILE = 0.9;
+
+/**
+ * A tile whose sums several workgroups share, in place of `whole`, where that leaves units without work: 192 rows of 512 columns, as an
+ * inference of one image has them, are 96 tiles of 32 x 32 or 24 of 64 x 64, for 60 to 300 units. `whole` stays where its workgroups
+ * fill the machine; twice over if it is the smallest tile, which loads most for each product. Parts take memory, a pass over them, and
+ * its start. What takes the least time is chosen, as the sum of:
+ * - rounds of workgroups, each by the terms of a part and what a tile does with a term: a product for each output, a load for each of
+ *   its rows and columns. With x = workgroups / units that is one round at least, and x + 1/2 on average: nobody knows how many
+ *   units there are, and the last round is as long as any;
+ * - for more than one part, the pass, and for each of them that all sums are written and read once.
+ * NOTHING OF THIS IS MEASURED. Software adapters, whose few threads have enough to do, split none.
+ * @param speed multiply-adds in the time of one: more than 1 on matrix units
+ */
+export function splitTile<T extends { readonly splits: number }>(
+  profile: DeviceProfile,
+  problem: ConvProblem,
+  whole: T,
+  fitting: readonly T[],
+  sizeOf: (tile: T) => TileSize,
+  speed = 1,
+): T {
+  const [rows, cols] = productOf(problem);
+  const { fill } = ladderOf(profile);
+  const units = fill / PER_UNIT;
+  const terms = problem.taps * problem.inner;
+  const time = (t: T) => {
+    const size = sizeOf(t);
+    const rounds = Math.max(1, (workgroupsOf(problem, size) * problem.groups * size.splits) / units + 0.5);
+    const product =
+      (rounds * terms * ((size.rows * size.cols) / speed + MOVED * (size.rows + size.cols))) / size.splits;
+    return size.splits === 1
+      ? product
+      : product + PASS + (2 * MOVED * size.splits * rows * cols * problem.groups) / units;
+  };
+  const outputs = (t: T) => sizeOf(t).rows * sizeOf(t).cols;
+  const smallest = fitting.every((t) => outputs(t) >= outputs(whole));
+  const made = workgroupsOf(problem, sizeOf(whole)) * problem.groups;
+  if (profile.software || made >= (smallest ? 2 : 1) * fill) return whole;
+  // Parts that are more numbers than the product reads would not stay in caches.
+  const most = ((rows + problem.taps * cols) * problem.inner) / (rows * cols);
+  const split = fitting
+    .flatMap((t) => SPLITS.filter((n) => n <= most).map((splits) => ({ ...t, splits })))
+    .filter((t) => {
+      const size = sizeOf(t);
+      return t.splits * SLICES_PER_SPLIT <= slicesOf(problem, size.depth) && partsFit(profile, problem, size);
+    });
+  const best = split.reduce((a, b) => (time(b) < time(a) ? b : a), whole);
+  return time(best) < WORTHWHILE * time(whole) ? best : whole;
+}
+
+const slicesOf = ({ taps, inner }: ConvProblem, depth: number) => taps * Math.ceil(inner / depth);
+
+/**
+ * Whether the sums of such a tile may be split so: at least a slice each, no further than where workgroups are few (which bounds the
+ * memory that parts take by that of twice as many tiles as fill the machine), and parts that can be bound.
+ */
+export function partsFit(profile: DeviceProfile, problem: ConvProblem, size: TileSize): boolean {
+  const { gather, rows, cols, groups } = problem;
+  const { splits, depth } = size;
+  if (splits === 1) return true;
+  return (
+    gather !== "weightGrad" &&
+    SPLITS.includes(splits) &&
+    slicesOf(problem, depth) >= splits &&
+    (workgroupsOf(problem, size) * groups * splits) / 2 < ladderOf(profile).fill &&
+    4 * splits * groups * rows * cols <= profile.maxBindingBytes
+  );
+}
+
+/** The parts into which sums are split, and slices of each, the last one's perhaps fewer. */
+export function partsOf(problem: ConvProblem, { splits, depth }: TileSize): { parts: number; slices: number } {
+  const all = slicesOf(problem, depth);
+  const slices = Math.ceil(all / splits);
+  return { parts: splits === 1 ? 1 : Math.ceil(all / slices), slices };
+}
+
 /** Whether a tile is one that the kernels can be made with, on this adapter and for this problem. */
-export function tileFits(profile: DeviceProfile, { gather }: ConvProblem, t: WorkgroupTile): boolean {
+export function tileFits(profile: DeviceProfile, problem: ConvProblem, t: WorkgroupTile): boolean {
+  const { gather } = problem;
   const { tm, tv, lanesX, lanesY, depth, buffers, prefetch } = t;
   const [a, b] = staged(t);
   return (
     splitFits(gather, t.perUnit) &&
+    partsFit(profile, problem, tileSize(t)) &&
     [8, 16, 32].includes(depth) &&
     [1, 2].includes(buffers) &&
     [0, 1].includes(prefetch) &&
@@ -199,7 +294,7 @@ export function tiledKernel(problem: ConvProblem, t: WorkgroupTile, defines: Def
     shader: weightGrad ? "conv_weight_grad_tiled" : "conv_tiled",
     defines: {
       ...tiledElements(problem),
-      ...(weightGrad ? { TQ: t.tm / 4 } : { TM: t.tm }),
+      ...(weightGrad ? { TQ: t.tm / 4 } : { TM: t.tm, MOMENTS: false }),
       TV: t.tv,
       AL,
       BL,

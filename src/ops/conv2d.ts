@@ -102,6 +102,7 @@ export const conv2dOp: Op<Conv2dAttrs> = {
       groups: g.groups,
       flops: convFlops(g),
       relu: attrs.epilogue.relu,
+      moments: to.asked.has(y),
       ...operands,
     });
   },

@@ -32,7 +32,7 @@ export function tuningCases(
   const cases = new Map<string, TuningCase>();
   // What was tuned already poses its own problems in place of those that it solved.
   const profile = { ...device.profile, tuned: undefined };
-  for (const found of casesOf(profile, reachable(halves ? storeHalves(outputs) : outputs)))
+  for (const found of casesOf(profile, reachable(halves ? storeHalves(outputs) : outputs, profile)))
     if (!cases.has(found.key)) {
       // Its product first: what is found for that is what Winograd has to show.
       const products = productsOf(profile, found);

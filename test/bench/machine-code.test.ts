@@ -6,7 +6,7 @@ import { presetModel } from "#src/training/load-config.js";
 import { type Compiled, compileAll } from "../../bench/machine-code/compile.js";
 import { NoCompiler, radv } from "../../bench/machine-code/compilers.js";
 import { nakCode, radvCode } from "../../bench/machine-code/listing.js";
-import { describeSpec, usedKernels, VENDORS, vendorProfile } from "../../bench/machine-code/programs.js";
+import { describeSpec, usedKernels, VENDORS, type Vendor, vendorProfile } from "../../bench/machine-code/programs.js";
 import { gpuKernelSpecs } from "../support/variants.js";
 
 const RADV = `Compute Shader
@@ -155,6 +155,27 @@ test("the kernels of a vendor's programs, with all of the work", () => {
   }
 });
 
+test("an inference of one image splits the sums of products; programs that fill a GPU split none", () => {
+  const config = presetModel("paper", { model: "mpn", channelAttention: false, imageSize: [384, 128] });
+  const splits = (vendor: Vendor, mode: "infer" | "train", batch: number) => {
+    const cases = (["float32", "float16"] as const).flatMap((precision) =>
+      [false, true].map((matrixUnits) => ({ mode, batch, precision, matrixUnits })),
+    );
+    const kernels = usedKernels(vendorProfile(vendor), config, cases);
+    const finishing = [...kernels.values()].filter(({ spec }) => spec.shader === "conv_parts");
+    return [...new Set(finishing.flatMap(({ uses }) => uses.map(({ program }) => program)))].sort();
+  };
+  for (const vendor of VENDORS) {
+    assert.equal(
+      splits(vendor, "infer", 1),
+      ["infer 1 float16", "infer 1 float16 units", "infer 1 float32", "infer 1 float32 units"],
+      vendor,
+    );
+    assert.equal(splits(vendor, "infer", 32), [], vendor);
+    assert.equal(splits(vendor, "train", 48), [], vendor);
+  }
+});
+
 /**
  * What a GPU would be given: the kernels of a small network's programs by each vendor's ladder, and every variant of the shaders that
  * have no ladder.
@@ -163,6 +184,7 @@ function givenSpecs(): KernelSpec[] {
   const config = presetModel("small", { model: "mpn", channelAttention: false, imageSize: [384, 128] });
   const cases = (["float32", "float16"] as const).flatMap((precision) => [
     { mode: "infer", batch: 32, precision, matrixUnits: false } as const,
+    { mode: "infer", batch: 1, precision, matrixUnits: false } as const,
     { mode: "train", batch: 48, precision, matrixUnits: true } as const,
     { mode: "train", batch: 48, precision, matrixUnits: false } as const,
   ]);

@@ -110,7 +110,7 @@ test("hoisting takes what depends on variables alone", () => {
   const w = variable("w", [8], block, 0);
   const [x, twice] = [input("x", [8]), scale(w, 2)];
   const y = add(x, relu(twice));
-  const { once, values } = hoist([y]);
+  const { once, values } = hoist(reachable([y]));
   assert.equal(values, [twice, y.node!.inputs[1]]);
   assert.not.ok(once.has(y.node));
 });

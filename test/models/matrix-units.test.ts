@@ -14,7 +14,7 @@ test("a network's features, losses, gradients and first step on matrix units of 
   if (!usableUnits(device.profile)) {
     emulateMatrixUnits(device, paperUnits(8));
     // As little text to compile as there can be, for all that the units make.
-    const tile = { subgroupsY: 1, subgroupsX: 1, rows: 8, cols: 8, depth: 16, prefetch: 0, perUnit: 2 };
+    const tile = { subgroupsY: 1, subgroupsX: 1, rows: 8, cols: 8, depth: 16, prefetch: 0, perUnit: 2, splits: 1 };
     const made = (key: string) => (/ with units /.test(key) ? { kernel: "matrix", tile } : undefined);
     device.useTuned(new Proxy({}, { get: (_, key) => made(String(key)) }));
   }

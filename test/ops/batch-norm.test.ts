@@ -1,9 +1,23 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { input, type Shape } from "#src/graph/tensor.js";
-import { type BatchNormVectors, batchNorm } from "#src/ops/index.js";
+import { Lowering } from "#src/graph/lowering.js";
+import { rematerialise } from "#src/graph/rematerialise.js";
+import { input, reachable, type Shape, type Tensor } from "#src/graph/tensor.js";
+import { type BatchNormVectors, batchNorm, gradients, mul, relu, sum } from "#src/ops/index.js";
 import { asGpu } from "../support/forced.js";
-import { checkOp, closeDevice, draw, evaluate, relativeError, sharedDevice, size, typed } from "../support/op.js";
+import {
+  checkOp,
+  closeDevice,
+  draw,
+  evaluate,
+  half,
+  relativeError,
+  sameBits,
+  sharedDevice,
+  size,
+  typed,
+} from "../support/op.js";
+import { paperProfile } from "../support/profile.js";
 import { moments, normalize } from "../support/reference/batch-norm.js";
 
 const shapes: Shape[] = [
@@ -27,8 +41,10 @@ for (const shape of shapes) {
   for (const training of [true, false]) {
     for (const relu of [false, true]) {
       for (const summed of [false, true]) {
+        // Apart from summing, kernels for GPUs are others where a ReLU's mask is made from x.
+        const both = relu && !summed ? onBoth : test;
         const name = `${training ? "training" : "evaluation"} of [${shape}]${relu ? ", ReLU" : ""}${summed ? ", residual" : ""}`;
-        test(name, () =>
+        both(name, () =>
           checkOp({
             name,
             inputs: {
@@ -70,6 +86,9 @@ function initial(channels: number) {
   const fill = (value: number) => new Float32Array(channels).fill(value);
   return { gamma: fill(1), beta: fill(0), mean: fill(0), var: fill(1) };
 }
+
+/** Running statistics of `initial`. */
+const normal = (channels: number) => ({ mean: new Float64Array(channels), biased: new Float64Array(channels).fill(1) });
 
 const moved = (from: number, to: Float64Array, momentum = 0.1) => to.map((v) => (1 - momentum) * from + momentum * v);
 
@@ -134,6 +153,82 @@ onBoth("statistics and values are off by a rounding or two, over few rows and ov
     assert.ok(relativeError(variance, unbiased) < 1.5e-7, `variance off by ${relativeError(variance, unbiased)}`);
     assert.ok(relativeError(y, expected) < 8e-8, `y off by ${relativeError(y, expected)}`);
   }
+});
+
+/** Gradients of batch norm with ReLU by x, gamma and beta, with and without a residual. */
+function reluGradients(shape: Shape, training: boolean, residual?: Tensor) {
+  const v = vectors(shape[shape.length - 1]);
+  const x = input("x", shape);
+  const { y } = batchNorm(x, v, { training, relu: true, residual });
+  const [dx, dgamma, dbeta] = gradients(sum(mul(y, input("dy", shape))), [x, v.gamma, v.beta]);
+  return { y, dx: dx!, dgamma: dgamma!, dbeta: dbeta! };
+}
+
+// With a residual GPUs read y for the mask; zeros leave y as it is.
+for (const precision of ["float32", "float16"] as const) {
+  for (const channels of [12, 5]) {
+    test(`a mask made from x is the one that y would give, to the bit, ${channels} channels in ${precision}`, async () => {
+      const device = await sharedDevice();
+      if (precision === "float16" && !device.gpu.features.has("shader-f16")) return;
+      const shape = [3, 31, 41, channels];
+      const noise = draw(size(shape), "uniform", 4);
+      // Six values a channel, one of which lies on the border but for roundings.
+      const levels = draw(6 * channels, "uniform", 5).map(half);
+      const few = noise.map((v, i) => levels[Math.floor(3 + 2.99 * Math.tanh(v)) * channels + (i % channels)]);
+      // In halves the least of these are stored as 0.
+      for (const scale of [1, 2 ** -24])
+        for (const x of [noise, few])
+          for (const training of [true, false]) {
+            const gamma = draw(channels, "off-zero", 7).map((v) => scale * v);
+            const { mean, biased } = training ? moments(x, channels) : normal(channels);
+            const beta = gamma.map((g, c) => ((mean[c] - levels[c]) * g) / Math.sqrt(biased[c] + 1e-5));
+            const affine = { ...initial(channels), gamma: typed(gamma), beta: typed(beta) };
+            const feeds = { ...affine, x: typed(x), dy: typed(draw(size(shape), "uniform", 6)) };
+            const [made, read] = await asGpu(device, async () => [
+              await evaluate(reluGradients(shape, training), feeds, precision),
+              await evaluate(
+                reluGradients(shape, training, input("zeros", shape)),
+                { ...feeds, zeros: new Float32Array(size(shape)) },
+                precision,
+              ),
+            ]);
+            assert.ok(made.dx.some((v) => v !== 0));
+            for (const [name, value] of Object.entries(made)) assert.ok(sameBits(value, read[name as "y"]), name);
+          }
+    });
+  }
+}
+
+function launchesOn(software: boolean, outputs: readonly Tensor[]) {
+  const profile = paperProfile({ software });
+  const lowering = new Lowering(profile);
+  lowering.lower(reachable(outputs, profile));
+  return lowering.launches;
+}
+
+test("on GPUs a gradient reads y only where there is a residual", () => {
+  const shape = [2, 6, 4, 8];
+  const reads = (software: boolean, residual?: Tensor) => {
+    const { dx, dgamma } = reluGradients(shape, true, residual);
+    return launchesOn(software, [dx, dgamma])
+      .filter(({ kernel }) => kernel.shader.startsWith("batch_norm_grad"))
+      .map(({ bindings }) => bindings.y !== undefined);
+  };
+  assert.equal(reads(false), [false, false, false]);
+  assert.equal(reads(false, input("residual", shape)), [true, false, true]);
+  assert.equal(reads(true), [true, false, true]);
+});
+
+test("a map that the backward pass wants for a mask alone is made again on software adapters, and on GPUs if it is asked for", () => {
+  const x = input("x", [2, 6, 4, 8]);
+  const loss = sum(batchNorm(relu(x), vectors(8), { training: true, relu: true }).y);
+  const [dx] = rematerialise([gradients(loss, [x])[0]!], loss);
+  const made = (software: boolean, outputs: readonly Tensor[]) =>
+    launchesOn(software, outputs).filter(({ label }) => label === "batchNormApply").length;
+  assert.is(made(true, [dx]), 1);
+  assert.is(made(false, [dx]), 0);
+  const again = reachable([dx]).find(({ op }) => op.name === "batchNormApply")!;
+  assert.is(made(false, [dx, again.outputs[0]]), 1);
 });
 
 test("twice in one graph moves the running statistics twice, in order", async () => {

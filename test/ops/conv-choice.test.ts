@@ -77,7 +77,7 @@ test("the largest rung is taken whose grid fills the machine", () => {
     [128, 64],
     "64 filters",
   );
-  const few = tileOf(nvidia, forward([1, 24, 8, 512], [3, 3, 512, 512], { padding: 1 }));
+  const few = tileOf(nvidia, forward([1, 24, 8, 64], [1, 1, 64, 512]));
   assert.equal(outputs(few), [32, 32]);
   assert.is(few.lanesX * few.lanesY, 128, "of two with as many workgroups, the one that keeps four schedulers busy");
   for (const vendor of VENDORS) {
@@ -87,7 +87,10 @@ test("the largest rung is taken whose grid fills the machine", () => {
         const tile = tileOf(gpu(vendor), problem);
         const [rows, cols] = outputs(tile);
         const made = Math.ceil(problem.rows / rows) * Math.ceil(problem.cols / cols) * problem.groups;
-        assert.ok(made >= fill || rows * cols <= 32 * 32, `${vendor}: ${made} workgroups for ${problemKey(problem)}`);
+        assert.ok(
+          made >= fill || tile.splits > 1 || rows * cols <= 32 * 32,
+          `${vendor}: ${made} workgroups for ${problemKey(problem)}`,
+        );
       }
   }
 });
@@ -109,7 +112,7 @@ test("a weight gradient is split until there is work for all, in whole slices an
   );
 });
 
-test("a tuner may split the sum of a weight gradient otherwise, and no other", () => {
+test("a tuner may split the sum of a weight gradient otherwise", () => {
   const profile = gpu("nvidia");
   const tile = RUNGS["64x64, 8x4"];
   for (const problem of problems([8, 24, 8, 256], [1, 1, 256, 256])) {
@@ -226,7 +229,7 @@ test("of the tiles for matrix units the largest is taken that is used and fills 
     "inputGrad 128x64",
     "weightGrad 64x64",
   ]);
-  assert.equal(chosen(on("nvidia"), [1, 24, 8, 512], [3, 3, 512, 512], { padding: 1 })[0], "forward 32x32");
+  assert.equal(chosen(on("nvidia"), [1, 24, 8, 64], [1, 1, 64, 512])[0], "forward 32x32");
   const intel = on("intel", { matrixUnits: paperUnits(8, { n: 16, k: 16, lanes: 16 }) });
   assert.equal(chosen(intel, [32, 24, 8, 512], [1, 1, 512, 512])[0], "forward 64x64");
   for (const vendor of VENDORS)

@@ -32,6 +32,7 @@ const smallest = (size: number): MatrixTile => ({
   depth: 16,
   prefetch: 0,
   perUnit: 2,
+  splits: 1,
 });
 
 type Arrays = Readonly<Record<string, Float64Array>>;

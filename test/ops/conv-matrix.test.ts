@@ -210,6 +210,26 @@ check(
   { shaders: ["conv_weight_grad_matrix", "sum_partials"] },
 );
 
+// The sum of a weight gradient is split otherwise.
+for (const [name, c, tile] of [
+  // 27 slices, in parts of seven, and one of six.
+  ["3 x 3", taps, { splits: 4 }],
+  ["prefetch, 1 x 1, 3 slices", wide, { splits: 2, prefetch: 1 }],
+  [
+    "odd channels, groups, stride 2",
+    { ...taps, x: [2, 7, 6, 70], filters: 66, groups: 2, stride: [2, 2] },
+    { splits: 2 },
+  ],
+] as const)
+  check(`sums in parts, ${name}`, c, {
+    tile,
+    graph: () => {
+      const { y, dx } = gradientGraph(c);
+      return { y, dx };
+    },
+    shaders: ["conv_matrix", "conv_parts"],
+  });
+
 /** Two convolutions, so that what lies between them is stored in halves, with their gradients. */
 function twoConvs(kernel: number, channels: number): Graph {
   const x = input("x", [2, 6, 5, channels]);
@@ -250,6 +270,17 @@ for (const channels of [36, 35])
       graph: () => inferenceGraph(channels, kernel),
       shaders: ["conv_matrix"],
     });
+check("sums in parts, with an epilogue", taps, {
+  tile: { splits: 4 },
+  graph: () => inferenceGraph(36, 3),
+  shaders: ["conv_matrix", "conv_parts"],
+});
+check("sums in parts, maps in float16", taps, {
+  tile: { splits: 2 },
+  precision: "float16",
+  graph: () => ({ y: twoConvs(3, 8).y }),
+  shaders: ["conv_matrix", "conv_parts"],
+});
 
 test("kernels that ask for the size of their subgroups make the same", async () => {
   const device = await deviceWith("own");

@@ -121,12 +121,12 @@ function convGraphs(): Tensor[] {
   return graphs;
 }
 
-function normalized(x: Tensor, training: boolean, residual?: Tensor): Tensor[] {
+function normalized(x: Tensor, training: boolean, residual?: Tensor, relu = residual !== undefined): Tensor[] {
   const vector = () => tensor([x.shape[3]]);
   const vectors = { gamma: vector(), beta: vector(), runningMean: vector(), runningVar: vector() };
   const { y, runningMean, runningVar } = ops.batchNorm(x, vectors, {
     training,
-    relu: residual !== undefined,
+    relu,
     residual,
   });
   return training ? [y, runningMean, runningVar] : [y];
@@ -138,8 +138,8 @@ function trainingGraphs(): Tensor[][] {
   const lists = graphs.map((y) => differentiated([y]));
   for (const channels of CHANNELS) {
     for (const training of [true, false]) {
-      for (const residual of [undefined, tensor([2, 6, 6, channels])]) {
-        const [y, ...updates] = normalized(tensor([2, 6, 6, channels]), training, residual);
+      for (const [relu, residual] of [[false], [true], [true, tensor([2, 6, 6, channels])]] as const) {
+        const [y, ...updates] = normalized(tensor([2, 6, 6, channels]), training, residual, relu);
         lists.push([...differentiated([y]), ...updates]);
       }
     }
@@ -188,7 +188,16 @@ function tiledGraphs(): Tensor[][] {
     const x = tensor([1, 8, 8, 32]);
     return differentiated([ops.conv2d(x, tensor([kernel, kernel, 32, 32]), { padding: kernel >> 1 })]);
   });
-  return [...graphs, ...whole, ...inferenceGraphs([8])];
+  return [...graphs, ...whole, ...momentsGraphs(8), ...inferenceGraphs([8])];
+}
+
+/** Convolutions that leave their moments to batch norm. */
+function momentsGraphs(channels: number): Tensor[][] {
+  return [1, 3].map((kernel) => {
+    const weights = tensor([kernel, kernel, channels, channels]);
+    const bias = kernel === 1 ? tensor([channels]) : undefined;
+    return normalized(ops.conv2d(tensor([1, 6, 6, channels]), weights, { padding: kernel >> 1, bias }), true);
+  });
 }
 
 function matrixGraphs(): Tensor[][] {
@@ -200,7 +209,7 @@ function matrixGraphs(): Tensor[][] {
       }),
     ),
   );
-  return [...graphs, ...inferenceGraphs([64])];
+  return [...graphs, ...momentsGraphs(64), ...inferenceGraphs([64])];
 }
 
 /**
@@ -223,17 +232,15 @@ function matrixProfiles(): DeviceProfile[] {
     ...rungs.flatMap((rung) => [0, 1].map((prefetch) => ({ ...asking, ...on({ ...rung, prefetch }) }))),
     ...kinds.map((matrixUnits) => ({ ...asking, matrixUnits })),
     { ...asking, subgroupSize: 32, ...on(MATRIX_RUNGS["64x64 by 4"]) },
+    { ...asking, ...on({ ...MATRIX_RUNGS["32x32 by 2"], splits: 2 }) },
   ];
 }
 
 /** Profiles under which every rung of the ladder is made, and what a tuner may make of it. */
 function tiledProfiles(): DeviceProfile[] {
-  return Object.values(RUNGS).flatMap((rung) =>
-    [0, 1].map((prefetch) => ({
-      ...profile(false),
-      tuned: forced({ kernel: "tiled", tile: { ...rung, prefetch } }),
-    })),
-  );
+  const tiles = Object.values(RUNGS).flatMap((rung) => [0, 1].map((prefetch) => ({ ...rung, prefetch })));
+  const shared = [RUNGS["128x128, 8x8"], RUNGS["32x32, 2x4"]].map((rung) => ({ ...rung, splits: 2 }));
+  return [...tiles, ...shared].map((tile) => ({ ...profile(false), tuned: forced({ kernel: "tiled", tile }) }));
 }
 
 /** Distinct kernel specs of all ops, on software adapters and on others, with maps in either width. */

@@ -138,6 +138,31 @@ test("a candidate that is wrong only where its last tile is ragged is refused be
   }
 });
 
+test("sums in parts are tried and verified as all else is", async () => {
+  const [device, broken] = [await sharedDevice(), await Device.open()];
+  const { gpu } = broken;
+  const made = gpu.createShaderModule.bind(gpu);
+  // It leaves the last part out.
+  gpu.createShaderModule = (given) =>
+    made({ ...given, code: given.code.replaceAll(/(p \+ \du < params\.parts)/g, "$1 - 1u") });
+  const parts: ConvChoice = { kernel: "tiled", tile: { ...RUNGS["32x32, 4x4"], splits: 2 } };
+  const options = { rounds: 1, steps: 0, warn: () => {}, candidates: () => [parts] };
+  try {
+    for (const c of (await cases()).filter(({ problem }) => problem.gather !== "weightGrad")) {
+      const right = await tuneCase(on(device), c, options);
+      assert.equal(right.refused, []);
+      assert.is(right.tried, 2);
+      const wrong = await tuneCase(on(device, broken), c, options);
+      assert.equal(
+        wrong.refused.map(({ choice }) => choice),
+        [parts],
+      );
+    }
+  } finally {
+    broken.close();
+  }
+});
+
 test("candidates are verified on the device with index clamps, and timed on the other", async () => {
   const [real, clamped] = [await sharedDevice(), await Device.open({ robust: true })];
   try {

@@ -32,7 +32,7 @@ export interface KernelFigures extends Times {
 export function kernelCases(device: Device, config: ModelConfig, batch: number): KernelCase[] {
   const { graph, values } = training(new ParameterStore(), config, batch);
   const lowering = new Lowering(device.profile);
-  lowering.lower(reachable([...Object.values(graph.outputs), ...graph.updates]));
+  lowering.lower(reachable([...Object.values(graph.outputs), ...graph.updates], device.profile));
   const dispatches = new Map<Node, number>();
   for (const { node } of lowering.launches) dispatches.set(node, (dispatches.get(node) ?? 0) + 1);
 
@@ -67,7 +67,7 @@ function remark({ attrs }: Node): string {
 export async function benchKernel(device: Device, kernel: KernelCase, runs: number): Promise<KernelFigures | null> {
   const { made, outputs } = alone(kernel.node);
   const lowering = new Lowering(device.profile);
-  lowering.lower(reachable(made));
+  lowering.lower(reachable(made, device.profile));
   if (lowering.launches.length !== kernel.dispatches) return null;
   const program = await Program.compile(device, { outputs });
   try {
