@@ -2,6 +2,7 @@
 //   Made as x * scale + shift, where scale and shift have a rest beyond float32 and x is cut in halves, whose products with an
 //   upper half are exact: y is off by one rounding instead of four (by two with a residual). What matters is the side of the
 //   ReLU that it falls on.
+//   GATHERS: as in batch_norm_stats.wgsl.
 // Layout: x, residual, y [rows, channels]; stats [2, channels] = mean, 1 / sqrt(var + eps).
 // Grid: x over channels in T (lanes), y over runs of rows. Bytes: 8 rows channels (12 with a residual).
 #include elem

@@ -3,6 +3,7 @@
 //   evaluation  dx = gamma inverse g
 // With a fused ReLU and a residual, g itself is the residual's gradient and is stored too.
 // MASK: as in batch_norm_grad_stats.wgsl.
+//   GATHERS: as in batch_norm_stats.wgsl.
 // Layout: x, y, dy, dx [rows, channels]. Grid: x over channels in T (lanes), y over runs of rows. Bytes: 12 to 20 rows channels.
 #include elem
 struct Params {

@@ -2,6 +2,7 @@
 // a ReLU was fused):  partial[0, k, c] = sum g,  partial[1, k, c] = sum g * (x - mean) / sqrt(var + eps).
 //   MASK: the ReLU's comes from y, or is made again from x as batch_norm_apply.wgsl made y, of type Y as it is stored; false without.
 //   AHEAD: 4 rows are loaded before the first one is looked at.
+//   GATHERS: as in batch_norm_stats.wgsl.
 // Layout: x, y, dy [rows, channels]; partial [2, chunks, channels]. Grid: x over channels in T (lanes), y over chunks.
 // Bytes: 8 rows channels (12 where y is read).
 #include elem

@@ -1,3 +1,4 @@
+// GATHERS: which lines batch norm's kernels have to fetch ahead (touch.wgsl). Wants params.channels, in T.
 #include touch
 
 /** The two lines at which the eight lanes of a workgroup begin and end in row r; `first` is the first lane's column, in T. */

@@ -4,6 +4,7 @@
 //   rounding errors grow with the square root of the additions a value goes through.
 //   AHEAD: 8 rows are loaded before the first one is looked at; GPUs would wait for each by itself.
 //   Not needed where a convolution left the same of its tiles (tiled_moments.wgsl).
+//   GATHERS: the lines of eight rows are fetched ahead (touch.wgsl); a workgroup is then one row of lanes.
 // Layout: x [rows, channels]; partial [2, chunks, channels]. Grid: x over channels in T (lanes), y over chunks.
 // Bytes: 4 rows channels read.
 #include elem

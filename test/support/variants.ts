@@ -243,7 +243,7 @@ function tiledProfiles(): DeviceProfile[] {
   return [...tiles, ...shared].map((tile) => ({ ...profile(false), tuned: forced({ kernel: "tiled", tile }) }));
 }
 
-/** Distinct kernel specs of all ops, on software adapters and on others, with maps in either width. */
+/** Distinct kernel specs of all ops, on software adapters of both kinds and on others, with maps in either width. */
 export const kernelSpecs = (): KernelSpec[] => specsOn([true, false]);
 
 /** Those that are made for adapters that are GPUs. */
@@ -261,6 +261,7 @@ function specsOn(adapters: readonly boolean[]): KernelSpec[] {
   };
   const graphs = [...trainingGraphs(), ...inferenceGraphs()];
   for (const software of adapters) collect(profile(software), graphs);
+  if (adapters.includes(true)) collect({ ...profile(true), gathers: true }, graphs);
   // As a tuner may leave it on a GPU.
   collect({ ...profile(false), tuned: forced(WINOGRAD) }, graphs);
   const tiled = tiledGraphs();
