@@ -20,6 +20,8 @@ import { transposedOnce } from "./layout.js";
  * 1.9e-7 against 1.4e-7 with 512), that of the weight gradient 1.1 to 1.8 times (2.3e-7 against 2.0e-7, 1.9e-7 against 1.1e-7).
  */
 const FEWEST_CHANNELS = 64;
+/** And from which a tuner may find so on a GPU. */
+const FEWEST_TRIED = 16;
 
 /** What lies in memory as float16, as `ConvProblem` has it. */
 type Halves = ConvProblem["halves"];
@@ -51,7 +53,8 @@ function winogradPays(profile: DeviceProfile, direct: ConvProblem): boolean {
 function winogradFits(profile: DeviceProfile, g: ConvGeometry): boolean {
   const all = (pair: readonly number[], n: number) => pair.every((v) => v === n);
   const shaped = all(g.kernel, 3) && all(g.stride, 1) && all(g.padding, 1) && g.groups === 1;
-  const wide = [g.channels, g.filters].every((n) => n >= FEWEST_CHANNELS && n % 4 === 0);
+  const fewest = profile.software ? FEWEST_CHANNELS : FEWEST_TRIED;
+  const wide = [g.channels, g.filters].every((n) => n >= fewest && n % 4 === 0);
   if (!shaped || !wide) return false;
   // The transforms are larger than maps and weights, so that they may exceed what the adapter binds where those do not.
   const { tiles } = squares(g);

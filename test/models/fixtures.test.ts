@@ -57,14 +57,27 @@ for (const [vendor, name, tuned] of [
 ] as const) {
   test(`${name} by the kernels for GPUs of ${vendor}${tuned ? ", tuned to Winograd" : ""}`, async () => {
     const before = device.profile;
+    const { kernels } = device;
+    const used = new Set<string>();
+    const get = kernels.get.bind(kernels);
+    kernels.get = (spec) => {
+      used.add(spec.shader);
+      return get(spec);
+    };
     device.profile = { ...before, software: false, vendor, tuned };
     try {
       const path = `${name}.safetensors`;
       const errors = await verifyModel(device, await readSafetensors(join(folder, path)), path);
       for (const [group, error] of Object.entries(errors))
         assert.ok(error <= MODEL_BOUNDS[group], `${group} is off by ${error}, more than ${MODEL_BOUNDS[group]}`);
+      assert.is(
+        used.has("winograd_output") && used.has("winograd_weight_grad"),
+        tuned !== undefined,
+        "runs by Winograd",
+      );
     } finally {
       device.profile = before;
+      kernels.get = get;
     }
   });
 }
