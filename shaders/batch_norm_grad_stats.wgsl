@@ -33,20 +33,6 @@ override LY: u32 = 8;
 
 #if GATHERS
 #include batch_norm_lines
-
-/** Eight rows, from r on, of all that is loaded. */
-fn touch_rows(r: u32, end: u32, first: u32) -> u32 {
-  var touched = 0u;
-  for (var ahead = r; ahead < min(r + 8u, end); ahead++) {
-    let lines = lines_of(ahead, first);
-    touched |= touch(T(x[lines.x])) | touch(T(x[lines.y]));
-    touched |= touch(T(dy[lines.x])) | touch(T(dy[lines.y]));
-    #if MASK == y
-    touched |= touch(T(y[lines.x])) | touch(T(y[lines.y]));
-    #endif
-  }
-  return touched;
-}
 #endif
 
 @compute @workgroup_size(LX, LY)

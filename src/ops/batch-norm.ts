@@ -1,5 +1,6 @@
 /** Batch normalisation with its own gradient, in both modes, with ReLU and the residual sum of a bottleneck fused. */
 import type { DeviceProfile } from "../gpu/device.js";
+import type { Defines } from "../gpu/shader.js";
 import type { Lowering, Moments } from "../graph/lowering.js";
 import { apply, type Op, type Tensor } from "../graph/tensor.js";
 import { expectShape } from "./check.js";
@@ -90,12 +91,7 @@ function dispatchStats(to: Lowering, x: Tensor): Moments {
   to.dispatch({
     kernel: {
       shader: "batch_norm_stats",
-      defines: {
-        ELEM: elem,
-        X: stored(x, elem),
-        AHEAD: !to.profile.software,
-        GATHERS: to.profile.gathers === true,
-      },
+      defines: { ELEM: elem, X: stored(x, elem), AHEAD: !to.profile.software, ...fetching(to) },
       overrides: lanesOf(to),
     },
     bindings: { x, partial },
@@ -130,7 +126,7 @@ function dispatchApply(
       defines: {
         ELEM: elem,
         RESIDUAL: residual !== undefined,
-        GATHERS: to.profile.gathers === true,
+        ...fetching(to, { residual }),
         X: stored(x, elem),
         Y: stored(y, elem),
         ...(residual && { R: stored(residual, elem) }),
@@ -162,7 +158,7 @@ const batchNormGradOp: Op<BatchNormAttrs> = {
     to.dispatch({
       kernel: {
         shader: "batch_norm_grad_stats",
-        defines: { ELEM: elem, AHEAD: !to.profile.software, GATHERS: to.profile.gathers === true, ...read },
+        defines: { ELEM: elem, AHEAD: !to.profile.software, ...fetching(to, { dy, y: masking }), ...read },
         overrides: lanesOf(to),
       },
       bindings: { x, stats, dy, partial, y: masking, ...(mask === "x" && { gamma, beta }) },
@@ -182,7 +178,7 @@ const batchNormGradOp: Op<BatchNormAttrs> = {
     const defines = {
       ELEM: elem,
       RESIDUAL: dresidual !== undefined,
-      GATHERS: to.profile.gathers === true,
+      ...fetching(to, { dy, y: masking }),
       ...read,
       DX: stored(dx, elem),
       ...(dresidual && { DR: stored(dresidual, elem) }),
@@ -222,6 +218,13 @@ const batchNormAffineOp: Op<number> = {
     });
   },
 };
+
+/** Whether lines are fetched ahead (batch_norm_lines.wgsl), and of which maps beside x. */
+function fetching(to: Lowering, { dy, y, residual }: { dy?: Tensor; y?: Tensor; residual?: Tensor } = {}): Defines {
+  if (!to.profile.gathers) return { GATHERS: false };
+  const read = { WITH_DY: dy !== undefined, WITH_Y: y !== undefined, WITH_RESIDUAL: residual !== undefined };
+  return { GATHERS: true, ...read };
+}
 
 /** Where loads are gathers, a workgroup is one subgroup, so that its rows are known to be the same for all lanes. */
 const lanesOf = (to: Lowering) => ({ LX: 8, LY: to.profile.gathers ? 1 : 8 });

@@ -79,9 +79,10 @@ const CASES: Readonly<Record<string, Case>> = {
     read: ["y"],
   },
 };
+/** Elsewhere no such kernel is ever chosen. */
+const onlyHere = device.profile.software && lanes === 8 ? test : test.skip;
 for (const [name, one] of Object.entries(CASES))
-  test(`code without loops gives the bits of that with them: ${name}`, async () => {
-    if (!device.profile.software || lanes !== 8) return;
+  onlyHere(`code without loops gives the bits of that with them: ${name}`, async () => {
     const [loops, unrolled] = [await computed(one, 0), await computed(one, 1)];
     for (const [name, values] of Object.entries(loops))
       assert.ok(sameBits(values, unrolled[name as keyof typeof loops]), name);
