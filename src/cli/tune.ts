@@ -125,7 +125,7 @@ async function tune(shell: Shell, options: TuneOptions) {
       defaultMs: usual.ms,
       winnerMs: winner.ms,
       ratio: usual.ms / winner.ms,
-      tried,
+      tried: tried.map(({ choice, ms }) => ({ choice: describeChoice(choice), ms })),
       refused: refused.map(({ choice, why }) => ({ choice: describeChoice(choice), why })),
     }));
     return {
@@ -161,7 +161,7 @@ async function printResults(shell: Shell, results: readonly TuningResult[]): Pro
     milliseconds(usual.ms),
     milliseconds(winner.ms),
     (usual.ms / winner.ms).toFixed(2),
-    String(tried),
+    String(tried.length),
   ]);
   for (const line of table([["problem", "default", "winner", "ms", "ms", "ratio", "tried"], ...rows], 3))
     shell.print(line);

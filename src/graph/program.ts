@@ -237,6 +237,25 @@ export class Program {
     );
   }
 
+  /**
+   * Milliseconds of each of several programs' runs, one after the other in one submission, so that the GPU has no pause in which its clocks
+   * would fall. The device has timestamps.
+   */
+  static async times(device: Device, programs: readonly Program[]): Promise<number[]> {
+    const launches = programs.flatMap(({ body }) => body.map((p) => p.launch));
+    const profile = new Profile(device, launches.length);
+    const encoder = device.gpu.createCommandEncoder();
+    let at = 0;
+    for (const program of programs) {
+      if (!program.fresh) for (const p of program.once) recordAlone(encoder, p);
+      program.fresh = true;
+      for (const p of program.body) recordAlone(encoder, p, profile.timestamps(at++));
+    }
+    const { rows } = await profile.finish(encoder, launches);
+    let from = 0;
+    return programs.map(({ body }) => rows.slice(from, (from += body.length)).reduce((sum, { ms }) => sum + ms, 0));
+  }
+
   /** Frees the program's memory; variables and the caller's buffers stay. */
   destroy(): void {
     for (const b of this.owned) this.device.release(b);

@@ -246,8 +246,8 @@ export function tileFits(profile: DeviceProfile, problem: ConvProblem, t: Workgr
     [8, 16, 32].includes(depth) &&
     [1, 2].includes(buffers) &&
     [0, 1].includes(prefetch) &&
-    [2, 4, 8].includes(tm) &&
-    [1, 2].includes(tv) &&
+    [2, 4, 8, 16].includes(tm) &&
+    [1, 2, 4].includes(tv) &&
     [a, b, lanesX, lanesY, lanesY / tv, (lanesX * lanesY * 4) / depth, (lanesX * 4) / tm].every(
       (n) => n >= 1 && n % 1 === 0,
     ) &&

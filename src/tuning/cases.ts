@@ -1,9 +1,10 @@
 /** What there is to tune: the distinct convolutions of graphs, and the same with other numbers of pixels. Makes no GPU object. */
 import type { Device, DeviceProfile } from "../gpu/device.js";
+import type { KernelSpec } from "../gpu/kernel.js";
 import { Lowering } from "../graph/lowering.js";
 import { type Precision, requireHalves, storeHalves } from "../graph/storage.js";
 import { type Node, reachable, type Tensor } from "../graph/tensor.js";
-import { type ConvProblem, chooseConv, pixelsOf, tunedKey, WINOGRAD } from "../ops/conv-choice.js";
+import { type ConvProblem, type ConvWay, chooseConv, pixelsOf, tunedKey, WINOGRAD } from "../ops/conv-choice.js";
 import { convMapSize, type MapSize, resizedConv } from "../ops/conv2d.js";
 
 /** A convolution (or gradient) to be tuned by itself: a problem, and a node that has it. */
@@ -57,6 +58,10 @@ function productsOf(profile: DeviceProfile, { key, problem, node }: TuningCase):
   const taken = launchesOf(profile, [node], within).some(({ kernel }) => kernel.shader.startsWith("winograd"));
   return taken ? casesOf(profile, [node], within).filter((c) => c.key !== key) : [];
 }
+
+/** What is launched where a choice makes the case's product. */
+export const kernelsOf = (profile: DeviceProfile, { key, node, within }: TuningCase, choice: ConvWay): KernelSpec[] =>
+  launchesOf(profile, [node], { ...within, [key]: choice }).map(({ kernel }) => kernel);
 
 function launchesOf(profile: DeviceProfile, nodes: readonly Node[], within: DeviceProfile["tuned"]) {
   const lowering = new Lowering({ ...profile, tuned: { ...profile.tuned, ...within } });

@@ -1,6 +1,6 @@
 /** Finds the fastest kernel for a convolution: each candidate is verified against the plain one, then timed in turns. */
 import type { Device } from "../gpu/device.js";
-import type { Program } from "../graph/program.js";
+import { Program } from "../graph/program.js";
 import { describeChoice, firstCandidates, neighbours, sameChoice } from "../ops/conv-candidates.js";
 import {
   type ConvChoice,
@@ -11,7 +11,7 @@ import {
   WINOGRAD,
 } from "../ops/conv-choice.js";
 import { Bench } from "./bench.js";
-import type { TuningCase } from "./cases.js";
+import { kernelsOf, type TuningCase } from "./cases.js";
 import { Verifier } from "./verify.js";
 
 export interface Tried {
@@ -29,8 +29,8 @@ export interface TuningResult {
   /** What is chosen untuned, and what won; the same where nothing was faster. */
   readonly usual: Tried;
   readonly winner: Tried;
-  /** Choices that were verified and timed. */
-  readonly tried: number;
+  /** Choices that were verified and timed, and the least time of each. */
+  readonly tried: readonly Tried[];
   /** Choices that compute something else or do not compile, and which of it. */
   readonly refused: readonly Refused[];
 }
@@ -53,6 +53,8 @@ export interface TuningOptions {
   readonly candidates?: (problem: ConvProblem) => readonly ConvChoice[];
 }
 
+/** How long a GPU works before anything is timed. */
+const WARM_MS = 100;
 /** A choice has to be this much faster than the usual one to replace it: timings scatter. */
 const WORTHWHILE = 0.98;
 
@@ -81,6 +83,7 @@ export async function tuneCase(
   try {
     const plain = await stand.add(plainChoice(profile, problem));
     const verify = async (choices: readonly ConvWay[]) => {
+      await Promise.all([timing, checking].map((device) => compileAhead(device, given, choices)));
       for (const choice of choices) {
         if ([...timed, ...refused].some((other) => sameChoice(other.choice, choice))) continue;
         const why = await verifier.objection(choice);
@@ -116,11 +119,22 @@ export async function tuneCase(
     await stand.time([usual, best], options.rounds);
     const winner = best.ms < WORTHWHILE * usual.ms ? best : usual;
     const of = ({ choice, ms }: Entry): Tried => ({ choice, ms });
-    return { key, usual: of(usual), winner: of(winner), tried: timed.length, refused };
+    return { key, usual: of(usual), winner: of(winner), tried: timed.map(of), refused };
   } finally {
     stand.destroy();
     verifier.destroy();
   }
+}
+
+/**
+ * Asks for the pipelines of choices all at once, so that the driver's threads compile them side by side, and waits for them. What does not
+ * compile is told when its choice is tried.
+ */
+export async function compileAhead(device: Device, given: TuningCase, choices: readonly ConvWay[]): Promise<void> {
+  const kernels = choices.flatMap((choice) => kernelsOf(device.profile, given, choice));
+  const made = await Promise.allSettled(kernels.map((kernel) => device.kernels.get(kernel)));
+  // What WebGPU still has to say of them must not be laid at another's door.
+  if (made.some(({ status }) => status === "rejected")) await device.idle().catch(() => {});
 }
 
 interface Entry {
@@ -152,18 +166,29 @@ class Stand {
 
   /** Least times so far, after so many more rounds in which each has its turn. */
   async time(entries: readonly Entry[], rounds: number): Promise<void> {
+    await this.warmUp(entries);
     for (let round = 0; round < rounds; round++)
-      for (const entry of entries) entry.ms = Math.min(entry.ms, await this.once(entry.program));
+      for (const [i, ms] of (await this.turns(entries)).entries()) entries[i].ms = Math.min(entries[i].ms, ms);
   }
 
-  private async once(program: Program): Promise<number> {
+  /** A GPU that had nothing to do, while pipelines were made, has slowed its clocks down, and takes its time to raise them. */
+  private async warmUp(entries: readonly Entry[]): Promise<void> {
+    if (this.bench.device.profile.software) return;
+    for (const until = performance.now() + WARM_MS; performance.now() < until; ) await this.turns(entries);
+  }
+
+  private async turns(entries: readonly Entry[]): Promise<number[]> {
     const { device } = this.bench;
-    if (device.gpu.features.has("timestamp-query"))
-      return (await program.profile()).rows.reduce((sum, row) => sum + row.ms, 0);
-    const started = performance.now();
-    await program.run();
-    await device.idle();
-    return performance.now() - started;
+    const programs = entries.map(({ program }) => program);
+    if (device.gpu.features.has("timestamp-query")) return Program.times(device, programs);
+    const times: number[] = [];
+    for (const program of programs) {
+      const started = performance.now();
+      await program.run();
+      await device.idle();
+      times.push(performance.now() - started);
+    }
+    return times;
   }
 
   /** Frees the memory of all others; they cannot run again. */
