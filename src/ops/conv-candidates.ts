@@ -3,6 +3,7 @@ import type { DeviceProfile } from "../gpu/device.js";
 import { type ConvChoice, type ConvProblem, type ConvWay, choiceFits, chooseConv, plainChoice } from "./conv-choice.js";
 import { MATRIX_RUNGS } from "./conv-matrix.js";
 import { PER_UNIT, RUNGS } from "./conv-tiles.js";
+import { WIDE_RUNGS } from "./conv-wide.js";
 
 /** Choices that are the same run the same kernel. */
 export const sameChoice = (a: ConvWay, b: ConvWay): boolean =>
@@ -18,6 +19,7 @@ export function firstCandidates(profile: DeviceProfile, problem: ConvProblem): C
   const rungs: ConvChoice[] = profile.software
     ? []
     : [
+        ...Object.values(WIDE_RUNGS).map((tile): ConvChoice => ({ kernel: "wide", tile })),
         ...Object.values(MATRIX_RUNGS).map((tile): ConvChoice => ({ kernel: "matrix", tile })),
         ...Object.values(RUNGS).map((tile): ConvChoice => ({ kernel: "tiled", tile })),
       ];
@@ -56,6 +58,11 @@ export function describeChoice({ kernel, tile }: ConvWay): string {
     const { subgroupsY, subgroupsX, rows, cols, depth, prefetch } = tile;
     const how = `${rows}x${cols} each, depth ${depth}${prefetch ? "" : ", no prefetch"}${split}`;
     return `matrix units ${subgroupsY * rows}x${subgroupsX * cols}, ${how}`;
+  }
+  if (kernel === "wide") {
+    const { subgroupsY, subgroupsX, rows, cols, depth } = tile;
+    const how = `${rows}x${cols} each, depth ${depth}${split}`;
+    return `wide matrix units ${subgroupsY * rows}x${subgroupsX * cols}, ${how}`;
   }
   const parts = tile as unknown as Record<string, number>;
   if (kernel === "tiled") {

@@ -3,6 +3,7 @@ import type { DeviceProfile } from "../gpu/device.js";
 import { CHUNKS, chooseStationary, chooseTile, type StationaryTile, type Tile } from "./conv-geometry.js";
 import { type MatrixTile, matrixFits, matrixSize, matrixTile } from "./conv-matrix.js";
 import { chooseRung, partsFit, tileFits, type WorkgroupTile } from "./conv-tiles.js";
+import { type WideTile, wideFits, wideSize, wideTile } from "./conv-wide.js";
 
 /** What a choice is made from. */
 export interface ConvProblem {
@@ -21,6 +22,8 @@ export interface ConvProblem {
   readonly aMultiple: 1 | 2 | 4;
   /** Pixels follow each other in both maps, and no tap is to be found. */
   readonly pointwise: boolean;
+  /** Channels of both sides, and all strides and offsets, are multiples of 8. */
+  readonly eights?: boolean;
   /** What lies in memory as float16, all else as float32: the gathered map (a), dy of a weight gradient (b), the product (c). */
   readonly halves: readonly ("a" | "b" | "c")[];
 }
@@ -29,7 +32,8 @@ export type ConvChoice =
   | { readonly kernel: "registers"; readonly tile: Tile }
   | { readonly kernel: "stationary"; readonly tile: StationaryTile }
   | { readonly kernel: "tiled"; readonly tile: WorkgroupTile }
-  | { readonly kernel: "matrix"; readonly tile: MatrixTile };
+  | { readonly kernel: "matrix"; readonly tile: MatrixTile }
+  | { readonly kernel: "wide"; readonly tile: WideTile };
 
 /**
  * What may be chosen in place of a kernel for the product itself: Winograd's way round it (winograd.ts), which poses a product of its
@@ -45,6 +49,9 @@ export function alignment(numbers: readonly number[]): 1 | 2 | 4 {
   const divides = (d: number) => numbers.every((n) => n % d === 0);
   return divides(4) ? 4 : divides(2) ? 2 : 1;
 }
+
+/** Whether all are multiples of 8. */
+export const inEights = (numbers: readonly number[]): boolean => numbers.every((n) => n % 8 === 0);
 
 /** Output pixels: what a problem's name rounds. */
 export const pixelsOf = ({ gather, rows, inner }: ConvProblem): number => (gather === "weightGrad" ? inner : rows);
@@ -74,6 +81,8 @@ export function tunedKey(profile: DeviceProfile, problem: ConvProblem): string {
 export function chooseConv(profile: DeviceProfile, problem: ConvProblem): ConvChoice {
   const tuned = profile.tuned?.[tunedKey(profile, problem)] as ConvChoice | undefined;
   if (tuned && choiceFits(profile, problem, tuned)) return tuned;
+  const wide = wideTile(profile, problem);
+  if (wide) return { kernel: "wide", tile: wide };
   const matrix = matrixTile(profile, problem);
   if (matrix) return { kernel: "matrix", tile: matrix };
   const held = stationaryTile(profile, problem);
@@ -107,6 +116,7 @@ function stationaryTile(profile: DeviceProfile, problem: ConvProblem): Stationar
 /** Whether a choice, from wherever it came, is one that the kernels can be made with for this problem on this adapter. */
 export function choiceFits(profile: DeviceProfile, problem: ConvProblem, { kernel, tile }: ConvChoice): boolean {
   if (kernel === "matrix") return matrixFits(profile, problem, tile) && partsFit(profile, problem, matrixSize(tile));
+  if (kernel === "wide") return wideFits(profile, problem, tile) && partsFit(profile, problem, wideSize(tile));
   if (kernel === "tiled") return tileFits(profile, problem, tile);
   if (kernel === "registers") return registersFit(profile, problem, tile);
   const known = stationaryTile(profile, problem);

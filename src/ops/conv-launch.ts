@@ -4,11 +4,12 @@ import type { KernelSpec } from "../gpu/kernel.js";
 import type { Defines } from "../gpu/shader.js";
 import { grid, type Lowering, type Moments } from "../graph/lowering.js";
 import type { Tensor } from "../graph/tensor.js";
-import { alignment, type ConvChoice, type ConvProblem, chooseConv } from "./conv-choice.js";
+import { alignment, type ConvChoice, type ConvProblem, chooseConv, inEights } from "./conv-choice.js";
 import { stationaryDefines, stationaryRows, tileDefines } from "./conv-geometry.js";
 import { leavesMoments, matrixKernel, matrixSize } from "./conv-matrix.js";
 import { partsOf, tiledElements, tiledKernel, tileSize } from "./conv-tiles.js";
-import { flat, inHalves, stored } from "./lanes.js";
+import { wideKernel, wideSize } from "./conv-wide.js";
+import { flat, inHalves, stored, storedEights } from "./lanes.js";
 
 interface Strides {
   readonly image: number;
@@ -74,6 +75,7 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
     multiple: alignment(inT),
     aMultiple: alignment(Object.values(l.aStrides)),
     pointwise: isPointwise(l),
+    eights: inEights([...inT, ...Object.values(l.aStrides), l.inner, l.cols]),
     halves: inHalves({ a: l.a, c: l.c }),
   };
   const choice = chooseConv(to.profile, problem);
@@ -89,11 +91,12 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
 
 function dispatchProduct(to: Lowering, l: ConvLaunch, problem: ConvProblem, choice: ConvChoice, split?: Split): void {
   const { rows } = problem;
-  const { elem, aElem, colsPer } = elements(choice, problem);
+  const { elem, aElem, bElem = elem, colsPer } = elements(choice, problem);
+  const eights = choice.kernel === "wide";
   const t = (floats: number) => floats / elem;
   const ta = (floats: number) => floats / aElem;
   const colTiles = Math.ceil(t(l.cols) / colsPer);
-  const { b, turned, ...placesOfB } = operandB(l, choice, elem);
+  const { b, turned, ...placesOfB } = operandB(l, choice, bElem);
   const rowsPer = rowsOf(choice, rows, colTiles * l.groups);
   const [gx, gy] = grid(colTiles * Math.ceil(rows / rowsPer));
   // Sums that a stationary kernel adds to over and over do not belong in halves.
@@ -102,9 +105,9 @@ function dispatchProduct(to: Lowering, l: ConvLaunch, problem: ConvProblem, choi
   const moments = l.moments ? momentsOf(to, choice, problem, rowsPer) : undefined;
   if (moments) to.moments.set(l.c, moments);
   const defines = {
-    ...epilogueDefines(l, elem),
-    A: stored(l.a, aElem),
-    C: stored(l.c, elem),
+    ...(eights
+      ? eightsDefines(l)
+      : { ...epilogueDefines(l, elem as 4), A: stored(l.a, aElem as 4), C: stored(l.c, elem as 4) }),
     SPLIT: split !== undefined,
     ...(choice.kernel === "stationary" && { SUMS: sums !== undefined, SUMMED: sums ? "sums" : "c" }),
     ...(moments && { MOMENTS: l.c.dtype }),
@@ -154,7 +157,10 @@ function dispatchProduct(to: Lowering, l: ConvLaunch, problem: ConvProblem, choi
 
 /** Those that a kernel leaves of the map that it makes, a chunk for each of its tiles; undefined for kernels that leave none. */
 function momentsOf(to: Lowering, choice: ConvChoice, problem: ConvProblem, rowsPer: number): Moments | undefined {
-  const able = choice.kernel === "tiled" || (choice.kernel === "matrix" && leavesMoments(to.profile, choice.tile));
+  const able =
+    choice.kernel === "tiled" ||
+    choice.kernel === "wide" ||
+    (choice.kernel === "matrix" && leavesMoments(to.profile, choice.tile));
   if (!able || tiledElements(problem).ELEM !== 4) return undefined;
   const chunks = Math.ceil(problem.rows / rowsPer);
   return { chunk: rowsPer, chunks, partial: to.scratch("moments", [2, chunks, problem.groups * problem.cols]) };
@@ -168,6 +174,7 @@ interface Split {
 
 function splitOf(choice: ConvChoice, problem: ConvProblem): Split {
   if (choice.kernel === "tiled") return partsOf(problem, tileSize(choice.tile));
+  if (choice.kernel === "wide") return partsOf(problem, wideSize(choice.tile));
   return choice.kernel === "matrix" ? partsOf(problem, matrixSize(choice.tile)) : { parts: 1, slices: 0 };
 }
 
@@ -225,17 +232,36 @@ const epilogueDefines = ({ bias, scale, residual }: EpilogueOperands, elem: 1 | 
   ...(residual && { R: stored(residual, elem) }),
 });
 
-/** What is read as [taps, inner, cols]; by a stationary kernel as it is, where whole vectors of four lie along either side. */
+/** Of conv_wide.wgsl: what is stored as float16 comes eight at a time. */
+const eightsDefines = (l: ConvLaunch): Defines => ({
+  ...epilogueDefines(l, 4),
+  ...(l.residual && { R: storedEights(l.residual), HALF_R: l.residual.dtype === "f16" }),
+  A: storedEights(l.a),
+  HALF_A: l.a.dtype === "f16",
+  C: storedEights(l.c),
+  HALF_C: l.c.dtype === "f16",
+});
+
+/** What is read as [taps, inner, cols]; as it is by a stationary kernel, where whole vectors of four lie along either side, and by a wide one. */
 function operandB({ b, turned, inner, ...l }: ConvLaunch, { kernel }: ConvChoice, elem: number) {
   const t = (floats: number) => floats / elem;
   const [bTap, bStart] = [l.bTap.map(t), t(l.bStart)];
-  if (kernel === "stationary" && elem === 4 && turned && alignment([inner, turned.column, turned.group]) === 4)
+  const turns =
+    turned &&
+    (kernel === "wide"
+      ? inEights([turned.column, turned.group])
+      : kernel === "stationary" && elem === 4 && alignment([inner, turned.column, turned.group]) === 4);
+  if (turned && turns)
     return { b: turned.b, bTap, bStart, bStride: t(turned.column), bGroup: t(turned.group), turned: true };
   return { b: b(), bTap, bStart, bStride: t(l.bStride), bGroup: t(l.bGroup), turned: false };
 }
 
-/** Floats in the types of columns and of the gathered operand, and columns of a tile in that type. */
-function elements(choice: ConvChoice, problem: ConvProblem): { elem: 1 | 2 | 4; aElem: 1 | 4; colsPer: number } {
+/** Floats in the types of columns and of the gathered operand, of b where that has others, and columns of a tile in the first type. */
+function elements(
+  choice: ConvChoice,
+  problem: ConvProblem,
+): { elem: 1 | 2 | 4 | 8; aElem: 1 | 4 | 8; bElem?: 4; colsPer: number } {
+  if (choice.kernel === "wide") return { elem: 8, aElem: 8, bElem: 4, colsPer: wideSize(choice.tile).cols / 8 };
   if (choice.kernel === "stationary") {
     const { elem, aElem, lanes, tv } = choice.tile;
     return { elem, aElem, colsPer: lanes * tv };
@@ -251,6 +277,7 @@ function elements(choice: ConvChoice, problem: ConvProblem): { elem: 1 | 2 | 4; 
 function rowsOf(choice: ConvChoice, rows: number, others: number): number {
   if (choice.kernel === "stationary") return stationaryRows(rows, others);
   if (choice.kernel === "matrix") return matrixSize(choice.tile).rows;
+  if (choice.kernel === "wide") return wideSize(choice.tile).rows;
   return choice.tile.lanesY * choice.tile.tm;
 }
 
@@ -266,6 +293,7 @@ function kernelOf(
     return { shader: "conv_stationary", defines: { ...stationaryDefines(choice.tile, turned), ...defines } };
   if (choice.kernel === "tiled") return tiledKernel(problem, choice.tile, defines);
   if (choice.kernel === "matrix") return matrixKernel(profile, problem, choice.tile, defines);
+  if (choice.kernel === "wide") return wideKernel(profile, problem, choice.tile, defines, turned);
   const { tile } = choice;
   return {
     shader: "conv",

@@ -270,7 +270,7 @@ export const productOf = ({ gather, rows, cols, taps }: ConvProblem): readonly [
 ];
 
 /** Tiles that cover one group. */
-function workgroupsOf(problem: ConvProblem, t: TileSize): number {
+export function workgroupsOf(problem: ConvProblem, t: TileSize): number {
   const [rows, cols] = productOf(problem);
   return Math.ceil(rows / t.rows) * Math.ceil(cols / t.cols);
 }

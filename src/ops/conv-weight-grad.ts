@@ -1,6 +1,9 @@
+import type { DeviceProfile } from "../gpu/device.js";
+import type { KernelSpec } from "../gpu/kernel.js";
+import type { Defines } from "../gpu/shader.js";
 import { grid, type Lowering } from "../graph/lowering.js";
 import type { Tensor } from "../graph/tensor.js";
-import { alignment, type ConvChoice, type ConvProblem, chooseConv, turnsWeightGrad } from "./conv-choice.js";
+import { alignment, type ConvChoice, type ConvProblem, chooseConv, inEights, turnsWeightGrad } from "./conv-choice.js";
 import {
   type ConvGeometry,
   convFlops,
@@ -11,8 +14,9 @@ import {
   tileDefines,
 } from "./conv-geometry.js";
 import { matrixKernel, matrixSize } from "./conv-matrix.js";
-import { pixelsPerSplit, tiledElements, tiledKernel, tileSize } from "./conv-tiles.js";
-import { inHalves, stored } from "./lanes.js";
+import { pixelsPerSplit, type TileSize, tiledElements, tiledKernel, tileSize } from "./conv-tiles.js";
+import { wideKernel, wideSize } from "./conv-wide.js";
+import { inHalves, stored, storedEights } from "./lanes.js";
 import { dispatchTranspose } from "./layout.js";
 import { partialSums, sumPartials } from "./partials.js";
 
@@ -53,6 +57,7 @@ export function lowerConvWeightGrad(
       g.stride.every((s) => s === 1) &&
       g.padding.every((p) => p === 0) &&
       g.split === "channels",
+    eights: inEights([...Object.values(xs), inner, g.filters, g.groupFilters]),
     halves: inHalves({ a: x, b: dy }),
   };
   const way = { g, problem, source, xs };
@@ -156,6 +161,8 @@ function lowerRegisters({ g, problem, source, xs }: Way, tile: Tile, { x, dy, dw
   sumPartials(to, partial, dw);
 }
 
+type TiledChoice = Extract<ConvChoice, { kernel: "tiled" | "matrix" | "wide" }>;
+
 /** How the operands of a tiled weight gradient lie: sizes in pixels, distances in floats. */
 interface TiledLayout {
   readonly groups: number;
@@ -176,18 +183,24 @@ interface TiledLayout {
   readonly flops: number;
 }
 
-/** With workgroup memory, for GPUs (shaders/conv_weight_grad_tiled.wgsl), or on matrix units (conv_weight_grad_matrix.wgsl). */
+/**
+ * With workgroup memory, for GPUs (shaders/conv_weight_grad_tiled.wgsl), or on matrix units (conv_weight_grad_matrix.wgsl,
+ * conv_weight_grad_wide.wgsl).
+ */
 export function lowerTiled(
   l: TiledLayout,
   problem: ConvProblem,
-  choice: Extract<ConvChoice, { kernel: "tiled" | "matrix" }>,
+  choice: TiledChoice,
   { x, dy, dw }: Operands,
   to: Lowering,
 ): void {
   const { rows: inner, inner: pixels, taps } = problem;
-  const { ELEM: elem, AELEM } = tiledElements(problem);
-  const size = choice.kernel === "matrix" ? matrixSize(choice.tile) : tileSize(choice.tile);
-  const types = { X: stored(x, AELEM), DY: stored(dy, elem) };
+  const { ELEM, AELEM } = tiledElements(problem);
+  const elem = choice.kernel === "wide" ? 8 : ELEM;
+  const { size, kernel } = madeBy(to.profile, choice, problem, {
+    tiled: { X: stored(x, AELEM), DY: stored(dy, ELEM) },
+    wide: { X: storedEights(x), HALF_A: x.dtype === "f16", DY: storedEights(dy), HALF_B: dy.dtype === "f16" },
+  });
   const t = (floats: number) => floats / elem;
   const rows = taps * inner;
   const colTiles = Math.ceil(l.filters / size.cols);
@@ -198,10 +211,7 @@ export function lowerTiled(
   const [outH, outW] = l.out;
   const perImage = outH * outW;
   to.dispatch({
-    kernel:
-      choice.kernel === "matrix"
-        ? matrixKernel(to.profile, problem, choice.tile, types)
-        : tiledKernel(problem, choice.tile, types),
+    kernel,
     problem,
     bindings: { x, b: dy, dw: partial },
     params: {
@@ -235,6 +245,18 @@ export function lowerTiled(
     bytes: x.bytes + dy.bytes + partial.bytes,
   });
   sumPartials(to, partial, dw);
+}
+
+function madeBy(
+  profile: DeviceProfile,
+  choice: TiledChoice,
+  problem: ConvProblem,
+  types: Record<"tiled" | "wide", Defines>,
+): { size: TileSize; kernel: KernelSpec } {
+  const { kernel, tile } = choice;
+  if (kernel === "wide") return { size: wideSize(tile), kernel: wideKernel(profile, problem, tile, types.wide) };
+  if (kernel === "matrix") return { size: matrixSize(tile), kernel: matrixKernel(profile, problem, tile, types.tiled) };
+  return { size: tileSize(tile), kernel: tiledKernel(problem, tile, types.tiled) };
 }
 
 /**

@@ -16,6 +16,9 @@ export function stored(t: Tensor, elem: 1 | 2 | 4): string {
   return elem === 1 ? scalar : `vec${elem}<${scalar}>`;
 }
 
+/** The WGSL type by which eight neighbours are loaded at once: all eight as halves, or four of them. */
+export const storedEights = ({ dtype }: Tensor): string => (dtype === "f16" ? "vec4<u32>" : "vec4<f32>");
+
 /** The names of those tensors that lie in memory as float16. */
 export function inHalves<K extends string>(tensors: Readonly<Record<K, Tensor>>): K[] {
   return (Object.keys(tensors) as K[]).filter((name) => tensors[name].dtype === "f16");

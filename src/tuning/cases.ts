@@ -54,7 +54,7 @@ function casesOf(profile: DeviceProfile, nodes: readonly Node[], within?: Device
 /** The cases that a node has in place of its own if Winograd takes it over; none where that cannot be or is usual, or units are faster. */
 function productsOf(profile: DeviceProfile, { key, problem, node }: TuningCase): TuningCase[] {
   const within = { [key]: WINOGRAD };
-  if (chooseConv(profile, problem).kernel === "matrix") return [];
+  if (["matrix", "wide"].includes(chooseConv(profile, problem).kernel)) return [];
   const taken = launchesOf(profile, [node], within).some(({ kernel }) => kernel.shader.startsWith("winograd"));
   return taken ? casesOf(profile, [node], within).filter((c) => c.key !== key) : [];
 }

@@ -76,7 +76,7 @@ export class Verifier {
 }
 
 function boundOf({ matrixUnits }: DeviceProfile, { halves }: ConvProblem, { kernel }: ConvWay): number {
-  if (kernel === "matrix" && matrixUnits?.components === "f16") return HALVES_BOUND;
+  if ((kernel === "matrix" || kernel === "wide") && matrixUnits?.components === "f16") return HALVES_BOUND;
   return halves.includes("c") ? STORED_BOUND : BOUND;
 }
 

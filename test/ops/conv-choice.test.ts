@@ -17,6 +17,7 @@ import {
 } from "#src/ops/conv-choice.js";
 import { MATRIX_RUNGS, type MatrixTile, matrixFits, matrixSize, usableUnits } from "#src/ops/conv-matrix.js";
 import { ladderOf, pixelsPerSplit, RUNGS, tileFits, tileSize, type WorkgroupTile } from "#src/ops/conv-tiles.js";
+import { WIDE_RUNGS, type WideTile, wideFits, wideSize } from "#src/ops/conv-wide.js";
 import { conv2d, gradients, mul, sum } from "#src/ops/index.js";
 import { paperProfile, paperUnits } from "../support/profile.js";
 
@@ -190,8 +191,7 @@ const matrixTileOf = (profile: DeviceProfile, problem: ConvProblem) => {
 test("matrix units make wide products where a device was opened for them, and nothing else", () => {
   const units = { matrixUnits: paperUnits(16) };
   const found = problems([4, 24, 8, 64], [1, 1, 64, 128]);
-  const kernel = (given: Partial<DeviceProfile>, problem = found[0]) =>
-    chooseConv(gpu("nvidia", given), problem).kernel;
+  const kernel = (given: Partial<DeviceProfile>, problem = found[0]) => chooseConv(gpu("amd", given), problem).kernel;
   for (const problem of found) {
     assert.is(kernel(units, problem), "matrix");
     assert.is(kernel({}, problem), "tiled");
@@ -215,11 +215,11 @@ test("of the tiles for matrix units the largest is taken that is used and fills 
       return `${problem.gather} ${rows}x${cols}`;
     });
   assert.equal(
-    chosen(on("nvidia"), [32, 24, 8, 512], [3, 3, 512, 512], { padding: 1 })[0],
+    chosen(on("amd"), [32, 24, 8, 512], [3, 3, 512, 512], { padding: 1 })[0],
     "forward 128x64",
     "192 of twice as many would be one and a half rounds",
   );
-  assert.equal(chosen(on("nvidia"), [48, 24, 8, 512], [3, 3, 512, 512], { padding: 1 }), [
+  assert.equal(chosen(on("amd"), [48, 24, 8, 512], [3, 3, 512, 512], { padding: 1 }), [
     "forward 128x128",
     "inputGrad 128x128",
     "weightGrad 128x128",
@@ -229,18 +229,18 @@ test("of the tiles for matrix units the largest is taken that is used and fills 
     "inputGrad 128x64",
     "weightGrad 64x64",
   ]);
-  assert.equal(chosen(on("nvidia"), [1, 24, 8, 64], [1, 1, 64, 512])[0], "forward 32x32");
+  assert.equal(chosen(on("amd"), [1, 24, 8, 64], [1, 1, 64, 512])[0], "forward 32x32");
   const intel = on("intel", { matrixUnits: paperUnits(8, { n: 16, k: 16, lanes: 16 }) });
   assert.equal(chosen(intel, [32, 24, 8, 512], [1, 1, 512, 512])[0], "forward 64x64");
   for (const vendor of VENDORS)
-    for (const problem of [...shapes(4), ...shapes(32)]) {
+    for (const problem of [...shapes(4), ...shapes(32)].map((given) => ({ ...given, eights: false }))) {
       const profile = on(vendor, { workgroupBytes: 16384, workgroupInvocations: 128 });
       assert.ok(matrixFits(profile, problem, matrixTileOf(profile, problem)), problemKey(problem));
     }
 });
 
 test("a weight gradient on matrix units is split as others are", () => {
-  const profile = gpu("nvidia", { matrixUnits: paperUnits(16), workgroupBytes: 49152 });
+  const profile = gpu("amd", { matrixUnits: paperUnits(16), workgroupBytes: 49152 });
   for (const problem of shapes(48).filter(({ gather }) => gather === "weightGrad")) {
     const size = matrixSize(matrixTileOf(profile, problem));
     const pixels = pixelsPerSplit(profile, problem, size);
@@ -251,7 +251,7 @@ test("a weight gradient on matrix units is split as others are", () => {
 
 test("every tile for matrix units fits an adapter of today with f16, and no broken one fits any", () => {
   const problem = forward([4, 24, 8, 64], [1, 1, 64, 128]);
-  const profile = gpu("nvidia", { matrixUnits: paperUnits(16), workgroupBytes: 49152 });
+  const profile = gpu("amd", { matrixUnits: paperUnits(16), workgroupBytes: 49152 });
   for (const [name, rung] of Object.entries(MATRIX_RUNGS)) {
     assert.ok(matrixFits(profile, problem, rung), name);
     assert.not.ok(matrixFits({ ...profile, workgroupBytes: 2048 }, problem, rung), name);
@@ -280,15 +280,46 @@ test("every tile for matrix units fits an adapter of today with f16, and no brok
   assert.equal(chooseConv({ ...profile, tuned: { [key]: { kernel: "matrix", tile: {} } } }, problem), usual);
 });
 
+test("NVIDIA's units, which turn what they load, make what lies in eights otherwise", () => {
+  const profile = gpu("nvidia", { matrixUnits: paperUnits(16), workgroupBytes: 49152 });
+  const chosen = (...args: Parameters<typeof problems>) =>
+    problems(...args).map((problem) => {
+      const { kernel, tile } = chooseConv(profile, problem);
+      assert.is(kernel, "wide", problemKey(problem));
+      const { rows, cols } = wideSize(tile as WideTile);
+      return `${problem.gather} ${rows}x${cols}`;
+    });
+  // The largest only for long sums of very many tiles.
+  assert.equal(chosen([48, 24, 8, 2048], [1, 1, 2048, 3072]), [
+    "forward 256x128",
+    "inputGrad 256x128",
+    "weightGrad 128x128",
+  ]);
+  assert.equal(chosen([48, 24, 8, 256], [1, 1, 256, 1024])[0], "forward 128x128");
+  assert.equal(chosen([32, 24, 8, 256], [3, 3, 256, 256], { padding: 1 })[0], "forward 128x128");
+  assert.equal(chosen([32, 96, 32, 64], [3, 3, 64, 64], { padding: 1 })[0], "forward 128x64");
+  const [odd] = problems([32, 24, 8, 252], [1, 1, 252, 256]);
+  assert.is(chooseConv(profile, odd).kernel, "matrix", "channels that are no eights");
+  const [problem] = problems([48, 24, 8, 256], [1, 1, 256, 1024]);
+  for (const other of [paperUnits(16, { components: "f32" }), undefined])
+    assert.is.not(chooseConv({ ...profile, matrixUnits: other }, problem).kernel, "wide");
+  for (const [name, rung] of Object.entries(WIDE_RUNGS)) {
+    assert.ok(wideFits(profile, problem, rung), name);
+    assert.not.ok(wideFits({ ...profile, workgroupBytes: 2048 }, problem, rung), name);
+    for (const broken of [{ subgroupsX: 3 }, { rows: 24 }, { cols: 0 }, { depth: 8 }, { depth: 128 }, { perUnit: 4 }])
+      assert.not.ok(wideFits(profile, problem, { ...rung, ...broken }), `${name} ${JSON.stringify(broken)}`);
+  }
+});
+
 test("no choice that was tuned without matrix units is taken on a device that has them, where they make the product", () => {
-  const on = gpu("nvidia", { matrixUnits: paperUnits(16) });
+  const on = gpu("amd", { matrixUnits: paperUnits(16) });
   const few = problems([4, 24, 8, 64], [1, 1, 64, 16])[0];
   const tiled = { kernel: "tiled", tile: RUNGS["64x64, 4x4"] } as const;
   for (const problem of problems([4, 24, 8, 64], [1, 1, 64, 128])) {
     const choose = (profile: DeviceProfile, key: string) =>
       chooseConv({ ...profile, tuned: { [key]: tiled } }, problem);
-    assert.equal(choose(gpu("nvidia"), tunedKey(gpu("nvidia"), problem)), tiled);
-    assert.is(choose(on, tunedKey(gpu("nvidia"), problem)).kernel, "matrix");
+    assert.equal(choose(gpu("amd"), tunedKey(gpu("amd"), problem)), tiled);
+    assert.is(choose(on, tunedKey(gpu("amd"), problem)).kernel, "matrix");
     assert.equal(choose(on, tunedKey(on, problem)), tiled, "the tuner had compared it with the units");
     for (const other of [paperUnits(8), paperUnits(16, { k: 8 }), paperUnits(16, { components: "f32" })])
       assert.is.not(tunedKey({ ...on, matrixUnits: other }, problem), tunedKey(on, problem), "those of other units");

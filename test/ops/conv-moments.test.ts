@@ -9,6 +9,7 @@ import { input, reachable, type Tensor } from "#src/graph/tensor.js";
 import { type ConvWay, plainChoice, WINOGRAD } from "#src/ops/conv-choice.js";
 import { MATRIX_RUNGS, type MatrixTile, usableUnits } from "#src/ops/conv-matrix.js";
 import { RUNGS, type WorkgroupTile } from "#src/ops/conv-tiles.js";
+import { WIDE_RUNGS, type WideTile } from "#src/ops/conv-wide.js";
 import { batchNorm, conv2d } from "#src/ops/index.js";
 import { asGpu, forced } from "../support/forced.js";
 import { emulateMatrixUnits } from "../support/matrix-emulation.js";
@@ -184,6 +185,27 @@ onUnits("3 groups of channels", { x: [2, 5, 4, 12], kernel: [1, 1], filters: 120
 onUnits("means far larger than deviations", { ...ragged, x: [1, 13, 12, 36] }, {}, far);
 onUnits("sums in parts", { ...taps, filters: 36 }, { splits: 4 }, { split: true });
 onUnits("maps in float16", { ...taps, filters: 36 }, {}, { precision: "float16" });
+
+const onWide = (name: string, c: reference.ConvCase, changed: Partial<WideTile> = {}, given: Partial<Given> = {}) =>
+  test(`${name}, on matrix units that turn`, () => {
+    const { lanes, m } = unitDevice.profile.matrixUnits!;
+    const tile = { ...WIDE_RUNGS["32x64 by 2"], ...(lanes === 8 && { rows: m, cols: 16, depth: 16 }), ...changed };
+    return check(unitDevice, c, { choice: { kernel: "wide", tile }, bound: 1e-6, ...given });
+  });
+
+if (unitDevice.profile.matrixUnits?.components === "f16") {
+  onWide("156 rows, columns of more than a tile", { ...ragged, x: [1, 13, 12, 40], filters: 40 });
+  onWide(
+    "two rows of matrices, two of subgroups",
+    { ...ragged, x: [1, 13, 11, 40], filters: 40 },
+    { rows: 16, subgroupsY: 2 },
+  );
+  onWide("one row", { x: [1, 1, 1, 40], kernel: [1, 1], filters: 40 });
+  onWide("3 x 3, stride 2", { ...taps, x: [2, 9, 7, 16], filters: 40 });
+  onWide("3 groups of channels", { x: [2, 5, 4, 24], kernel: [1, 1], filters: 120, groups: 3 });
+  onWide("means far larger than deviations", { ...ragged, x: [1, 13, 12, 40], filters: 40 }, {}, far);
+  onWide("maps in float16", { ...taps, x: [2, 9, 7, 16], filters: 40 }, {}, { precision: "float16" });
+}
 
 test("batch norm reads no map that a convolution for GPUs has made", () => {
   const c: reference.ConvCase = { x: [8, 24, 8, 64], kernel: [3, 3], filters: 128, padding: [1, 1] };

@@ -152,12 +152,17 @@ class Shader {
   /** The name of a function (offset, stride) -> matrix; elements are converted one by one, as they lie there. */
   private load(at: number, matrix: Matrix, pointer: string, layout: string | undefined): string {
     const { name, rows } = matrix;
-    const { array, width } = this.arrayOf(at, pointer, matrix);
+    const { array, width, packed } = this.arrayOf(at, pointer, matrix);
     const body = this.elements(matrix, (element, row, column) => {
-      const place = this.place(at, layout, width, row, `${column}u`);
+      const { start, along } = this.place(at, layout, row, `${column}u`);
+      const value = !packed
+        ? `f32(${array}${inVectors(start, along, width)})`
+        : packed === 2
+          ? `unpack2x16float(${array}${inVectors(start, `(${along} / 2u)`, width)})[${along} % 2u]`
+          : `bitcast<f32>(${array}${inVectors(start, along, width)})`;
       return rows % this.lanes === 0
-        ? `  m.v[${element}] = f32(${array}${place});\n`
-        : `  if (${row} < ${rows}u) { m.v[${element}] = f32(${array}${place}); }\n`;
+        ? `  m.v[${element}] = ${value};\n`
+        : `  if (${row} < ${rows}u) { m.v[${element}] = ${value}; }\n`;
     });
     const helper = `load_${array}_${layout}_${name}`;
     this.helpers.set(
@@ -170,11 +175,12 @@ class Shader {
   /** The name of a function (offset, matrix, stride). */
   private store(at: number, pointer: string, layout: string | undefined): string {
     const matrix = this.only(at, "result");
-    const { array, width } = this.arrayOf(at, pointer, matrix);
+    const { array, width, packed } = this.arrayOf(at, pointer, matrix);
     const body = this.elements(matrix, (element, row, column) => {
-      const place = this.place(at, layout, width, row, `${column}u`);
+      const { start, along } = this.place(at, layout, row, `${column}u`);
       const guard = matrix.rows % this.lanes === 0 ? "" : `if (${row} < ${matrix.rows}u) `;
-      return `  ${guard}{ ${array}${place} = m.v[${element}]; }\n`;
+      const value = packed ? `bitcast<u32>(m.v[${element}])` : `m.v[${element}]`;
+      return `  ${guard}{ ${array}${inVectors(start, along, width)} = ${value}; }\n`;
     });
     const helper = `store_${array}_${layout}_${matrix.name}`;
     this.helpers.set(helper, `fn ${helper}(offset: u32, m: ${matrix.name}, stride: u32) {\n${body}}\n`);
@@ -218,12 +224,11 @@ class Shader {
     return body;
   }
 
-  /** Offsets and strides count elements of the array, which may be vectors of `width` components. */
-  private place(at: number, layout: string | undefined, width: number, row: string, column: string): string {
+  /** Offsets and strides count elements of the array, which may be vectors: that of a line, and how many components further. */
+  private place(at: number, layout: string | undefined, row: string, column: string) {
     if (layout !== "row_major" && layout !== "col_major") return this.refuse(at, `the layout ${layout} is not known`);
     const [line, along] = layout === "row_major" ? [row, column] : [column, row];
-    const start = `offset + ${line} * stride`;
-    return width === 1 ? `[${start} + ${along}]` : `[${start} + ${along} / ${width}u][${along} % ${width}u]`;
+    return { start: `offset + ${line} * stride`, along };
   }
 
   /** Rows of a matrix that a lane holds. */
@@ -231,8 +236,15 @@ class Shader {
     return Math.ceil(rows / this.lanes);
   }
 
-  /** The array behind `&name`: a variable of the module, whose elements are the matrix's components or vectors of them. */
-  private arrayOf(at: number, pointer: string, { name, component }: Matrix): { array: string; width: number } {
+  /**
+   * The array behind `&name`: a variable of the module, whose elements are the matrix's components or vectors of them, or vectors of u32
+   * whose bits they are: `packed` is how many of them lie in one.
+   */
+  private arrayOf(
+    at: number,
+    pointer: string,
+    { name, component }: Matrix,
+  ): { array: string; width: number; packed?: number } {
     const array = pointer.replace(/^&\s*\(?\s*|\s*\)?$/g, "");
     if (!pointer.startsWith("&") || !IDENTIFIER.test(array)) return this.refuse(at, `${pointer} is no &variable`);
     const type = String.raw`(?:vec([24])\s*<\s*)?(\w+)`;
@@ -241,6 +253,7 @@ class Shader {
     if (!declared) return this.refuse(at, `${array} is no array of a workgroup or in storage`);
     const alias = new RegExp(`\\balias\\s+${declared[2]}\\s*=\\s*${type}[\\s>]*;`).exec(this.code);
     const [, width, element] = declared[1] || !alias ? declared : alias;
+    if (element === "u32") return { array, width: Number(width ?? 1), packed: component === "f16" ? 2 : 1 };
     if (element !== component) this.refuse(at, `${array} has elements of ${element}, ${name} has others`);
     return { array, width: Number(width ?? 1) };
   }
@@ -278,6 +291,10 @@ class Shader {
     throw new Error(`emulated matrix units, line ${line}: ${why}: ${this.code.slice(start).split("\n", 1)[0].trim()}`);
   }
 }
+
+/** A component of an array of vectors, or of scalars, from the element at `start`. */
+const inVectors = (start: string, along: string, width: number): string =>
+  width === 1 ? `[${start} + ${along}]` : `[${start} + ${along} / ${width}u][${along} % ${width}u]`;
 
 /** What commas outside of brackets part. */
 function split(text: string): string[] {

@@ -6,9 +6,11 @@ import { Lowering } from "#src/graph/lowering.js";
 import { fuse } from "#src/graph/passes.js";
 import { storeHalves } from "#src/graph/storage.js";
 import { input, reachable, type Shape, type Tensor } from "#src/graph/tensor.js";
+import type { ConvWay } from "#src/ops/conv-choice.js";
 import { WINOGRAD } from "#src/ops/conv-choice.js";
 import { MATRIX_RUNGS, type MatrixTile } from "#src/ops/conv-matrix.js";
 import { RUNGS } from "#src/ops/conv-tiles.js";
+import { WIDE_RUNGS } from "#src/ops/conv-wide.js";
 import * as ops from "#src/ops/index.js";
 import { forced } from "./forced.js";
 import { paperUnits } from "./profile.js";
@@ -218,7 +220,8 @@ function matrixGraphs(): Tensor[][] {
  */
 function matrixProfiles(): DeviceProfile[] {
   const asking = { ...profile(false), subgroupSize: 0, workgroupBytes: 49152 };
-  const on = (tile: MatrixTile) => ({ matrixUnits: paperUnits(16), tuned: forced({ kernel: "matrix", tile }) });
+  const made = (choice: ConvWay) => ({ matrixUnits: paperUnits(16), tuned: forced(choice) });
+  const on = (tile: MatrixTile) => made({ kernel: "matrix", tile });
   const kinds = [
     paperUnits(8),
     paperUnits(8, { components: "f32" }),
@@ -233,6 +236,8 @@ function matrixProfiles(): DeviceProfile[] {
     ...kinds.map((matrixUnits) => ({ ...asking, matrixUnits })),
     { ...asking, subgroupSize: 32, ...on(MATRIX_RUNGS["64x64 by 4"]) },
     { ...asking, ...on({ ...MATRIX_RUNGS["32x32 by 2"], splits: 2 }) },
+    ...Object.values(WIDE_RUNGS).map((tile) => ({ ...asking, ...made({ kernel: "wide", tile }) })),
+    { ...asking, ...made({ kernel: "wide", tile: { ...WIDE_RUNGS["32x64 by 2"], splits: 2 } }) },
   ];
 }
 

@@ -1,0 +1,191 @@
+/**
+ * The kernels on matrix units that turn what they load, emulated where the adapter has none. All numbers are small integers, of which halves
+ * and sums round none, so that every element must be the plain kernel's.
+ */
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { Device } from "#src/gpu/device.js";
+import { Lowering } from "#src/graph/lowering.js";
+import { fuse } from "#src/graph/passes.js";
+import { Program, type Values } from "#src/graph/program.js";
+import { type Precision, storeHalves } from "#src/graph/storage.js";
+import { input, reachable, type Tensor } from "#src/graph/tensor.js";
+import { type ConvChoice, plainChoice } from "#src/ops/conv-choice.js";
+import { WIDE_RUNGS, type WideTile } from "#src/ops/conv-wide.js";
+import { batchNorm, conv2d, gradients, mul, sum } from "#src/ops/index.js";
+import { seededRng, uniform } from "#src/random.js";
+import { forced } from "../support/forced.js";
+import { emulateMatrixUnits } from "../support/matrix-emulation.js";
+import { paperUnits } from "../support/profile.js";
+import { type ConvCase, weightShape } from "../support/reference/conv.js";
+
+const device = await Device.open({ robust: "default", matrixUnits: true });
+const own = device.profile.matrixUnits?.components === "f16";
+if (!own) emulateMatrixUnits(device, paperUnits(8));
+const before = { ...device.profile, software: false, vendor: "nvidia" };
+const { lanes } = before.matrixUnits!;
+
+/** Little to compile where units are emulated: matrices are of 8 x 8, and there are two subgroups. */
+const small: WideTile = own
+  ? WIDE_RUNGS["32x64 by 2"]
+  : { subgroupsY: 2, subgroupsX: 1, rows: 8, cols: 16, depth: 16, perUnit: 2, splits: 1 };
+
+type Graph = Readonly<Record<string, Tensor>>;
+
+/** A convolution and its gradients. */
+function gradientGraph(c: ConvCase): Graph {
+  const [x, w] = [input("x", c.x), input("w", weightShape(c))];
+  const y = conv2d(x, w, c);
+  const [dx, dw] = gradients(sum(mul(y, input("dy", y.shape))), [x, w]);
+  return { y, dx: dx!, dw: dw! };
+}
+
+/** -2 to 2. */
+function integers(count: number, seed: number): Float32Array<ArrayBuffer> {
+  const rng = seededRng(seed);
+  return Float32Array.from({ length: count }, () => Math.round(uniform(rng, -2, 2)));
+}
+
+async function run(outputs: Graph, precision: Precision): Promise<Record<string, Values>> {
+  const program = await Program.compile(device, { outputs, precision });
+  const leaves = new Set(reachable(Object.values(outputs)).flatMap(({ inputs }) => inputs.filter((t) => !t.node)));
+  const feeds = Object.fromEntries(
+    [...leaves].filter((t) => program.takes(t.name)).map((t, i) => [t.name, integers(t.size, i + 1)]),
+  );
+  const values = await program.run(feeds, Object.keys(outputs));
+  program.destroy();
+  return values;
+}
+
+interface Given {
+  /** What is other than in `small`. */
+  readonly tile?: Partial<WideTile>;
+  readonly precision?: Precision;
+  readonly graph?: () => Graph;
+  /** What has to run. */
+  readonly shaders?: readonly string[];
+}
+
+function check(
+  name: string,
+  c: ConvCase,
+  {
+    tile = {},
+    precision = "float32",
+    graph = () => gradientGraph(c),
+    shaders = ["conv_wide", "conv_weight_grad_wide"],
+  }: Given = {},
+) {
+  test(name, async () => {
+    const choice: ConvChoice = { kernel: "wide", tile: { ...small, ...tile } };
+    const outputs = graph();
+    device.profile = { ...before, tuned: forced(choice) };
+    const lowering = new Lowering(device.profile);
+    const roots = Object.values(outputs);
+    lowering.lower(reachable(precision === "float16" ? storeHalves(roots) : roots));
+    const used = lowering.launches.map(({ kernel }) => kernel.shader);
+    for (const shader of shaders) assert.ok(used.includes(shader as (typeof used)[number]), `runs ${shader}`);
+    const actual = await run(outputs, precision);
+    const plain = plainChoice(before, { rows: 1, cols: 1, multiple: 1 });
+    device.profile = { ...before, matrixUnits: undefined, tuned: forced(plain) };
+    const expected = await run(outputs, precision);
+    for (const key of Object.keys(outputs)) {
+      assert.ok(expected[key].some((v) => v !== 0));
+      const wrong = expected[key].findIndex((v, i) => v !== actual[key][i]);
+      const { shape } = outputs[key];
+      assert.is(wrong, -1, `${key} [${shape}]: ${actual[key][wrong]} for ${expected[key][wrong]} at ${wrong}`);
+    }
+  });
+}
+
+const pointwise: ConvCase = { x: [1, 13, 12, 40], kernel: [1, 1], filters: 136 };
+const taps: ConvCase = { x: [2, 7, 6, 40], kernel: [3, 3], filters: 24, padding: [1, 1] };
+
+check("1 x 1, more than a tile of rows and of columns, ragged slices", pointwise);
+check("3 x 3, ragged everywhere", taps);
+check("depth 32", { ...pointwise, x: [1, 6, 7, 72] }, { tile: { depth: 32 } });
+check("subgroups side by side, matrices below and beside each other", pointwise, {
+  tile: { subgroupsY: 1, subgroupsX: 2, rows: 16, cols: 16, depth: 32 },
+});
+check("3 x 3, stride 2, odd sizes", {
+  x: [2, 9, 7, 40],
+  kernel: [3, 3],
+  filters: 48,
+  stride: [2, 2],
+  padding: [1, 1],
+});
+check("3 groups of channels", { x: [2, 5, 4, 24], kernel: [1, 1], filters: 120, groups: 3 });
+check("3 stripes of rows", { x: [2, 9, 4, 16], kernel: [1, 1], filters: 48, groups: 3, split: "rows" });
+check(
+  "a weight gradient whose sum is split",
+  { x: [2, 24, 23, 8], kernel: [3, 3], filters: 8, padding: [1, 1] },
+  { shaders: ["conv_weight_grad_wide", "sum_partials"] },
+);
+for (const [name, c, precision] of [
+  ["3 x 3", taps, "float32"],
+  ["1 x 1, maps in float16", pointwise, "float16"],
+] as const)
+  check(`sums in parts, ${name}`, c, {
+    tile: { splits: 2 },
+    precision,
+    graph: () => {
+      const { y, dx } = gradientGraph(c);
+      return { y, dx };
+    },
+    shaders: ["conv_wide", "conv_parts"],
+  });
+
+/** Two convolutions, so that what lies between them is stored in halves, with their gradients. */
+function twoConvs(kernel: number, channels: number): Graph {
+  const x = input("x", [2, 6, 5, channels]);
+  const [w0, w1] = [input("w0", [kernel, kernel, channels, 40]), input("w1", [kernel, kernel, 40, 24])];
+  const y = conv2d(conv2d(x, w0, { padding: kernel >> 1 }), w1, { padding: kernel >> 1 });
+  const [dx, dw0, dw1] = gradients(sum(mul(y, input("dy", y.shape))), [x, w0, w1]);
+  return { y, dx: dx!, dw0: dw0!, dw1: dw1! };
+}
+for (const [kernel, channels] of [
+  [1, 40],
+  [3, 8],
+])
+  check(`maps in float16, ${kernel} x ${kernel}`, taps, {
+    precision: "float16",
+    graph: () => twoConvs(kernel, channels),
+  });
+
+/** With bias, or batch norm, residual sum and ReLU in the epilogue. */
+function inferenceGraph(kernel: number): Graph {
+  const channels = 40;
+  const x = input("x", [1, 9, 5, channels]);
+  const vector = (name: string) => input(name, [channels]);
+  const options = { padding: kernel >> 1, bias: kernel === 1 ? vector("bias") : undefined };
+  const y = conv2d(x, input("w", [kernel, kernel, channels, channels]), options);
+  const vectors = {
+    gamma: vector("gamma"),
+    beta: vector("beta"),
+    runningMean: vector("mean"),
+    runningVar: vector("one"),
+  };
+  if (kernel === 1) return { y };
+  return { y: fuse([batchNorm(y, vectors, { training: false, relu: true, residual: x }).y])[0] };
+}
+for (const kernel of [1, 3])
+  for (const precision of ["float32", "float16"] as const)
+    check(`${kernel} x ${kernel} with an epilogue, ${precision}`, taps, {
+      precision,
+      graph: () => inferenceGraph(kernel),
+      shaders: ["conv_wide"],
+    });
+
+test("channels that are no eights are left to others", () => {
+  assert.is(lanes % 8, 0);
+  const profile = { ...before, tuned: forced({ kernel: "wide", tile: small }) };
+  for (const channels of [36, 40]) {
+    const lowering = new Lowering(profile);
+    lowering.lower(reachable([conv2d(input("x", [1, 8, 8, channels]), input("w", [1, 1, channels, 40]))]));
+    const used = lowering.launches.map(({ kernel }) => kernel.shader);
+    assert.is(used.includes("conv_wide"), channels === 40);
+  }
+});
+
+test.after(() => device.close());
+test.run();
