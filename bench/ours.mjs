@@ -29,7 +29,6 @@ function squares(store, config, batch) {
 let device;
 let program;
 let outputs;
-let feeds;
 let latest;
 const losses = [];
 await serve({
@@ -57,11 +56,11 @@ await serve({
     outputs = mode === "infer" ? ["features"] : ["total"];
     const images = channelsLast(readTensors(inputs).get("images"));
     const hyper = Float32Array.of(lr, momentum, weightDecay, 0);
-    feeds = taken(program, { ...(mode === "step" && whole.values()), images, hyper });
+    program.feed(taken(program, { ...(mode === "step" && whole.values()), images, hyper }));
     return { adapter: name, software, flops: program.flops, tuned: Object.keys(tuned).length };
   },
   async run() {
-    latest = await program.run(feeds, outputs);
+    latest = await program.run({}, outputs);
     if (latest.total) losses.push(latest.total[0]);
   },
   result: () => ({ features: latest.features, losses }),

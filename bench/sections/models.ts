@@ -97,7 +97,7 @@ export async function models(context: Context): Promise<SectionReport> {
       `With batches of ${LARGE_BATCH} and more one system after another instead of in turns, so that they are not in memory together${software ? "; started once" : ""}.`,
       `Of peak: the floating point operations that this engine counts, over the median time, as a share of ${peak.gflops.toFixed(1)} GFLOP/s. Relative error: the greatest difference over the greatest value, against the first row; of training, the loss before any update, and after the last one that both made, where rounding has been amplified, by batch norm over few images above all.`,
       `An error is wrong that is more than ${boundsText("float32")}; of systems that compute some of it in float16, ${boundsText("float16")}.`,
-      `GPU buffers. ${telling.map(({ title, gpuBytes }) => `${title}: ${gpuBytes}`).join("; ")}; others tell nothing. PyTorch on CUDA, TensorFlow.js and jax-js keep the images on the device; this engine and ONNX Runtime upload them in every run.`,
+      `GPU buffers. ${telling.map(({ title, gpuBytes }) => `${title}: ${gpuBytes}`).join("; ")}; others tell nothing. All but ONNX Runtime, which uploads the images in every run, keep them on the device.`,
       "On WebGPU the peers get Dawn as it is by default; this engine, whose kernels check their own bounds, turns the index clamps off (`--systems mpn-webgpu,mpn-webgpu-clamps` shows what they cost it).",
       ...(software
         ? [

@@ -89,7 +89,7 @@ export function wideFits(
   t: WideTile,
 ): boolean {
   const { matrixUnits: units } = profile;
-  if (!units || units.components !== "f16" || !problem.eights) return false;
+  if (units?.components !== "f16" || !problem.eights) return false;
   const { m, n, k, lanes } = units;
   const { subgroupsY, subgroupsX, depth } = t;
   const { rows, cols } = wideSize(t);

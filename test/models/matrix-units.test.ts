@@ -28,7 +28,10 @@ test("a network's features, losses, gradients and first step on matrix units of 
   const errors = await verifyModel(device, await readSafetensors(join(import.meta.dirname, "../fixtures", name)), name);
   device.close();
   for (const made of [/^conv_(matrix|wide)$/, /^conv_weight_grad_(matrix|wide)$/])
-    assert.ok([...shaders].some((shader) => made.test(shader)), String(made));
+    assert.ok(
+      [...shaders].some((shader) => made.test(shader)),
+      String(made),
+    );
   assert.ok(usableUnits(device.profile)?.components !== "f16" || errors.features > MODEL_BOUNDS.features / 10);
   assert.ok("update" in errors && "gradients" in errors);
   for (const [group, error] of Object.entries(errors))

@@ -30,8 +30,8 @@ export interface ModelFigures extends Times {
   /** From the empty device to the first result: compilation, memory and the first run. */
   readonly firstMs: number;
   readonly runs: number;
-  /** Median of as many runs whose inputs are on the device already; on a software adapter they always are, and nothing is told. */
-  readonly residentMs?: number;
+  /** Until the inputs have reached the device, where all other times begin. */
+  readonly uploadMs: number;
   /** Multiplications and additions of a run that the ops count: convolutions, products, crop-resize. */
   readonly flops: number;
   readonly dispatches: number;
@@ -61,23 +61,25 @@ export async function benchModel(device: Device, given: ModelCase, runs: number,
     const feeds = taken(program, values());
     await runOnce(program, feeds, graph.outputs);
     const firstMs = performance.now() - started;
-    const measure = async (given: typeof feeds) => {
-      const times: number[] = [];
-      for (let i = 0; i < runs; i++) {
-        const before = performance.now();
-        await runOnce(program, given, graph.outputs);
-        times.push(performance.now() - before);
-      }
-      return summarize(times);
-    };
-    const times = await measure(feeds);
-    const resident = device.profile.software ? undefined : await measure({});
+    const uploads: number[] = [];
+    const times: number[] = [];
+    for (let i = 0; i < runs; i++) {
+      const before = performance.now();
+      program.feed(feeds);
+      // What is written waits for the next submission.
+      device.gpu.queue.submit([]);
+      await device.idle();
+      const fed = performance.now();
+      await runOnce(program, {}, graph.outputs);
+      uploads.push(fed - before);
+      times.push(performance.now() - fed);
+    }
     const gpuBytes = device.peakBufferBytes;
     const { intermediates, live, inputs, constants, variables } = program.memory;
     const figures: ModelFigures = {
       firstMs,
-      ...times,
-      ...(resident && { residentMs: resident.medianMs }),
+      ...summarize(times),
+      uploadMs: summarize(uploads).medianMs,
       runs,
       flops: program.flops,
       dispatches: program.dispatches,
@@ -107,7 +109,7 @@ export function workload(store: ParameterStore, { config, mode, batch, precision
   return mode === "infer" ? inference(store, config, batch) : training(store, config, batch, precision, profile);
 }
 
-/** Feeds, runs and reads the results back, as whoever uses the model does. */
+/** Feeds what is given, runs and reads the results back. */
 export async function runOnce(
   program: Program,
   feeds: Readonly<Record<string, Values>>,
