@@ -8,6 +8,7 @@ import { apply, type Op, type Tensor } from "../graph/tensor.js";
 import { type ConvProblem, chooseConv, tunedKey, WINOGRAD } from "./conv-choice.js";
 import { type ConvGeometry, chooseStationary, convFlops, convGeometry, type StationaryTile } from "./conv-geometry.js";
 import { dispatchConv, type EpilogueOperands } from "./conv-launch.js";
+import { matrixTile } from "./conv-matrix.js";
 import { dispatchHeld, lowerTiled } from "./conv-weight-grad.js";
 import type { Conv2dAttrs } from "./conv2d.js";
 import { flat, stored } from "./lanes.js";
@@ -22,6 +23,18 @@ import { transposedOnce } from "./layout.js";
 const FEWEST_CHANNELS = 64;
 /** And from which a tuner may find so on a GPU. */
 const FEWEST_TRIED = 16;
+/**
+ * The same on NVIDIA, measured on an H200 in float32 (26 November 2026): `channels` and filters, `products` of the two and of the pixels, and
+ * how much of the squares must be `used`. Against the best direct tile, both at 384 x 128, inference at batch 32 and training at 48 with
+ * the weights' transform included, it takes (the input's gradient by the time forward, and what it took more with another tile)
+ * - with 512 channels 53% of the time in inference, 46% and 47% in training forward and for the input's gradient, 48% for the weights';
+ * - with 256 65%, 51%, 59% and 63%; with 128 84%, 71%, 72% and 79%;
+ * - with 64 99%, 93%, 93% and 90%. There it leaves batch norm no moments to begin with, which costs a pass over the map in
+ *   training, and has transforms of eight times the map in memory: these stay direct.
+ * The smallest that were measured have 3 x 2^27 products. Smaller ones are few workgroups three times over, so that two thirds of that are
+ * asked for. Of maps with odd sides nothing is measured; small ones would compute a good part of their squares for nothing.
+ */
+const ON_NVIDIA = { channels: 128, products: 2 ** 28, used: 0.9 };
 
 /** What lies in memory as float16, as `ConvProblem` has it. */
 type Halves = ConvProblem["halves"];
@@ -33,21 +46,33 @@ export function usesWinograd(
   gather: "forward" | "inputGrad",
   halves: Halves,
 ): boolean {
-  return winogradFits(profile, g) && winogradPays(profile, directProblem(g, gather, halves));
+  return winogradFits(profile, g) && winogradPays(profile, g, directProblem(g, gather, halves));
 }
 
 /** Whether a weight gradient runs by Winograd too. */
 export function usesWinogradWeightGrad(profile: DeviceProfile, g: ConvGeometry, halves: Halves): boolean {
-  if (!winogradFits(profile, g) || !winogradPays(profile, directProblem(g, "weightGrad", halves))) return false;
+  if (!winogradFits(profile, g) || !winogradPays(profile, g, directProblem(g, "weightGrad", halves))) return false;
   return profile.software
     ? squares(g).tiles % 4 === 0 && heldTile(profile, g) !== null
     : chooseConv(profile, productOfGrads(g)).kernel === "tiled";
 }
 
-/** On GPUs nothing is measured, so that there it runs where a tuner found it to be faster than the direct product. */
-function winogradPays(profile: DeviceProfile, direct: ConvProblem): boolean {
+/**
+ * What a tuner found is taken for it, either way. Untuned it runs on NVIDIA, where that is measured, and on no other GPU; nor where matrix units
+ * make the direct product, which would round the transforms and not the map.
+ */
+function winogradPays(profile: DeviceProfile, g: ConvGeometry, direct: ConvProblem): boolean {
   if (profile.software) return profile.subgroupSize > 0;
-  return profile.tuned?.[tunedKey(profile, direct)]?.kernel === WINOGRAD.kernel;
+  const tuned = profile.tuned?.[tunedKey(profile, direct)];
+  if (tuned) return tuned.kernel === WINOGRAD.kernel;
+  if (profile.vendor.toLowerCase() !== "nvidia" || matrixTile(profile, direct)) return false;
+  const { channels, filters } = g;
+  const pixels = g.images * g.height * g.width;
+  return (
+    Math.min(channels, filters) >= ON_NVIDIA.channels &&
+    pixels * channels * filters >= ON_NVIDIA.products &&
+    pixels >= ON_NVIDIA.used * 4 * squares(g).tiles
+  );
 }
 
 function winogradFits(profile: DeviceProfile, g: ConvGeometry): boolean {

@@ -250,9 +250,11 @@ test("sums are split where rows are few and sums long, with tiles that are large
   };
   assert.is(chosen({}), "64x64 in 16", "24 tiles for 128 units");
   assert.is(chosen({ gather: "inputGrad" }), "64x64 in 16");
-  assert.is(chosen({ cols: 2048, taps: 1, inner: 1024, pointwise: true }), "64x64 in 4");
+  assert.is(chosen({ taps: 1, inner: 2048, pointwise: true }), "64x64 in 8");
+  assert.is(chosen({ cols: 256 }), "64x64 in 16", "12 tiles");
+  assert.is(chosen({ cols: 2048, taps: 1, inner: 1024, pointwise: true }), "32x32 in 1", "a pass would take as long");
   assert.is(chosen({ inner: 64, taps: 1, pointwise: true }), "32x32 in 1", "four slices");
-  assert.is(chosen({ rows: 32 * 192 }), "128x64 in 1", "384 tiles");
+  assert.is(chosen({ rows: 32 * 192 }), "64x128 in 1", "384 tiles");
   assert.is(chosen({ gather: "weightGrad", rows: 512, inner: 192 }).split(" in ")[1], "1");
   const units = { matrixUnits: paperUnits(16), workgroupBytes: 49152 };
   const matrix = (given: Partial<ConvProblem>) => matrixTile(gpu("nvidia", units), problem(given))!.splits;

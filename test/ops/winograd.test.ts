@@ -8,11 +8,12 @@ import { storeHalves } from "#src/graph/storage.js";
 import { Block, input, reachable, type Tensor, variable } from "#src/graph/tensor.js";
 import { type ConvProblem, tunedKey, WINOGRAD } from "#src/ops/conv-choice.js";
 import { type ConvGeometry, convGeometry } from "#src/ops/conv-geometry.js";
+import { RUNGS } from "#src/ops/conv-tiles.js";
 import { batchNorm, conv2d, gradients, mul, sum } from "#src/ops/index.js";
 import { usesWinograd, usesWinogradWeightGrad } from "#src/ops/winograd.js";
 import { asGpu, forced } from "../support/forced.js";
 import { checkOp, closeDevice, draw, relativeError, sharedDevice, typed } from "../support/op.js";
-import { paperProfile } from "../support/profile.js";
+import { paperProfile, paperUnits } from "../support/profile.js";
 import * as reference from "../support/reference/conv.js";
 
 const lavapipe = paperProfile({ software: true, subgroupSize: 8 });
@@ -113,7 +114,46 @@ test("it takes wide 3 x 3 convolutions of stride 1 on software adapters, where i
   assert.not.ok(usesWinogradWeightGrad(lavapipe, sixSquares, []), "no whole vectors of squares");
 });
 
-test("on GPUs it takes what was tuned so, by the name that the direct product has, and nothing else", () => {
+test("untuned it runs on NVIDIA alone, where channels and products are as many as were measured", () => {
+  const nvidia = paperProfile({ software: false, vendor: "nvidia", subgroupSize: 32 });
+  const geometry = (images: number, [height, width]: readonly number[], channels: number, filters = channels) =>
+    convGeometry([images, height, width, channels], [3, 3, channels, filters], attrs);
+  const runs = (profile: DeviceProfile, g: ConvGeometry) => {
+    const ways = [
+      usesWinograd(profile, g, "forward", []),
+      usesWinograd(profile, g, "inputGrad", []),
+      usesWinogradWeightGrad(profile, g, []),
+    ];
+    assert.ok(ways.every((way) => way === ways[0]));
+    return ways[0];
+  };
+  for (const [size, channels] of [
+    [[48, 16], 128],
+    [[24, 8], 256],
+    [[24, 8], 512],
+  ] as const)
+    for (const images of [32, 48]) {
+      const g = geometry(images, size, channels);
+      assert.ok(runs(nvidia, g), `${channels} channels, batch ${images}`);
+      assert.ok(usesWinograd(nvidia, g, "forward", ["a", "c"]), "transforms of float16 maps are float32");
+      for (const vendor of ["amd", "intel", "apple", "somebody"]) assert.not.ok(runs({ ...nvidia, vendor }, g), vendor);
+      const units = { ...nvidia, matrixUnits: paperUnits(16), workgroupBytes: 49152 };
+      assert.not.ok(runs(units, g), "matrix units make the direct product");
+      const direct = { kernel: "tiled", tile: RUNGS["64x128, 8x8"] } as const;
+      assert.not.ok(runs({ ...nvidia, tuned: forced(direct) }, g), "tuned otherwise");
+      assert.not.ok(runs({ ...nvidia, maxBindingBytes: 2 ** 24 }, g), "transforms that cannot be bound");
+    }
+  for (const [why, g] of [
+    ["64 channels", geometry(48, [96, 32], 64)],
+    ["64 filters", geometry(48, [96, 32], 256, 64)],
+    ["an image alone", geometry(1, [24, 8], 512)],
+    ["odd sides", geometry(512, [7, 7], 512)],
+    ["a row", geometry(512, [1, 24], 512)],
+  ] as const)
+    assert.not.ok(runs(nvidia, g), why);
+});
+
+test("on GPUs small ones run so where that was tuned, by the name that the direct product has", () => {
   const gpu = paperProfile({ software: false, vendor: "nvidia", subgroupSize: 32 });
   const graph = (padding: number) => {
     const [x, w] = [input("x", [2, 8, 6, 64]), input("w", [3, 3, 64, 72])];
