@@ -1,5 +1,5 @@
 /** What there is to tune: the distinct convolutions of graphs, and the same with other numbers of pixels. Makes no GPU object. */
-import type { Device, DeviceProfile } from "../gpu/device.js";
+import type { Device, DeviceProfile, TunedChoice } from "../gpu/device.js";
 import type { KernelSpec } from "../gpu/kernel.js";
 import { Lowering } from "../graph/lowering.js";
 import { type Precision, requireHalves, storeHalves } from "../graph/storage.js";
@@ -63,8 +63,15 @@ function productsOf(profile: DeviceProfile, { key, problem, node }: TuningCase):
 export const kernelsOf = (profile: DeviceProfile, { key, node, within }: TuningCase, choice: ConvWay): KernelSpec[] =>
   launchesOf(profile, [node], { ...within, [key]: choice }).map(({ kernel }) => kernel);
 
+/** No kernel's choice: ops take what they would untuned, and no GPU's convolution Winograd, which is what others are compared with. */
+const DIRECT: TunedChoice = { kernel: "direct", tile: {} };
+
 function launchesOf(profile: DeviceProfile, nodes: readonly Node[], within: DeviceProfile["tuned"]) {
-  const lowering = new Lowering({ ...profile, tuned: { ...profile.tuned, ...within } });
+  const given = { ...profile.tuned, ...within };
+  const tuned = profile.software
+    ? given
+    : new Proxy<Record<string, TunedChoice>>({}, { get: (_, key) => given[String(key)] ?? DIRECT });
+  const lowering = new Lowering({ ...profile, tuned });
   lowering.lower(nodes);
   return lowering.launches;
 }

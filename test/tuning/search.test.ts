@@ -2,8 +2,9 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Device } from "#src/gpu/device.js";
 import type { KernelSpec } from "#src/gpu/kernel.js";
+import { Lowering } from "#src/graph/lowering.js";
 import type { Precision } from "#src/graph/storage.js";
-import { input } from "#src/graph/tensor.js";
+import { input, reachable } from "#src/graph/tensor.js";
 import { sameChoice } from "#src/ops/conv-candidates.js";
 import {
   type ConvChoice,
@@ -197,6 +198,24 @@ function spoiled(device: Device, spoil: (spec: KernelSpec) => KernelSpec): Devic
   });
   return Object.assign(Object.create(device), { kernels });
 }
+
+test("on GPUs the direct product is tried, too, where Winograd is chosen untuned", async () => {
+  const real = await sharedDevice();
+  const nvidia = { software: false, vendor: "nvidia", workgroupBytes: 49152, matrixUnits: undefined, tuned: undefined };
+  const profile = { ...real.profile, ...nvidia };
+  const y = conv2d(input("x", [32, 24, 8, 256]), input("w", [3, 3, 256, 256]), { padding: 1 });
+  const lowering = new Lowering(profile);
+  lowering.lower(reachable([y]));
+  assert.ok(lowering.launches.some(({ kernel }) => kernel.shader === "winograd_input"));
+  const cases = tuningCases({ profile } as Device, [y]);
+  assert.equal(
+    cases.map(({ key, winograd, within }) => [key.split(" ").slice(0, 4).join(" "), winograd, within !== undefined]),
+    [
+      ["forward 2048x256 of 1x256", false, true],
+      ["forward 8192x256 of 9x256", true, false],
+    ],
+  );
+});
 
 test("on GPUs Winograd is tried, its product first, and taken where it won", async () => {
   const real = await sharedDevice();
