@@ -14,6 +14,8 @@ export interface CompareOptions {
   readonly budgetSeconds: number;
   /** A child that takes longer to answer is ended. */
   readonly limitSeconds: number;
+  /** How long a system runs before each run that is timed: a GPU slows its clocks down while others start, and raises them in its own time. */
+  readonly warmMs?: number;
   /** Leaves the adapter's cache of compiled shaders as it is, instead of giving each child an empty one. */
   readonly warmCache?: boolean;
   /** Starts are measured further, a second one included, of systems whose first start took no longer. */
@@ -102,6 +104,7 @@ export async function compareCase(
       if (going.length > 0) say(`round ${round} of ${options.rounds}: ${going.map((r) => r.system.name).join(", ")}`);
       for (const runner of going) {
         try {
+          await warmUp(runner, options);
           await turn(runner, runners);
         } catch (error) {
           failures.set(runner.system, fail(runner.system, error));
@@ -177,6 +180,10 @@ async function start(system: System, env: NodeJS.ProcessEnv, job: Job, { limitSe
 /** Whether another run is due: the first timed one always, others while as long ones fit the budget. */
 function goesOn(ms: readonly number[], { budgetSeconds }: CompareOptions): boolean {
   return ms.length === 0 || (ms.length + 1) * (ms.reduce((a, b) => a + b) / ms.length) <= 1000 * budgetSeconds;
+}
+
+async function warmUp({ peer }: Runner, { warmMs = 0 }: CompareOptions): Promise<void> {
+  for (const until = performance.now() + warmMs; performance.now() < until; ) await peer.ask("run");
 }
 
 async function turn(runner: Runner, all: readonly Runner[]): Promise<void> {

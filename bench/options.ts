@@ -22,6 +22,7 @@ export interface Flags {
   readonly systems?: readonly string[];
   readonly cases: readonly Work[];
   readonly rounds?: number;
+  readonly starts?: number;
   readonly limit: number;
   readonly warmCache: boolean;
 }
@@ -88,6 +89,7 @@ export function withFlags(command: Command): Command {
     .option("--systems <names>", "only these systems are compared", (text: string) => text.split(","))
     .option("--cases <works>", `only these are compared, of ${WORKS.join(", ")}`, listOf(WORKS), [...WORKS])
     .option("--rounds <n>", "runs after the first one (default: 5 on a software adapter, 20 on others)", wholeNumber(1))
+    .option("--starts <n>", "first and second starts of each system, where they are short (default: 3)", wholeNumber(0))
     .addOption(
       new Option("--limit <seconds>", "a system that takes longer over one answer is given up")
         .argParser(wholeNumber(1))
@@ -117,7 +119,7 @@ export function settingsOf(flags: Flags, software: boolean): Settings {
       : { infer: only(1, 4, 32), train: only(4, ...large), step: only(4, ...large) },
     works: flags.cases,
     rounds: flags.rounds ?? (quick ? 1 : software ? 5 : 20),
-    starts: quick ? 1 : 3,
+    starts: flags.starts ?? (quick ? 1 : 3),
     convolutionBatch: batch ?? (software ? 1 : 32),
     memoryBatch: batch ?? (quick ? 4 : 8),
     smallPictures: quick ? 2 : 4,

@@ -1,7 +1,5 @@
 /** Dawn where libraries made for browsers look for it: as `navigator.gpu`. Import this before them. */
 
-// While a promise of the GPU is pending, Dawn's binding polls by setImmediate: a busy loop on a core that a software adapter needs.
-globalThis.setImmediate = (callback, ...args) => setTimeout(callback, 1, ...args);
 // With nothing else in its loop, Node would wait for V8's background compilation of ONNX Runtime's wasm.
 setInterval(() => {}, 1000);
 
@@ -27,4 +25,7 @@ GPUQueue.prototype.writeBuffer = function (buffer, offset, source, start = 0, si
 
 const adapter = await gpu.requestAdapter();
 if (!adapter) throw new Error("Dawn finds no adapter");
+// While a promise of the GPU is pending, Dawn's binding polls by setImmediate: a busy loop on a core that a software adapter needs.
+if (/llvmpipe|swiftshader/i.test(`${adapter.info.device} ${adapter.info.description}`))
+  globalThis.setImmediate = (callback, ...args) => setTimeout(callback, 1, ...args);
 export const adapterName = adapter.info.device || adapter.info.description;

@@ -16,6 +16,8 @@ const RESTART_WITHIN_SECONDS = 100;
 const LARGE_BATCH = 32;
 /** The budget then. */
 const LARGE_BUDGET_SECONDS = 30;
+/** Before each run on a GPU. */
+const WARM_MS = 200;
 /** Cores that a waiting system may use before the report says so. */
 const RESTLESS = 0.05;
 
@@ -59,6 +61,7 @@ export async function models(context: Context): Promise<SectionReport> {
           budgetSeconds,
           limitSeconds,
           warmCache,
+          warmMs: software ? 0 : WARM_MS,
           starts: context.starts,
           restartWithinSeconds: software && large ? 0 : RESTART_WITHIN_SECONDS,
           say,
@@ -93,7 +96,7 @@ export async function models(context: Context): Promise<SectionReport> {
     notes: [
       ...wrong,
       tunedNote(context.tuned),
-      `A process for each system and case; after a first run of each, rounds of one run each in turn. First start: from the process's start to its first result${warmCache ? "" : ", no shader compiled before"}; second start: the same of a new process that finds the first one's shaders, of all systems in turn; both in the median of as many as are in brackets (${context.starts}; fewer where first ones would take more than 21 s).`,
+      `A process for each system and case; after a first run of each, rounds of one run each in turn${software ? "" : `, each after ${WARM_MS} ms of such runs that are not counted`}. First start: from the process's start to its first result${warmCache ? "" : ", no shader compiled before"}; second start: the same of a new process that finds the first one's shaders, of all systems in turn; both in the median of as many as are in brackets (${context.starts}; fewer where first ones would take more than 21 s).`,
       `With batches of ${LARGE_BATCH} and more one system after another instead of in turns, so that they are not in memory together${software ? "; started once" : ""}.`,
       `Of peak: the floating point operations that this engine counts, over the median time, as a share of ${peak.gflops.toFixed(1)} GFLOP/s. Relative error: the greatest difference over the greatest value, against the first row; of training, the loss before any update, and after the last one that both made, where rounding has been amplified, by batch norm over few images above all.`,
       `An error is wrong that is more than ${boundsText("float32")}; of systems that compute some of it in float16, ${boundsText("float16")}.`,
