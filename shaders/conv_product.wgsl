@@ -22,7 +22,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> a: array<$A>;
-@group(0) @binding(1) var<storage, read> b: array<T>;
+@group(0) @binding(1) var<storage, read> b: array<$B>;
 @group(0) @binding(2) var<storage, read_write> c: array<$C>;
 @group(0) @binding(3) var<uniform> params: Params;
 #include grid

@@ -1,6 +1,6 @@
 // conv_matrix.wgsl for units of f16 that turn what they load, and for channels in eights: same product, rows, columns and parameters, whose
-// strides of a and c are in eights (those of b, which is float32, in vec4). Memory and matrices: wide_tiles.wgsl.
-// HALF_A, HALF_C, HALF_R: what is stored as float16, eight to an element; else as float32, two elements for eight. TURNED: b lies as [tap,
+// strides of a and c are in eights (those of b in its own elements). Memory and matrices: wide_tiles.wgsl.
+// HALF_A, HALF_B, HALF_C, HALF_R: what is stored as float16, eight to an element; else as float32, two elements for eight. TURNED: b lies as [tap,
 // column, term]. MOMENTS and SPLIT: as in conv_tiled.wgsl. Of a, tap and slice add what is the same for all invocations (tiled_source.wgsl).
 // Tile: TILE_ROWS rows by TILE_COLS columns. FLOPs: 2 * rows * cols * taps * inner. Bytes at least: |a| + |b| + |c|.
 #include wide_tiles
@@ -18,6 +18,19 @@ fn staged_a(v: LoadedA) -> vec4<u32> { return v; }
 alias LoadedA = Floats;
 fn load_a(at: u32) -> LoadedA { return Floats(a[2u * at], a[2u * at + 1u]); }
 fn staged_a(v: LoadedA) -> vec4<u32> { return halves(v.low, v.high); }
+#endif
+
+#if HALF_B
+alias LoadedB = vec4<u32>;
+const B_EIGHT = 1u;
+fn load_b(at: u32) -> LoadedB { return b[at]; }
+fn staged_b(v: LoadedB) -> vec4<u32> { return v; }
+#else
+alias LoadedB = Floats;
+/** Elements of b to eight numbers. */
+const B_EIGHT = 2u;
+fn load_b(at: u32) -> LoadedB { return Floats(b[at], b[at + 1u]); }
+fn staged_b(v: LoadedB) -> vec4<u32> { return halves(v.low, v.high); }
 #endif
 
 #if RESIDUAL
@@ -79,14 +92,14 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   #endfor
   #else
   let b_eight = thread % (TILE_COLS / 8u);
-  let b_column = 2u * min(col0 + b_eight, params.cols - 1u);
+  let b_column = B_EIGHT * min(col0 + b_eight, params.cols - 1u);
   #for I in BL
   let b_line$I = thread / (TILE_COLS / 8u) + ${I}u * (THREADS / (TILE_COLS / 8u));
   #endfor
   #endif
   let b_first = group * params.bGroup + params.bStart;
   #for I in BL
-  var b$I: Floats;
+  var b$I: LoadedB;
   #endfor
 
   #include sum_range

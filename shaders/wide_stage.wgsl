@@ -3,7 +3,7 @@
 tile[a_row$I * A_ROW + a_eight] = select(vec4<u32>(), staged_a(a$I), inside$I);
 #endfor
 #for I in BL
-tile[B_AT + b_line$I * B_ROW + b_eight] = halves(b$I.low, b$I.high);
+tile[B_AT + b_line$I * B_ROW + b_eight] = staged_b(b$I);
 #endfor
 slice++;
 if (slice == slices) { slice = 0u; tx++; }

@@ -11,7 +11,7 @@ import { hoist, prepare, updatesEarly } from "./passes.js";
 import { type Plan, planMemory, resolve } from "./plan.js";
 import { Profile } from "./profile.js";
 import { type Prepared, record, recordAlone } from "./recording.js";
-import { type Precision, requireHalves, storeHalves } from "./storage.js";
+import { type Precision, requireHalves, storeHalves, storeRounded } from "./storage.js";
 import { type Node, reachable, type Tensor } from "./tensor.js";
 
 export type Values = Float32Array | Uint32Array | Int32Array;
@@ -81,11 +81,11 @@ export class Program {
     const halves = options.precision === "float16";
     if (halves) requireHalves(device);
     const ready = options.hoist ? prepare(given, device.profile) : given;
-    const roots = halves ? storeHalves(ready) : ready;
+    const profile = options.matrixUnits === false ? { ...device.profile, matrixUnits: undefined } : device.profile;
+    const roots = storeRounded(halves ? storeHalves(ready) : ready, profile);
     const prepared = new Map(given.map((t, i) => [t, roots[i]]));
     const outputs = Object.fromEntries(Object.entries(options.outputs).map(([name, t]) => [name, prepared.get(t)!]));
     const buffers = new Map([...(options.buffers ?? [])].map(([t, buffer]) => [prepared.get(t) ?? t, buffer]));
-    const profile = options.matrixUnits === false ? { ...device.profile, matrixUnits: undefined } : device.profile;
     const nodes = reachable(roots, profile);
     const { once, values } = options.hoist ? hoist(nodes) : { once: new Set<unknown>(), values: [] };
     const ordered = [...nodes.filter((n) => once.has(n)), ...updatesEarly(nodes.filter((n) => !once.has(n)))];

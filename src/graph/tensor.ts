@@ -86,6 +86,8 @@ export interface Op<A = unknown> {
   again?(node: Node<A>): Again;
   /** An input whose moments (graph/lowering.ts) its maker may leave behind, so that no kernel has to read it for them; null for none. */
   asksMoments?(node: Node<A>): Tensor | null;
+  /** Inputs, by number, that its kernels for such an adapter round to halves, so that they may as well come so; none by default. */
+  rounds?(node: Node<A>, profile: DeviceProfile): readonly number[];
   /** Inputs that its kernels for such an adapter do not read, so that nobody has to make them for it; none by default. */
   unread?(node: Node<A>, profile: DeviceProfile): readonly Tensor[];
 }

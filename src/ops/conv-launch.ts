@@ -91,12 +91,12 @@ export function dispatchConv(to: Lowering, l: ConvLaunch): void {
 
 function dispatchProduct(to: Lowering, l: ConvLaunch, problem: ConvProblem, choice: ConvChoice, split?: Split): void {
   const { rows } = problem;
-  const { elem, aElem, bElem = elem, colsPer } = elements(choice, problem);
+  const { elem, aElem, colsPer } = elements(choice, problem);
   const eights = choice.kernel === "wide";
   const t = (floats: number) => floats / elem;
   const ta = (floats: number) => floats / aElem;
   const colTiles = Math.ceil(t(l.cols) / colsPer);
-  const { b, turned, ...placesOfB } = operandB(l, choice, bElem);
+  const { b, turned, ...placesOfB } = operandB(l, choice, elem);
   const rowsPer = rowsOf(choice, rows, colTiles * l.groups);
   const [gx, gy] = grid(colTiles * Math.ceil(rows / rowsPer));
   // Sums that a stationary kernel adds to over and over do not belong in halves.
@@ -106,8 +106,8 @@ function dispatchProduct(to: Lowering, l: ConvLaunch, problem: ConvProblem, choi
   if (moments) to.moments.set(l.c, moments);
   const defines = {
     ...(eights
-      ? eightsDefines(l)
-      : { ...epilogueDefines(l, elem as 4), A: stored(l.a, aElem as 4), C: stored(l.c, elem as 4) }),
+      ? eightsDefines(l, b)
+      : { ...epilogueDefines(l, elem as 4), A: stored(l.a, aElem as 4), B: "T", C: stored(l.c, elem as 4) }),
     SPLIT: split !== undefined,
     ...(choice.kernel === "stationary" && { SUMS: sums !== undefined, SUMMED: sums ? "sums" : "c" }),
     ...(moments && { MOMENTS: l.c.dtype }),
@@ -233,35 +233,43 @@ const epilogueDefines = ({ bias, scale, residual }: EpilogueOperands, elem: 1 | 
 });
 
 /** Of conv_wide.wgsl: what is stored as float16 comes eight at a time. */
-const eightsDefines = (l: ConvLaunch): Defines => ({
+const eightsDefines = (l: ConvLaunch, b: Tensor): Defines => ({
   ...epilogueDefines(l, 4),
   ...(l.residual && { R: storedEights(l.residual), HALF_R: l.residual.dtype === "f16" }),
   A: storedEights(l.a),
   HALF_A: l.a.dtype === "f16",
+  B: storedEights(b),
+  HALF_B: b.dtype === "f16",
   C: storedEights(l.c),
   HALF_C: l.c.dtype === "f16",
 });
 
-/** What is read as [taps, inner, cols]; as it is by a stationary kernel, where whole vectors of four lie along either side, and by a wide one. */
+/**
+ * What is read as [taps, inner, cols]; as it is by a stationary kernel, where whole vectors of four lie along either side, and by a wide one.
+ * The latter alone reads halves.
+ */
 function operandB({ b, turned, inner, ...l }: ConvLaunch, { kernel }: ConvChoice, elem: number) {
-  const t = (floats: number) => floats / elem;
-  const [bTap, bStart] = [l.bTap.map(t), t(l.bStart)];
+  const wide = kernel === "wide";
   const turns =
     turned &&
-    (kernel === "wide"
+    (wide
       ? inEights([turned.column, turned.group])
       : kernel === "stationary" && elem === 4 && alignment([inner, turned.column, turned.group]) === 4);
-  if (turned && turns)
-    return { b: turned.b, bTap, bStart, bStride: t(turned.column), bGroup: t(turned.group), turned: true };
-  return { b: b(), bTap, bStart, bStride: t(l.bStride), bGroup: t(l.bGroup), turned: false };
+  const operand = turned && turns ? turned.b : b();
+  if (operand.dtype === "f16" && !wide) throw new Error(`the ${kernel} kernel reads no halves of weights`);
+  const t = (floats: number) => floats / (wide ? (operand.dtype === "f16" ? 8 : 4) : elem);
+  const places = { bTap: l.bTap.map(t), bStart: t(l.bStart) };
+  return turned && turns
+    ? { b: operand, ...places, bStride: t(turned.column), bGroup: t(turned.group), turned: true }
+    : { b: operand, ...places, bStride: t(l.bStride), bGroup: t(l.bGroup), turned: false };
 }
 
-/** Floats in the types of columns and of the gathered operand, of b where that has others, and columns of a tile in the first type. */
+/** Floats in the types of columns and of the gathered operand, and columns of a tile in that type. */
 function elements(
   choice: ConvChoice,
   problem: ConvProblem,
-): { elem: 1 | 2 | 4 | 8; aElem: 1 | 4 | 8; bElem?: 4; colsPer: number } {
-  if (choice.kernel === "wide") return { elem: 8, aElem: 8, bElem: 4, colsPer: wideSize(choice.tile).cols / 8 };
+): { elem: 1 | 2 | 4 | 8; aElem: 1 | 4 | 8; colsPer: number } {
+  if (choice.kernel === "wide") return { elem: 8, aElem: 8, colsPer: wideSize(choice.tile).cols / 8 };
   if (choice.kernel === "stationary") {
     const { elem, aElem, lanes, tv } = choice.tile;
     return { elem, aElem, colsPer: lanes * tv };

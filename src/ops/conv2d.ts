@@ -1,5 +1,6 @@
 /** Convolution and its two gradients: one implicit GEMM with three ways to gather (shaders/conv*.wgsl). */
-import type { Lowering } from "../graph/lowering.js";
+import type { DeviceProfile } from "../gpu/device.js";
+import { Lowering } from "../graph/lowering.js";
 import { apply, input, type Node, type Op, type Shape, type Tensor } from "../graph/tensor.js";
 import { expectShape } from "./check.js";
 import { type ConvAttrs, type ConvGeometry, convFlops, convGeometry, foldsTaps, mapStrides } from "./conv-geometry.js";
@@ -54,6 +55,7 @@ export const conv2dOp: Op<Conv2dAttrs> = {
     const dw = apply(convWeightGradOp, [x, dy], { ...attrs, shape: w.shape })[0];
     return bias ? [dx, dw, sum(dy, [0, 1, 2])] : [dx, dw];
   },
+  rounds: roundsWeights,
   prepare({ inputs, outputs: [y], attrs }, profile) {
     const [x, w] = inputs;
     const g = convGeometry(x.shape, w.shape, attrs);
@@ -113,6 +115,7 @@ const convInputGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
   name: "conv2dInputGrad",
   halves: { inputs: [0, 2], outputs: [0] },
   outputs: (_, { shape }) => [{ shape }],
+  rounds: roundsWeights,
   lower({ inputs: [dy, w, residual], outputs: [dx], attrs }, to) {
     const g = convGeometry(dx.shape, w.shape, attrs);
     const [kh, kw] = g.kernel;
@@ -161,6 +164,13 @@ const convInputGradOp: Op<ConvAttrs & { shape: readonly number[] }> = {
     }
   },
 };
+
+/** The weights, where nothing but kernels on matrix units reads them as they are. */
+function roundsWeights(node: Node, profile: DeviceProfile): readonly number[] {
+  const lowering = new Lowering(profile);
+  lowering.lower([node]);
+  return lowering.launches.every(({ kernel }) => ["conv_wide", "conv_parts"].includes(kernel.shader)) ? [1] : [];
+}
 
 /**
  * The sum of two gradients, where one is a convolution's input gradient that nobody has read yet: made in its epilogue.

@@ -8,8 +8,8 @@ import { Device } from "#src/gpu/device.js";
 import { Lowering } from "#src/graph/lowering.js";
 import { fuse } from "#src/graph/passes.js";
 import { Program, type Values } from "#src/graph/program.js";
-import { type Precision, storeHalves } from "#src/graph/storage.js";
-import { input, reachable, type Tensor } from "#src/graph/tensor.js";
+import { type Precision, storeHalves, storeRounded } from "#src/graph/storage.js";
+import { Block, input, reachable, type Tensor, variable } from "#src/graph/tensor.js";
 import { type ConvChoice, plainChoice } from "#src/ops/conv-choice.js";
 import { WIDE_RUNGS, type WideTile } from "#src/ops/conv-wide.js";
 import { batchNorm, conv2d, gradients, mul, sum } from "#src/ops/index.js";
@@ -175,6 +175,40 @@ for (const kernel of [1, 3])
       graph: () => inferenceGraph(kernel),
       shaders: ["conv_wide"],
     });
+
+test("weights that are variables come as halves, one copy for all that read them", async () => {
+  const c: ConvCase = { x: [2, 7, 6, 40], kernel: [3, 3], filters: 24, padding: [1, 1] };
+  const shape = weightShape(c);
+  const size = shape.reduce((a, b) => a * b);
+  const block = new Block("weights");
+  block.bytes = 4 * size;
+  block.buffer = device.buffer(block.label, block.bytes, 0x8c);
+  device.gpu.queue.writeBuffer(block.buffer, 0, integers(size, 2));
+  const [x, w] = [input("x", c.x), variable("w", shape, block, 0)];
+  const y = conv2d(x, w, c);
+  const [dx] = gradients(sum(mul(y, input("dy", y.shape))), [x]);
+  const outputs = { y, dx: dx! };
+  const nodes = () => reachable(storeRounded(Object.values(outputs), device.profile));
+  const casts = () => nodes().filter(({ op }) => op.name === "cast").length;
+  device.profile = { ...before, tuned: forced({ kernel: "wide", tile: small }) };
+  assert.is(casts(), 1);
+  const lowering = new Lowering(device.profile);
+  lowering.lower(nodes());
+  const products = lowering.launches.filter(({ kernel }) => kernel.shader === "conv_wide");
+  assert.equal(
+    products.map(({ kernel: { defines } }) => [defines?.HALF_B, defines?.TURNED]),
+    [
+      [true, false],
+      [true, true],
+    ],
+  );
+  const actual = await run(outputs, "float32");
+  device.profile = { ...before, tuned: forced(plainChoice(before, { rows: 1, cols: 1, multiple: 1 })) };
+  assert.is(casts(), 0, "kernels that round nothing are given what is stored");
+  const expected = await run(outputs, "float32");
+  for (const key of ["y", "dx"]) assert.equal(actual[key], expected[key]);
+  device.release(block.buffer);
+});
 
 test("channels that are no eights are left to others", () => {
   assert.is(lanes % 8, 0);
