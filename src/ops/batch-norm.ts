@@ -5,7 +5,7 @@ import type { Lowering, Moments } from "../graph/lowering.js";
 import { apply, type Op, type Tensor } from "../graph/tensor.js";
 import { expectShape } from "./check.js";
 import { conv2dOp } from "./conv2d.js";
-import { stored } from "./lanes.js";
+import { powerOfTwo, stored } from "./lanes.js";
 
 export interface BatchNormAttrs {
   readonly training: boolean;
@@ -57,11 +57,12 @@ const batchNormOp: Op<BatchNormAttrs> = {
     const { rows, channels } = rowsOf(x);
     if (attrs.training) {
       const { chunk, chunks, partial } = to.moments.get(x) ?? dispatchStats(to, x);
+      const { workgroups, ...wide } = merging(to, channels, chunks);
       to.dispatch({
-        kernel: { shader: "batch_norm_finalize", defines: { ELEM: 1, WIDE: !to.profile.software } },
+        kernel: { shader: "batch_norm_finalize", ...wide, defines: { ELEM: 1, ...wide.defines } },
         bindings: { partial, stats, runningMean: outputs[2], runningVar: outputs[3] },
         params: { rows, channels, chunk, chunks, eps: attrs.eps, momentum: attrs.momentum, one: 1 },
-        workgroups: [finalizeWorkgroups(to, channels)],
+        workgroups,
         bytes: partial.bytes,
       });
     } else {
@@ -167,11 +168,12 @@ const batchNormGradOp: Op<BatchNormAttrs> = {
       bytes: x.bytes + dy.bytes + (masking?.bytes ?? 0),
     });
     const sums = to.scratch("sums", [2, channels]);
+    const { workgroups, ...wide } = merging(to, channels, chunks);
     to.dispatch({
-      kernel: { shader: "batch_norm_grad_finalize", defines: { WIDE: !to.profile.software } },
+      kernel: { shader: "batch_norm_grad_finalize", ...wide },
       bindings: { partial, dgamma, dbeta, sums },
       params: { channels, chunks },
-      workgroups: [finalizeWorkgroups(to, channels)],
+      workgroups,
       bytes: partial.bytes,
     });
     const run = rowsPerRun(to, rows);
@@ -244,9 +246,15 @@ function rowsPerRun(to: Lowering, rows: number): number {
   return Math.max(8, Math.ceil(rows / (65535 * lanesOf(to).LY)));
 }
 
-/** One invocation a channel in workgroups of 64, or workgroups of 8 channels (batch_norm_finalize.wgsl: WIDE). */
-function finalizeWorkgroups(to: Lowering, channels: number): number {
-  return Math.ceil(channels / (to.profile.software ? 64 : 8));
+/**
+ * How chunks are merged: by one invocation a channel in workgroups of 64, or, on GPUs, by workgroups of 256 for some channels each. These
+ * are eight, as that is what a load from memory brings, or fewer where they would leave a lane more than eight chunks.
+ */
+function merging({ profile }: Lowering, channels: number, chunks: number) {
+  if (profile.software) return { defines: { WIDE: false }, workgroups: [Math.ceil(channels / 64)] as const };
+  const LY = Math.min(128, Math.max(32, powerOfTwo(chunks / 8)));
+  const LX = 256 / LY;
+  return { defines: { WIDE: true }, overrides: { LX, LY }, workgroups: [Math.ceil(channels / LX)] as const };
 }
 
 function statistics(to: Lowering, x: Tensor): Moments {
