@@ -141,6 +141,10 @@ function trainingGraphs(): Tensor[][] {
       for (const [relu, residual] of [[false], [true], [true, tensor([2, 6, 6, channels])]] as const) {
         const [y, ...updates] = normalized(tensor([2, 6, 6, channels]), training, residual, relu);
         lists.push([...differentiated([y]), ...updates]);
+        // Of maps that lie in halves.
+        const map = () => ops.maxPool(tensor([2, 12, 12, channels]));
+        const [z, ...moved] = normalized(map(), training, residual && map(), relu);
+        lists.push([...differentiated([z]), ...moved]);
       }
     }
   }
