@@ -1,6 +1,7 @@
 /** Sums, means and maxima over axes, and the expansion that undoes a sum (shaders/reduce_*.wgsl, expand.wgsl). */
 import { grid, type Lowering } from "../graph/lowering.js";
 import { apply, type Op, type Shape, ShapeError, scopeName, type Tensor } from "../graph/tensor.js";
+import { dispatchMaxGrad } from "./global-max-pool.js";
 import { aroundAxes, axisOf, elemOf, flat, powerOfTwo, stored } from "./lanes.js";
 import { reshape } from "./layout.js";
 
@@ -129,15 +130,7 @@ const maxGradOp: Op<AxesAttrs & { readonly shape: Shape }> = {
   outputs: (_, { shape }) => [{ shape }],
   lower({ inputs: [dy, argmax], outputs: [dx], attrs }, to) {
     const { count, inner } = aroundAxes(dx.shape, attrs.first, attrs.last);
-    const elem = elemOf(inner);
-    const size = dx.size / elem;
-    to.dispatch({
-      kernel: { shader: "global_max_pool_grad", defines: { ELEM: elem, DX: stored(dx, elem) } },
-      bindings: { dy, argmax, dx },
-      params: { size, positions: count, channels: inner / elem },
-      workgroups: flat(size),
-      bytes: dx.bytes + 2 * dy.bytes,
-    });
+    dispatchMaxGrad(to, { dy, argmax, dx }, count, inner);
   },
 };
 

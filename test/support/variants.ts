@@ -74,6 +74,7 @@ function mapGraphs(channels: number): Tensor[] {
     ops.globalAveragePool(x),
     ops.pyramidPool(x, 3),
     ops.cropResize(x, tensor([2, 4]), { height: 3, width: 3 }),
+    ops.cropResize(tensor([2, 6, 6, 2 * channels]), tensor([2, 4]), { height: 3, width: 3 }),
     ops.maskMultiply(x, tensor([2, 6, 6])),
     ops.slice(x, 1, 1, 3),
     ops.concat([x, x], 3),
