@@ -25,8 +25,10 @@ const withOnes = (shape: Shape, { first, last }: AxesAttrs): Shape =>
 /** How many partial results to make of `count` elements; 1 where they are few enough to finish. */
 const splitsOf = (count: number) => (count <= LONGEST_RUN ? 1 : Math.ceil(Math.sqrt(count)));
 
-/** Sums from which there is an invocation for each on a GPU, and terms of one that a lane takes of what lanes share. */
+/** Sums from which there is an invocation for each on a GPU. */
 const MANY_SUMS = 2 ** 15;
+/** Terms of a sum up to which lanes share all of it, as another dispatch costs more than they wait, and those of a lane where they do not. */
+const MOST_TERMS = 48;
 const TERMS = 16;
 /** Lanes of a workgroup that go along neighbouring sums at the most: whole lines of memory, whether scalars or vec4. */
 const ACROSS = 16;
@@ -37,6 +39,9 @@ function sharing(to: Lowering, { outer, count, inner }: { outer: number; count: 
   const LX = Math.min(ACROSS, powerOfTwo(inner));
   return { LX, LY: Math.min(256 / LX, powerOfTwo(count)) };
 }
+
+/** Partial results that workgroups make of a sum whose lanes would have `terms` each if one of them made it. */
+const sharedSplits = (terms: number) => (terms <= MOST_TERMS ? 1 : Math.ceil(terms / TERMS));
 
 const sumOp: Op<SumAttrs> = {
   name: "sum",
@@ -50,7 +55,7 @@ const sumOp: Op<SumAttrs> = {
     const elem = elemOf(inner);
     const stage = (from: Tensor, length: number) => {
       const shared = sharing(to, { outer, count: length, inner: inner / elem });
-      const splits = shared ? Math.ceil(length / (shared.LY * TERMS)) : splitsOf(length);
+      const splits = shared ? sharedSplits(length / shared.LY) : splitsOf(length);
       const total = (outer * splits * inner) / elem;
       const into = splits === 1 ? y : to.scratch(`partial${length}`, [outer, splits, inner]);
       to.dispatch({
