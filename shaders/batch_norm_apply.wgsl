@@ -2,12 +2,14 @@
 //   Made as x * scale + shift, where scale and shift have a rest beyond float32 and x is cut in halves, whose products with an
 //   upper half are exact: y is off by one rounding instead of four (by two with a residual). What matters is the side of the
 //   ReLU that it falls on.
-//   GATHERS: as in batch_norm_stats.wgsl.
+//   ROWS: as many are loaded before the first one is looked at. GPUs take four, as no load would overtake a store.
+//   COLUMNS: batch_norm_columns.wgsl. GATHERS: as in batch_norm_stats.wgsl.
 // Layout: x, residual, y [rows, channels]; stats [2, channels] = mean, 1 / sqrt(var + eps).
-// Grid: x over channels in T (lanes), y over runs of rows. Bytes: 8 rows channels (12 with a residual).
+// Grid: x over channels as they are bound (lanes), y over runs of rows. Bytes: 8 rows channels (12 with a residual).
 #include elem
 #include elem_u32
-struct Params { rows: u32, channels: u32, run: u32, relu: u32, one: f32, none: u32 }  // channels in T; one: see compensated.wgsl
+#include batch_norm_columns
+struct Params { rows: u32, channels: u32, run: u32, relu: u32, one: f32, none: u32 }  // one: see compensated.wgsl
 override LX: u32 = 8;
 override LY: u32 = 8;
 @group(0) @binding(0) var<storage, read> x: array<$X>;
@@ -28,23 +30,47 @@ override LY: u32 = 8;
 
 @compute @workgroup_size(LX, LY)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
-  let c = id.x;
-  if (c >= params.channels) { return; }
+  if (id.x >= params.channels) { return; }
+  let width = params.channels * ${COLUMNS}u;
+  #for P in COLUMNS
+  let c$P = id.x * ${COLUMNS}u + ${P}u;
   #include batch_norm_scale
+  #endfor
   let end = min((id.y + 1u) * params.run, params.rows);
   var touched = 0u;
-  for (var r = id.y * params.run; r < end; r++) {
+  for (var r = id.y * params.run; r < end; r += ${ROWS}u) {
     #if GATHERS
     if (r % 8u == 0u) { touched |= touch_rows(r, end, group.x * LX); }
     #endif
-    let i = (r * params.channels + c) | (touched & params.none);
-    let value = T(x[i]);
-    #include batch_norm_value
-    #if RESIDUAL
-    v += T(residual[i]);
+    #for I in ROWS
+    #if ROWS > 1
+    // Behind the end the last row is made once more.
+    let i$I = min(r + ${I}u, end - 1u) * params.channels + id.x;
+    #else
+    let i$I = (r * params.channels + id.x) | (touched & params.none);
     #endif
-    v += rest;
-    if (params.relu != 0u) { v = max(v, T(0.0)); }
-    y[i] = $Y(v);
+    let x$I = x[i$I];
+    #if RESIDUAL
+    let residual$I = residual[i$I];
+    #endif
+    #endfor
+    #for I in ROWS
+    {
+      #for P in COLUMNS
+      let value$P = column$P(x$I);
+      #include batch_norm_value
+      #if RESIDUAL
+      v$P += column$P(residual$I);
+      #endif
+      v$P += rest$P;
+      if (params.relu != 0u) { v$P = max(v$P, T(0.0)); }
+      #endfor
+      #if COLUMNS == 2
+      y[i$I] = columns(v0, v1);
+      #else
+      y[i$I] = $Y(v0);
+      #endif
+    }
+    #endfor
   }
 }

@@ -3,8 +3,9 @@
 //   stats [2, channels] = mean, 1 / sqrt(var + eps) with the biased variance
 //   Both sums are compensated: an error of the variance is one of every value of its channel.
 //   running = (1 - momentum) * running + momentum * (mean, unbiased variance)
-//   WIDE: LY invocations share a channel's chunks and merge what each of them has, also compensated and in order: on a GPU one alone
-//   would wait for each of its chunks.
+//   WIDE: LY invocations share a channel's chunks, each loads four before it looks at the first, and they join what each of them has as a
+//   tree, compensated too: on a GPU one alone would wait for each of its chunks. m2_k are then summed beside the means, apart from what
+//   lies between these, so that only means are read twice.
 // Grid: one invocation per channel (WIDE: LX channels a workgroup). Bytes: 8 chunks channels read.
 #include elem
 #include compensated
@@ -15,22 +16,27 @@ struct Params { rows: u32, channels: u32, chunk: u32, chunks: u32, eps: f32, mom
 @group(0) @binding(3) var<storage, read_write> runningVar: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
-fn rows_of(chunk: u32) -> f32 { return f32(min(params.chunk, params.rows - chunk * params.chunk)); }
-
 #if WIDE
 override LX: u32 = 8;
-override LY: u32 = 32;
-var<workgroup> parts: array<f32, LX * LY>;
+override LY: u32 = 32;  // a power of two
+var<workgroup> parts: array<Sum, LX * LY>;
 
 /** The sum over a channel's invocations of what each gives; the same for all of them. All of a workgroup have to call it. */
-fn merged(part: f32, lane: vec3u) -> f32 {
-  parts[lane.y * LX + lane.x] = part;
+fn merged(part: Sum, lane: vec3u) -> f32 {
+  let own = lane.y * LX + lane.x;
+  parts[own] = part;
   workgroupBarrier();
-  var sum = Sum();
-  for (var y = 0u; y < LY; y++) { sum = plus(sum, parts[y * LX + lane.x], params.one); }
+  for (var apart = LY / 2u; apart > 0u; apart /= 2u) {
+    if (lane.y < apart) { parts[own] = joined(parts[own], parts[own + apart * LX], params.one); }
+    workgroupBarrier();
+  }
+  let sum = parts[lane.x];
   workgroupBarrier();
-  return sum.total;
+  return sum.total - sum.lost;
 }
+
+/** 0 for a chunk that there is not. */
+fn rows_of(chunk: u32) -> f32 { return f32(min(params.chunk, params.rows - min(chunk * params.chunk, params.rows))); }
 
 @compute @workgroup_size(LX, LY)
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_id) lane: vec3u) {
@@ -38,19 +44,36 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_id) lane: ve
   let c = min(id.x * LX + lane.x, params.channels - 1u);
   let n = f32(params.rows);
   let origin = partial[c];
+  let last = params.chunks - 1u;
   var part = Sum();
-  for (var k = lane.y; k < params.chunks; k += LY) {
-    part = plus(part, rows_of(k) * (partial[k * params.channels + c] - origin), params.one);
+  var within = Sum();
+  for (var k = lane.y; k <= last; k += 4u * LY) {
+    #for I in 4
+    let k$I = k + ${I}u * LY;
+    let mean$I = partial[min(k$I, last) * params.channels + c];
+    let squares$I = partial[(params.chunks + min(k$I, last)) * params.channels + c];
+    #endfor
+    #for I in 4
+    part = plus(part, rows_of(k$I) * (mean$I - origin), params.one);
+    within = plus(within, select(0.0, squares$I, k$I <= last), params.one);
+    #endfor
   }
-  let mean = origin + merged(part.total, lane) / n;
-  part = Sum();
-  for (var k = lane.y; k < params.chunks; k += LY) {
-    let delta = partial[k * params.channels + c] - mean;
-    part = plus(part, fma(rows_of(k) * delta, delta, partial[(params.chunks + k) * params.channels + c]), params.one);
+  let mean = origin + merged(part, lane) / n;
+  part = within;
+  for (var k = lane.y; k <= last; k += 4u * LY) {
+    #for I in 4
+    let k$I = k + ${I}u * LY;
+    let delta$I = partial[min(k$I, last) * params.channels + c] - mean;
+    #endfor
+    #for I in 4
+    part = plus(part, rows_of(k$I) * delta$I * delta$I, params.one);
+    #endfor
   }
-  let m2 = merged(part.total, lane);
+  let m2 = merged(part, lane);
   if (!inside || lane.y > 0u) { return; }
 #else
+fn rows_of(chunk: u32) -> f32 { return f32(min(params.chunk, params.rows - chunk * params.chunk)); }
+
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let c = id.x;

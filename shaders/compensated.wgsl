@@ -8,3 +8,9 @@ fn plus(s: Sum, v: T, one: f32) -> Sum {
   let total = (s.total + paid) * one;
   return Sum(total, (total - s.total) - paid);
 }
+
+// Of the terms of both.
+fn joined(a: Sum, b: Sum, one: f32) -> Sum {
+  let sum = plus(a, b.total, one);
+  return Sum(sum.total, sum.lost + b.lost);
+}

@@ -1,6 +1,7 @@
 // Gradient of the bilinear crop-resize, as a gather: dx[n, h, w, c] = sum over outputs (i, j), in order, of
 // dy[n, i, j, c] times the share that (h, w) has in it.
-// Layout: NHWC; T is f32 or vec4 along channels, which counts elements of T. Grid: one invocation per T of dx.
+// Layout: NHWC; T is f32 or vec4 along channels, which counts elements of T. Grid: one invocation per COLUMNS Ts of a pixel of dx, which
+// lie as far apart as they can: what the shares take, with their divisions, is more than the sums themselves.
 // Bytes: 4 written per element of dx; each dy is read by the up to four pixels it came from.
 struct Params { total: u32, channels: u32, height: u32, width: u32, outHeight: u32, outWidth: u32 }
 @group(0) @binding(0) var<storage, read> dy: array<$DY>;
@@ -32,15 +33,18 @@ fn share(tap: Tap, at: u32) -> f32 {
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = workgroup_number(id, count) * 64u + lane;
   if (i >= params.total) { return; }
-  let c = i % params.channels;
-  let pixel = i / params.channels;
+  let apart = params.channels / ${COLUMNS}u;
+  let c = i % apart;
+  let pixel = i / apart;
   let h = (pixel / params.width) % params.height;
   let w = pixel % params.width;
   let n = pixel / (params.width * params.height);
   let box = boxes[n];
   let rows = outputs_near(h, box.x, box.z, params.outHeight, params.height);
   let columns = outputs_near(w, box.y, box.w, params.outWidth, params.width);
-  var sum = T();
+  #for I in COLUMNS
+  var sum$I = T();
+  #endfor
   for (var row = rows.first; row < rows.end; row++) {
     let row_share = share(crop_tap(row, box.x, box.z, params.outHeight, params.height), h);
     if (row_share == 0.0) { continue; }
@@ -48,8 +52,13 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     for (var column = columns.first; column < columns.end; column++) {
       let column_share = share(crop_tap(column, box.y, box.w, params.outWidth, params.width), w);
       if (column_share == 0.0) { continue; }
-      sum += row_share * column_share * T(dy[(base + column) * params.channels + c]);
+      let at = (base + column) * params.channels + c;
+      #for I in COLUMNS
+      sum$I += row_share * column_share * T(dy[at + ${I}u * apart]);
+      #endfor
     }
   }
-  dx[i] = $DX(sum);
+  #for I in COLUMNS
+  dx[pixel * params.channels + c + ${I}u * apart] = $DX(sum$I);
+  #endfor
 }

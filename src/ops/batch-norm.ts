@@ -5,7 +5,7 @@ import type { Lowering, Moments } from "../graph/lowering.js";
 import { apply, type Op, type Tensor } from "../graph/tensor.js";
 import { expectShape } from "./check.js";
 import { conv2dOp } from "./conv2d.js";
-import { stored } from "./lanes.js";
+import { powerOfTwo, stored } from "./lanes.js";
 
 export interface BatchNormAttrs {
   readonly training: boolean;
@@ -57,11 +57,12 @@ const batchNormOp: Op<BatchNormAttrs> = {
     const { rows, channels } = rowsOf(x);
     if (attrs.training) {
       const { chunk, chunks, partial } = to.moments.get(x) ?? dispatchStats(to, x);
+      const { workgroups, ...wide } = merging(to, channels, chunks);
       to.dispatch({
-        kernel: { shader: "batch_norm_finalize", defines: { ELEM: 1, WIDE: !to.profile.software } },
+        kernel: { shader: "batch_norm_finalize", ...wide, defines: { ELEM: 1, ...wide.defines } },
         bindings: { partial, stats, runningMean: outputs[2], runningVar: outputs[3] },
         params: { rows, channels, chunk, chunks, eps: attrs.eps, momentum: attrs.momentum, one: 1 },
-        workgroups: [finalizeWorkgroups(to, channels)],
+        workgroups,
         bytes: partial.bytes,
       });
     } else {
@@ -118,24 +119,18 @@ function dispatchApply(
   relu: boolean,
 ): void {
   const { x, y, residual } = tensors;
-  const { rows, channels, elem } = rowsOf(x);
+  const { rows } = rowsOf(x);
+  const { columns, bound, defines } = columnsOf(to, { X: x, Y: y, ...(residual && { R: residual }) });
   const run = rowsPerRun(to, rows);
   to.dispatch({
     kernel: {
       shader: "batch_norm_apply",
-      defines: {
-        ELEM: elem,
-        RESIDUAL: residual !== undefined,
-        ...fetching(to, { residual }),
-        X: stored(x, elem),
-        Y: stored(y, elem),
-        ...(residual && { R: stored(residual, elem) }),
-      },
+      defines: { ...defines, ...bound, RESIDUAL: residual !== undefined, ...fetching(to, { residual }) },
       overrides: lanesOf(to),
     },
     bindings: tensors,
-    params: { rows, channels: channels / elem, run, relu: Number(relu), one: 1, none: 0 },
-    workgroups: lanes(to, channels / elem, Math.ceil(rows / run)),
+    params: { rows, channels: columns, run, relu: Number(relu), one: 1, none: 0 },
+    workgroups: lanes(to, columns, Math.ceil(rows / run)),
     bytes: x.bytes + y.bytes + (residual?.bytes ?? 0),
   });
 }
@@ -151,46 +146,62 @@ const batchNormGradOp: Op<BatchNormAttrs> = {
   unread: ({ inputs: [, , , , y], attrs }, profile) => (maskOf(attrs, profile) === "x" ? [y] : []),
   lower({ inputs: [x, gamma, stats, dy, y, beta], outputs: [dx, dgamma, dbeta, dresidual], attrs }, to) {
     const { rows, channels, elem } = rowsOf(x);
-    const { chunk, chunks, partial } = statistics(to, x);
     const mask = maskOf(attrs, to.profile);
     const masking = mask === "y" ? y : undefined;
-    const read = { MASK: mask, X: stored(x, elem), DY: stored(dy, elem), ...(mask && { Y: stored(y, elem) }) };
+    // What is made from x is rounded as y is stored, and not as it would be bound.
+    const read = { X: x, DY: dy, ...(masking && { Y: masking }) };
+    const rounded = mask === "x" && { Y: stored(y, elem) };
+    const { software } = to.profile;
+    const first = columnsOf(to, read);
+    const { chunk, chunks, partial } = gradientSums(to, x, first.columns);
     to.dispatch({
       kernel: {
         shader: "batch_norm_grad_stats",
-        defines: { ELEM: elem, AHEAD: !to.profile.software, ...fetching(to, { dy, y: masking }), ...read },
-        overrides: lanesOf(to),
+        defines: {
+          ...first.defines,
+          ...first.bound,
+          ...rounded,
+          MASK: mask,
+          SHARED: !software,
+          ...fetching(to, { dy, y: masking }),
+        },
+        overrides: software ? lanesOf(to) : { LX: 8, LY: SHARING },
       },
       bindings: { x, stats, dy, partial, y: masking, ...(mask === "x" && { gamma, beta }) },
-      params: { rows, channels: channels / elem, chunk, chunks, none: 0, ...(mask === "x" && { one: 1 }) },
-      workgroups: lanes(to, channels / elem, chunks),
+      params: { rows, channels: first.columns, chunk, chunks, none: 0, ...(mask === "x" && { one: 1 }) },
+      workgroups: software ? lanes(to, first.columns, chunks) : [Math.ceil(first.columns / 8), chunks],
       bytes: x.bytes + dy.bytes + (masking?.bytes ?? 0),
     });
     const sums = to.scratch("sums", [2, channels]);
+    const { workgroups, ...wide } = merging(to, channels, chunks);
     to.dispatch({
-      kernel: { shader: "batch_norm_grad_finalize", defines: { WIDE: !to.profile.software } },
+      kernel: { shader: "batch_norm_grad_finalize", ...wide },
       bindings: { partial, dgamma, dbeta, sums },
       params: { channels, chunks },
-      workgroups: [finalizeWorkgroups(to, channels)],
+      workgroups,
       bytes: partial.bytes,
     });
     const run = rowsPerRun(to, rows);
-    const defines = {
-      ELEM: elem,
-      RESIDUAL: dresidual !== undefined,
-      ...fetching(to, { dy, y: masking }),
-      ...read,
-      DX: stored(dx, elem),
-      ...(dresidual && { DR: stored(dresidual, elem) }),
-    };
+    const { columns, bound, defines } = columnsOf(to, { ...read, DX: dx, ...(dresidual && { DR: dresidual }) });
     to.dispatch({
-      kernel: { shader: "batch_norm_grad_apply", defines, overrides: lanesOf(to) },
+      kernel: {
+        shader: "batch_norm_grad_apply",
+        defines: {
+          ...defines,
+          ...bound,
+          ...rounded,
+          MASK: mask,
+          RESIDUAL: dresidual !== undefined,
+          ...fetching(to, { dy, y: masking }),
+        },
+        overrides: lanesOf(to),
+      },
       bindings: { x, stats, gamma, sums, dy, dx, y: masking, beta: mask === "x" ? beta : undefined, dresidual },
       params: {
-        ...{ rows, channels: channels / elem, run, inverseRows: attrs.training ? 1 / rows : 0, none: 0 },
+        ...{ rows, channels: columns, run, inverseRows: attrs.training ? 1 / rows : 0, none: 0 },
         ...(mask === "x" && { one: 1 }),
       },
-      workgroups: lanes(to, channels / elem, Math.ceil(rows / run)),
+      workgroups: lanes(to, columns, Math.ceil(rows / run)),
       bytes: x.bytes + dy.bytes + dx.bytes + (masking?.bytes ?? 0) + (dresidual?.bytes ?? 0),
     });
   },
@@ -239,14 +250,53 @@ function rowsOf(x: Tensor): { rows: number; channels: number; elem: 1 | 4 } {
   return { rows: x.size / channels, channels, elem: channels % 4 === 0 ? 4 : 1 };
 }
 
+/**
+ * How a kernel on GPUs and elsewhere walks over these maps of equal shape: the types that they are bound as, under the names given, and how many of
+ * them make a row. Where all are in halves, GPUs load two vec4 at once: 16 bytes an invocation are what it takes to keep their memory busy.
+ */
+function columnsOf({ profile }: Lowering, maps: Readonly<Record<string, Tensor>>) {
+  const tensors = Object.values(maps);
+  const { channels, elem } = rowsOf(tensors[0]);
+  const paired = !profile.software && channels % 8 === 0 && tensors.every(({ dtype }) => dtype === "f16");
+  const bound = Object.entries(maps).map(([name, t]) => [name, paired ? "vec4<u32>" : stored(t, elem)]);
+  return {
+    columns: channels / (paired ? 8 : elem),
+    bound: Object.fromEntries(bound) as Defines,
+    defines: {
+      ELEM: elem,
+      ROWS: profile.software ? 1 : 4,
+      COLUMNS: paired ? 2 : 1,
+      ...(paired && { HALF: "vec4<f16>" }),
+    },
+  };
+}
+
 /** Rows that one invocation walks: few enough for many invocations, and never more runs than a grid dimension holds. */
 function rowsPerRun(to: Lowering, rows: number): number {
   return Math.max(8, Math.ceil(rows / (65535 * lanesOf(to).LY)));
 }
 
-/** One invocation a channel in workgroups of 64, or workgroups of 8 channels (batch_norm_finalize.wgsl: WIDE). */
-function finalizeWorkgroups(to: Lowering, channels: number): number {
-  return Math.ceil(channels / (to.profile.software ? 64 : 8));
+/**
+ * How chunks are merged: by one invocation a channel in workgroups of 64, or, on GPUs, by workgroups of 256 for some channels each. These
+ * are eight, as that is what a load from memory brings, or fewer where they would leave a lane more than eight chunks.
+ */
+function merging({ profile }: Lowering, channels: number, chunks: number) {
+  if (profile.software) return { defines: { WIDE: false }, workgroups: [Math.ceil(channels / 64)] as const };
+  const LY = Math.min(128, Math.max(32, powerOfTwo(chunks / 8)));
+  const LX = 256 / LY;
+  return { defines: { WIDE: true }, overrides: { LX, LY }, workgroups: [Math.ceil(channels / LX)] as const };
+}
+
+/** Invocations of a workgroup that share a chunk of rows of each column, on GPUs (batch_norm_grad_stats.wgsl: SHARED). */
+const SHARING = 16;
+
+/** Memory for the sums of batch norm's gradient, by chunks of rows: on GPUs those of a workgroup, some 2^16 invocations in all. */
+function gradientSums(to: Lowering, x: Tensor, columns: number): Moments {
+  if (to.profile.software) return statistics(to, x);
+  const { rows, channels } = rowsOf(x);
+  const chunk = SHARING * Math.max(8, Math.ceil((rows * columns) / 2 ** 16));
+  const chunks = Math.ceil(rows / chunk);
+  return { chunk, chunks, partial: to.scratch("partial", [2, chunks, channels]) };
 }
 
 function statistics(to: Lowering, x: Tensor): Moments {

@@ -45,9 +45,13 @@ const cropResizeGradOp: Op<Shape> = {
   outputs: (_, shape) => [{ shape }],
   lower({ inputs: [dy, boxes], outputs: [dx] }, to) {
     const elem = elemOf(dx.shape[3]);
-    const total = dx.size / elem;
+    const columns = !to.profile.software && (dx.shape[3] / elem) % 4 === 0 ? 4 : 1;
+    const total = dx.size / elem / columns;
     to.dispatch({
-      kernel: { shader: "crop_resize_grad", defines: { ELEM: elem, DY: stored(dy, elem), DX: stored(dx, elem) } },
+      kernel: {
+        shader: "crop_resize_grad",
+        defines: { ELEM: elem, DY: stored(dy, elem), DX: stored(dx, elem), COLUMNS: columns },
+      },
       bindings: { dy, boxes, dx },
       params: { total, ...geometry(dx.shape, dy.shape, elem) },
       workgroups: flat(total),

@@ -1,3 +1,4 @@
+import type { Lowering } from "../graph/lowering.js";
 import { apply, type Op, type Tensor } from "../graph/tensor.js";
 import { expectRank } from "./check.js";
 import { elemOf, flat, stored } from "./lanes.js";
@@ -32,17 +33,32 @@ const globalMaxPoolGradOp: Op<readonly number[]> = {
   outputs: (_, shape) => [{ shape }],
   lower({ inputs: [dy, argmax], outputs: [dx] }, to) {
     const [, h, w, channels] = dx.shape;
-    const elem = elemOf(channels);
-    const size = dx.size / elem;
-    to.dispatch({
-      kernel: { shader: "global_max_pool_grad", defines: { ELEM: elem, DX: stored(dx, elem) } },
-      bindings: { dy, argmax, dx },
-      params: { size, positions: h * w, channels: channels / elem },
-      workgroups: flat(size),
-      bytes: dx.bytes + 2 * dy.bytes,
-    });
+    dispatchMaxGrad(to, { dy, argmax, dx }, h * w, channels);
   },
 };
+
+/** Positions for which an invocation looks at what was kept, on GPUs. */
+const RUN = 8;
+
+/** dx [.., positions, channels] is dy [.., channels] where the maximum was, and else 0. */
+export function dispatchMaxGrad(
+  to: Lowering,
+  tensors: { dy: Tensor; argmax: Tensor; dx: Tensor },
+  positions: number,
+  channels: number,
+): void {
+  const { dy, dx } = tensors;
+  const elem = elemOf(channels);
+  const run = to.profile.software ? 1 : RUN;
+  const total = (dx.size / positions / elem) * Math.ceil(positions / run);
+  to.dispatch({
+    kernel: { shader: "global_max_pool_grad", defines: { ELEM: elem, DX: stored(dx, elem), RUN: run } },
+    bindings: tensors,
+    params: { total, positions, channels: channels / elem },
+    workgroups: flat(total),
+    bytes: dx.bytes + 2 * dy.bytes,
+  });
+}
 
 /**
  * Global max pooling (GMP, Sec. 3.3).

@@ -29,6 +29,9 @@ export function flat(invocations: number): [number, number] {
   return grid(Math.ceil(invocations / WORKGROUP));
 }
 
+/** The least power of two that is no less than n. */
+export const powerOfTwo = (n: number): number => 2 ** Math.ceil(Math.log2(n));
+
 /** How an axis, or neighbouring axes `first` to `last`, divide a shape: elements before, along and after them. */
 export function aroundAxes(shape: readonly number[], first: number, last = first) {
   const product = (part: readonly number[]) => part.reduce((a, b) => a * b, 1);

@@ -1,5 +1,5 @@
 /** Ops that move elements: reshape, slice, split, concat, transpose (shaders/copy.wgsl, slice_grad.wgsl, transpose.wgsl). */
-import { BINDING_ALIGNMENT, type Lowering } from "../graph/lowering.js";
+import { BINDING_ALIGNMENT, grid, type Lowering } from "../graph/lowering.js";
 import { apply, constant, type Op, type Shape, type Tensor } from "../graph/tensor.js";
 import { aroundAxes, axisOf, elemOf, flat, stored } from "./lanes.js";
 
@@ -143,11 +143,13 @@ const transposeOp: Op<null> = {
 export function dispatchTranspose(to: Lowering, x: Tensor, y: Tensor, rows: number, cols: number): void {
   const elem = elemOf(rows, cols);
   const squares = x.size / elem ** 2;
+  const block = to.profile.software ? 0 : elem === 4 ? 8 : 16;
+  const blocks = (n: number) => Math.ceil(n / elem / block);
   to.dispatch({
-    kernel: { shader: "transpose", defines: { ELEM: elem, X: stored(x, elem) } },
+    kernel: { shader: "transpose", defines: { ELEM: elem, X: stored(x, elem), BLOCK: block } },
     bindings: { x, y },
     params: { size: squares, rows: rows / elem, cols: cols / elem },
-    workgroups: flat(squares),
+    workgroups: block > 0 ? grid((x.size / rows / cols) * blocks(rows) * blocks(cols)) : flat(squares),
     bytes: 2 * x.bytes,
   });
 }

@@ -1,28 +1,30 @@
 /** Loss scaling without reading anything back: a step whose gradients are not finite is found, and skipped, on the GPU. */
+import { grid } from "../graph/lowering.js";
 import { apply, constant, type Op, type Tensor } from "../graph/tensor.js";
 import { flat } from "./lanes.js";
 import { sum } from "./reduce.js";
 
 /** Floats between the places where parameters may begin. */
 const BLOCK = 64;
-/** Invocations that look for what is not finite in one flat tensor. */
-const SEEKERS = 4096;
+/** Counts of what is not finite in one flat tensor: by invocations, or on GPUs by workgroups. */
+const COUNTERS = 1024;
 
 /** Inputs: flat gradients, then as many tensors that say how much of each block counts; output: partial counts. */
 const nonFiniteOp: Op<null> = {
   name: "nonFinite",
-  outputs: (inputs) => [{ shape: [(inputs.length / 2) * SEEKERS] }],
+  outputs: (inputs) => [{ shape: [(inputs.length / 2) * COUNTERS] }],
   lower({ inputs, outputs: [counts] }, to) {
     const groups = inputs.length / 2;
+    const shared = !to.profile.software;
     for (let i = 0; i < groups; i++) {
       const [grads, lengths] = [inputs[i], inputs[groups + i]];
-      const part = to.scratch("counts", [SEEKERS]);
-      to.place(part, counts, 4 * SEEKERS * i);
+      const part = to.scratch("counts", [COUNTERS]);
+      to.place(part, counts, 4 * COUNTERS * i);
       to.dispatch({
-        kernel: { shader: "count_non_finite" },
+        kernel: { shader: "count_non_finite", defines: { SHARED: shared } },
         bindings: { grads, lengths, counts: part },
-        params: { vectors: grads.size / 4, invocations: SEEKERS },
-        workgroups: flat(SEEKERS),
+        params: { vectors: grads.size / 4, counters: COUNTERS },
+        workgroups: shared ? grid(COUNTERS) : flat(COUNTERS),
         bytes: grads.bytes,
       });
     }

@@ -1,7 +1,8 @@
 /** Sums, means and maxima over axes, and the expansion that undoes a sum (shaders/reduce_*.wgsl, expand.wgsl). */
-import type { Lowering } from "../graph/lowering.js";
+import { grid, type Lowering } from "../graph/lowering.js";
 import { apply, type Op, type Shape, ShapeError, scopeName, type Tensor } from "../graph/tensor.js";
-import { aroundAxes, axisOf, elemOf, flat, stored } from "./lanes.js";
+import { dispatchMaxGrad } from "./global-max-pool.js";
+import { aroundAxes, axisOf, elemOf, flat, powerOfTwo, stored } from "./lanes.js";
 import { reshape } from "./layout.js";
 
 /** Longest run that one invocation reduces by itself; longer ones are reduced in about equal stages. */
@@ -24,6 +25,24 @@ const withOnes = (shape: Shape, { first, last }: AxesAttrs): Shape =>
 /** How many partial results to make of `count` elements; 1 where they are few enough to finish. */
 const splitsOf = (count: number) => (count <= LONGEST_RUN ? 1 : Math.ceil(Math.sqrt(count)));
 
+/** Sums from which there is an invocation for each on a GPU. */
+const MANY_SUMS = 2 ** 15;
+/** Terms of a sum up to which lanes share all of it, as another dispatch costs more than they wait, and those of a lane where they do not. */
+const MOST_TERMS = 48;
+const TERMS = 16;
+/** Lanes of a workgroup that go along neighbouring sums at the most: whole lines of memory, whether scalars or vec4. */
+const ACROSS = 16;
+
+/** Lanes across sums and along the terms of each, where they share them; null where an invocation makes a sum by itself. */
+function sharing(to: Lowering, { outer, count, inner }: { outer: number; count: number; inner: number }) {
+  if (to.profile.software || outer * inner >= MANY_SUMS || count < ACROSS) return null;
+  const LX = Math.min(ACROSS, powerOfTwo(inner));
+  return { LX, LY: Math.min(256 / LX, powerOfTwo(count)) };
+}
+
+/** Partial results that workgroups make of a sum whose lanes would have `terms` each if one of them made it. */
+const sharedSplits = (terms: number) => (terms <= MOST_TERMS ? 1 : Math.ceil(terms / TERMS));
+
 const sumOp: Op<SumAttrs> = {
   name: "sum",
   halves: { inputs: [0], outputs: [] },
@@ -35,14 +54,19 @@ const sumOp: Op<SumAttrs> = {
     const { outer, count, inner } = aroundAxes(x.shape, attrs.first, attrs.last);
     const elem = elemOf(inner);
     const stage = (from: Tensor, length: number) => {
-      const splits = splitsOf(length);
+      const shared = sharing(to, { outer, count: length, inner: inner / elem });
+      const splits = shared ? sharedSplits(length / shared.LY) : splitsOf(length);
       const total = (outer * splits * inner) / elem;
       const into = splits === 1 ? y : to.scratch(`partial${length}`, [outer, splits, inner]);
       to.dispatch({
-        kernel: { shader: "reduce_sum", defines: { ELEM: elem, X: stored(from, elem) } },
+        kernel: {
+          shader: "reduce_sum",
+          defines: { ELEM: elem, X: stored(from, elem), SHARED: shared !== null },
+          ...(shared && { overrides: { ...shared } }),
+        },
         bindings: { x: from, y: into },
         params: { total, count: length, inner: inner / elem, splits, k: splits === 1 ? attrs.k : 1 },
-        workgroups: flat(total),
+        workgroups: shared ? grid(outer * splits * Math.ceil(inner / elem / shared.LX)) : flat(total),
         flops: from.size,
         bytes: from.bytes + into.bytes,
       });
@@ -111,15 +135,7 @@ const maxGradOp: Op<AxesAttrs & { readonly shape: Shape }> = {
   outputs: (_, { shape }) => [{ shape }],
   lower({ inputs: [dy, argmax], outputs: [dx], attrs }, to) {
     const { count, inner } = aroundAxes(dx.shape, attrs.first, attrs.last);
-    const elem = elemOf(inner);
-    const size = dx.size / elem;
-    to.dispatch({
-      kernel: { shader: "global_max_pool_grad", defines: { ELEM: elem, DX: stored(dx, elem) } },
-      bindings: { dy, argmax, dx },
-      params: { size, positions: count, channels: inner / elem },
-      workgroups: flat(size),
-      bytes: dx.bytes + 2 * dy.bytes,
-    });
+    dispatchMaxGrad(to, { dy, argmax, dx }, count, inner);
   },
 };
 

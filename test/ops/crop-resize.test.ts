@@ -17,7 +17,7 @@ const boxes: Record<string, number[]> = {
 };
 
 for (const [what, box] of Object.entries(boxes)) {
-  for (const channels of [1, 4]) {
+  for (const channels of [1, 4, 16]) {
     for (const [height, width] of [
       [8, 5],
       [3, 2],

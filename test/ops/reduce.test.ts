@@ -2,7 +2,8 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { input } from "#src/graph/tensor.js";
 import { broadcastTo, globalAveragePool, gradients, max, mean, sum } from "#src/ops/index.js";
-import { checkOp, closeDevice, evaluate } from "../support/op.js";
+import { asGpu } from "../support/forced.js";
+import { checkOp, closeDevice, evaluate, sharedDevice } from "../support/op.js";
 import * as reference from "../support/reference/arrays.js";
 
 const total = (group: number[]) => group.reduce((a, b) => a + b, 0);
@@ -20,6 +21,8 @@ for (const { shape, axes } of [
   { shape: [300, 5], axes: [0] },
   { shape: [2, 5003], axes: [1] },
   { shape: [70, 70, 2], axes: [0, 1] },
+  { shape: [3, 40, 21], axes: [1] },
+  { shape: [2, 700, 72], axes: [1] },
 ]) {
   test(`[${shape}] over [${axes}]`, async () => {
     const at = axes.map((axis) => (axis < 0 ? shape.length + axis : axis));
@@ -103,13 +106,15 @@ test("globalAveragePool", async () => {
   assert.throws(() => globalAveragePool(input("x", [2, 3])), /expected an NHWC map/);
 });
 
-test("a long sum is accurate", async () => {
+test("a long sum is accurate, by one invocation a part and by many", async () => {
   const size = 4_000_003;
   const x = input("x", [size]);
   const values = Float32Array.from({ length: size }, (_, i) => 1 + (i % 13) / 13);
-  const { y } = await evaluate({ y: sum(x) }, { x: values });
   const expected = values.reduce((a, b) => a + b, 0);
-  assert.ok(Math.abs(y[0] / expected - 1) < 1e-6, `${y[0]} is not ${expected}`);
+  const run = async () => (await evaluate({ y: sum(x) }, { x: values })).y[0];
+  for (const y of [await run(), await asGpu(await sharedDevice(), run)]) {
+    assert.ok(Math.abs(y / expected - 1) < 1e-6, `${y} is not ${expected}`);
+  }
 });
 
 test("more than 65535 workgroups", async () => {

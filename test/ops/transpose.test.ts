@@ -7,6 +7,9 @@ import { checkOp, closeDevice } from "../support/op.js";
 for (const shape of [
   [2, 8, 12],
   [3, 5],
+  [2, 36, 72],
+  [3, 19, 33],
+  [1, 6],
   [2, 2, 4, 3],
 ]) {
   test(`transposition of [${shape}]`, async () => {

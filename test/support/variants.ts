@@ -76,6 +76,7 @@ function mapGraphs(channels: number): Tensor[] {
     ops.globalAveragePool(x),
     ops.pyramidPool(x, 3),
     ops.cropResize(x, tensor([2, 4]), { height: 3, width: 3 }),
+    ops.cropResize(tensor([2, 6, 6, 2 * channels]), tensor([2, 4]), { height: 3, width: 3 }),
     ops.maskMultiply(x, tensor([2, 6, 6])),
     ops.slice(x, 1, 1, 3),
     ops.concat([x, x], 3),
@@ -143,6 +144,10 @@ function trainingGraphs(): Tensor[][] {
       for (const [relu, residual] of [[false], [true], [true, tensor([2, 6, 6, channels])]] as const) {
         const [y, ...updates] = normalized(tensor([2, 6, 6, channels]), training, residual, relu);
         lists.push([...differentiated([y]), ...updates]);
+        // Of maps that lie in halves.
+        const map = () => ops.maxPool(tensor([2, 12, 12, channels]));
+        const [z, ...moved] = normalized(map(), training, residual && map(), relu);
+        lists.push([...differentiated([z]), ...moved]);
       }
     }
   }

@@ -16,6 +16,7 @@ import { modelConfigOf } from "#src/training/config.js";
 import { loadConfig, presetModel } from "#src/training/load-config.js";
 import type { LossScaleState } from "#src/training/loss-scale.js";
 import { partLabels, trainingStep } from "#src/training/step.js";
+import { asGpu } from "../support/forced.js";
 import { closeDevice, draw, sameBits, sharedDevice, typed } from "../support/op.js";
 import { paperProfile } from "../support/profile.js";
 import { TINY_SETTINGS } from "../support/tiny.js";
@@ -137,15 +138,13 @@ test("good steps double a dynamic scale, up to 2^24; a static one stays and skip
   ]);
 });
 
-test("every gradient is looked at, and nothing between them", async () => {
+/** Whether a step whose gradients a and b have `size` floats each, as `parts` say, counts: for each of `cases`, as the adapter that it is and as a GPU. */
+async function verdicts(
+  size: number,
+  parts: readonly { start: number; size: number }[],
+  cases: Iterable<{ a: Float32Array; b: Float32Array; bad: boolean; name: string }>,
+): Promise<void> {
   const device = await sharedDevice();
-  const size = 5 * 64;
-  const parts = [
-    { start: 0, size: 130 },
-    { start: 192, size: 1 },
-    { start: 256, size: 64 },
-  ];
-  const counted = (at: number) => parts.some((p) => at >= p.start && at < p.start + p.size);
   const block = new Block("state");
   block.bytes = 16;
   block.buffer = device.buffer("state", 16, 0x80 | 0x4 | 0x8);
@@ -155,25 +154,51 @@ test("every gradient is looked at, and nothing between them", async () => {
     flat.map((t) => ({ flat: t, parts })),
     { initial: 4, dynamic: true, interval: 100 },
   );
-  const program = await Program.compile(device, { outputs: { gate }, updates: [state] });
-  const { POSITIVE_INFINITY, NEGATIVE_INFINITY, NaN: nan, MAX_VALUE } = Number;
-  for (const at of [0, 63, 64, 129, 130, 191, 192, 193, 255, 256, 319]) {
-    for (const value of [nan, POSITIVE_INFINITY, NEGATIVE_INFINITY, Math.fround(3.4e38), 0]) {
-      for (const [a, b] of [
-        [value, MAX_VALUE],
-        [0, value],
-      ].slice(0, 2)) {
-        device.gpu.queue.writeBuffer(block.buffer, 0, Float32Array.of(4, 0, 0, 0));
-        const feeds = { a: new Float32Array(size), b: new Float32Array(size) };
-        feeds.a[at] = a;
-        feeds.b[at] = b === MAX_VALUE ? 0 : b;
-        const bad = counted(at) && !Number.isFinite(value);
-        assert.is((await program.run(feeds, ["gate"])).gate[0], bad ? 0 : 0.25, `${value} at ${at}`);
-      }
+  const compile = () => Program.compile(device, { outputs: { gate }, updates: [state] });
+  const programs = { "": await compile(), ", as on a GPU": await asGpu(device, compile) };
+  for (const { bad, name, ...feeds } of cases) {
+    for (const [how, program] of Object.entries(programs)) {
+      device.gpu.queue.writeBuffer(block.buffer, 0, Float32Array.of(4, 0, 0, 0));
+      assert.is((await program.run(feeds, ["gate"])).gate[0], bad ? 0 : 0.25, name + how);
     }
   }
-  program.destroy();
+  for (const program of Object.values(programs)) program.destroy();
   device.release(block.buffer);
+}
+
+test("every gradient is looked at, and nothing between them", async () => {
+  const size = 5 * 64;
+  const parts = [
+    { start: 0, size: 130 },
+    { start: 192, size: 1 },
+    { start: 256, size: 64 },
+  ];
+  const counted = (at: number) => parts.some((p) => at >= p.start && at < p.start + p.size);
+  const { POSITIVE_INFINITY, NEGATIVE_INFINITY, NaN: nan } = Number;
+  const cases = [0, 63, 64, 129, 130, 191, 192, 193, 255, 256, 319].flatMap((at) =>
+    [nan, POSITIVE_INFINITY, NEGATIVE_INFINITY, Math.fround(3.4e38), 0].flatMap((value) =>
+      ["a", "b"].map((side) => {
+        const feeds = { a: new Float32Array(size), b: new Float32Array(size) };
+        feeds[side as "a" | "b"][at] = value;
+        return { ...feeds, bad: counted(at) && !Number.isFinite(value), name: `${value} at ${at} of ${side}` };
+      }),
+    ),
+  );
+  await verdicts(size, parts, cases);
+});
+
+test("more gradients than are looked at in one turn", async () => {
+  const size = 2 ** 22 + 2 ** 12 + 64;
+  const a = new Float32Array(size);
+  const b = new Float32Array(size);
+  function* cases() {
+    for (const at of [0, 2 ** 22 - 1, 2 ** 22, size - 64, size - 2, size - 1]) {
+      b[at] = Number.NaN;
+      yield { a, b, bad: at < size - 1, name: `at ${at}` };
+      b[at] = 0;
+    }
+  }
+  await verdicts(size, [{ start: 0, size: size - 1 }], cases());
 });
 
 const full = presetModel("paper", { model: "mpn", channelAttention: false });
