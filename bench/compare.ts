@@ -85,7 +85,7 @@ export async function compareCase(
   const runners: Runner[] = [];
   const freshly = ({ name }: System) => environment(options.warmCache ? null : mkdtempSync(join(caches, `${name}-`)));
   const fail = ({ name }: System, error: unknown) => {
-    const message = (error as Error).message.split("\n")[0];
+    const message = (error as Error).message.split("\n")[0].slice(0, 300);
     say(`${name} failed: ${message}`);
     return message;
   };
