@@ -343,10 +343,14 @@ export function pixelsPerSplit(profile: DeviceProfile, problem: ConvProblem, t: 
   return Math.ceil(problem.inner / splits / t.depth) * t.depth;
 }
 
+/** Outputs of a workgroup up to which the products of a slice are summed by themselves: small problems, whose time is not spent there. */
+const SUMMED_BY_SLICES = 2048;
+
 /** The kernel that a tile is made with. `defines`: types in memory, and the flags of conv_epilogue.wgsl. */
 export function tiledKernel(problem: ConvProblem, t: WorkgroupTile, defines: Defines): KernelSpec {
   const weightGrad = problem.gather === "weightGrad";
   const [AL, BL] = staged(t);
+  const size = tileSize(t);
   return {
     shader: weightGrad ? "conv_weight_grad_tiled" : "conv_tiled",
     defines: {
@@ -359,8 +363,8 @@ export function tiledKernel(problem: ConvProblem, t: WorkgroupTile, defines: Def
       WHOLE: problem.inner % t.depth === 0,
       PREFETCH: t.prefetch,
       // Sums of their own for a slice take as many registers again, which 8 x 8 outputs do not leave; with 8 x 4 they cost a tenth of
-      // the loop (bench/RESULTS.md).
-      SUM: t.tm * t.tv <= 4 ? "s" : "c",
+      // the loop (bench/RESULTS.md), and only small tiles have them.
+      SUM: t.tm * t.tv <= 4 || size.rows * size.cols <= SUMMED_BY_SLICES ? "s" : "c",
       ...defines,
     },
     overrides: { LX: t.lanesX, LY: t.lanesY, KT: t.depth, BUFFERS: t.buffers },

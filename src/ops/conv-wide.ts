@@ -68,9 +68,11 @@ export function wideTile(profile: DeviceProfile, problem: ConvProblem): WideTile
     if (workgroupsOf(problem, wideSize(largest)) >= 2 * fill) return largest;
   }
   const fitting = (gather === "weightGrad" ? WEIGHT_GRADS : PRODUCTS).map((rung) => WIDE_RUNGS[rung]).filter(fits);
-  // Two thirds of the units with large tiles are faster than all of them with small ones.
-  const whole = largestTile(problem, fitting, wideSize, fill / 3);
-  return whole && splitTile(profile, problem, whole, fitting, wideSize, SPEED);
+  // Two thirds of the units with large tiles are faster than all of them with small ones, or with parts of sums.
+  const enough = fill / 3;
+  const whole = largestTile(problem, fitting, wideSize, enough);
+  if (!whole || workgroupsOf(problem, wideSize(whole)) * problem.groups >= enough) return whole;
+  return splitTile(profile, problem, whole, fitting, wideSize, SPEED);
 }
 
 /** Rows, columns and depth of a workgroup's tile. */

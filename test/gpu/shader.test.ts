@@ -123,7 +123,7 @@ test("a uniform of another name, or with a member that cannot be packed, is refu
 test("a define that a shader uses and its launcher does not give is named, with the file", () => {
   assert.throws(() => preprocess("conv", {}), /elem\.wgsl asks for ELEM, which its launcher does not define/);
   const flags = { PADDED: false, BIAS: false, AFFINE: false, RESIDUAL: false };
-  const types = { A: "f32", C: "vec4<f32>", SPLIT: false };
+  const types = { A: "f32", B: "T", C: "vec4<f32>", SPLIT: false };
   assert.throws(
     () => preprocess("conv", { ELEM: 4, TV: 1, ...types, ...flags }),
     /conv\.wgsl uses \$TM, which its launcher does not define/,
@@ -132,7 +132,16 @@ test("a define that a shader uses and its launcher does not give is named, with 
 });
 
 test("loops, conditions and includes are expanded, and nothing is left of them", () => {
-  const flags = { PADDED: true, BIAS: true, AFFINE: false, RESIDUAL: false, SPLIT: false, A: "f32", C: "vec2<f32>" };
+  const flags = {
+    PADDED: true,
+    BIAS: true,
+    AFFINE: false,
+    RESIDUAL: false,
+    SPLIT: false,
+    A: "f32",
+    B: "T",
+    C: "vec2<f32>",
+  };
   const text = preprocess("conv", { ELEM: 2, TM: 3, TV: 2, ...flags });
   assert.not.match(text, /^\s*#/m);
   assert.not.match(text, /\$/);

@@ -24,12 +24,12 @@ const BOUND = 1e-6;
 const STORED = 2 ** -11;
 
 /** As little text to compile as there can be: two subgroups, each with two matrices side by side. */
-const smallest = (size: number): MatrixTile => ({
+const smallest = (size: number, lanes: number): MatrixTile => ({
   subgroupsY: 2,
   subgroupsX: 1,
   rows: size,
   cols: 2 * size,
-  depth: 16,
+  depth: lanes > 8 ? 64 : 16,
   prefetch: 0,
   perUnit: 2,
   splits: 1,
@@ -98,7 +98,7 @@ interface Given {
 /** Runs twice and compares bits; sees to it that these kernels run, and no other one for a product. */
 async function computed(size: number, { outputs, values, shaders, precision = "float32" }: Given) {
   const device = await deviceWith(size);
-  device.useTuned(forced({ kernel: "matrix", tile: smallest(size) }));
+  device.useTuned(forced({ kernel: "matrix", tile: smallest(size, device.profile.subgroupSize) }));
   const made = new Set<string>();
   const get = device.kernels.get;
   device.kernels.get = (spec) => {

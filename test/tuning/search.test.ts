@@ -22,12 +22,19 @@ import { type TuningDevices, tuneCase } from "#src/tuning/search.js";
 import { closeDevice, sharedDevice } from "../support/op.js";
 import { paperUnits } from "../support/profile.js";
 
+/** Whatever adapter it is, what it would choose untuned is no kernel with workgroup memory: those are for these tests to break. */
+const asSoftware = (device: Device): Device => {
+  device.profile = { ...device.profile, software: true, matrixUnits: undefined };
+  return device;
+};
+const commonDevice = async () => asSoftware(await sharedDevice());
+
 /** A convolution and its gradients, with as many terms under a tap as make a wrong depth of the tile visible. */
 async function cases(precision?: Precision): Promise<TuningCase[]> {
   const [x, w] = [input("x", [1, 8, 4, 32]), input("w", [1, 1, 32, 32])];
   const y = conv2d(x, w);
   const [dx, dw] = gradients(sum(mul(y, input("dy", y.shape))), [x, w]);
-  return tuningCases(await sharedDevice(), [y, dx!, dw!, conv2d(x, w)], precision);
+  return tuningCases(await commonDevice(), [y, dx!, dw!, conv2d(x, w)], precision);
 }
 
 /** One device, or two, to verify and to time on. */
@@ -41,7 +48,7 @@ test("each problem of a graph is a case once", async () => {
 });
 
 test("all three gathers are verified and timed, and the device's choices stay what they were", async () => {
-  const device = await sharedDevice();
+  const device = await commonDevice();
   const tuned = { "forward of something else": { kernel: "tiled", tile: {} } };
   device.useTuned(tuned);
   const bytes = device.bufferBytes;
@@ -64,7 +71,7 @@ test("all three gathers are verified and timed, and the device's choices stay wh
 });
 
 test("maps in float16 are cases of their own, and what wins is what such a program takes", async () => {
-  const device = await sharedDevice();
+  const device = await commonDevice();
   const w = input("w", [1, 1, 32, 32]);
   const y = conv2d(conv2d(input("x", [1, 8, 4, 32]), w), w);
   const graph = [gradients(sum(mul(y, y)), [w])[0]!];
@@ -83,7 +90,7 @@ test("maps in float16 are cases of their own, and what wins is what such a progr
 });
 
 test("cases are ragged at an odd number of pixels and at an odd number of fours, under the same key", async () => {
-  const { profile } = await sharedDevice();
+  const { profile } = await commonDevice();
   const [x, w] = [input("x", [2, 12, 8, 16]), input("w", [3, 3, 16, 16])];
   const stripes = input("stripes", [1, 1, 16, 32]);
   for (const [map, weights, options] of [
@@ -95,7 +102,7 @@ test("cases are ragged at an odd number of pixels and at an odd number of fours,
     const y = conv2d(map, weights, options);
     const graph = gradients(sum(mul(y, input("dy", y.shape))), [map, weights]);
     for (const precision of ["float32", "float16"] as const)
-      for (const c of tuningCases(await sharedDevice(), [y, ...graph.map((t) => t!)], precision)) {
+      for (const c of tuningCases(await commonDevice(), [y, ...graph.map((t) => t!)], precision)) {
         const ragged = raggedCases(profile, c);
         const odd = [c, ...ragged].map(({ problem }) => pixelsOf(problem));
         assert.ok(
@@ -113,12 +120,12 @@ test("cases are ragged at an odd number of pixels and at an odd number of fours,
       }
   }
   // A name that no other number of pixels shares.
-  const [alone] = tuningCases(await sharedDevice(), [conv2d(input("row", [1, 1, 1, 16]), input("w", [1, 1, 16, 16]))]);
+  const [alone] = tuningCases(await commonDevice(), [conv2d(input("row", [1, 1, 1, 16]), input("w", [1, 1, 16, 16]))]);
   assert.equal(raggedCases(profile, alone), []);
 });
 
 test("a candidate that is wrong only where its last tile is ragged is refused before it is timed", async () => {
-  const device = await Device.open();
+  const device = asSoftware(await Device.open());
   const { gpu } = device;
   const made = gpu.createShaderModule.bind(gpu);
   // It leaves out the rows of a last tile that is not whole: 32 rows are right, and the case has as many.
@@ -141,7 +148,7 @@ test("a candidate that is wrong only where its last tile is ragged is refused be
 });
 
 test("sums in parts are tried and verified as all else is", async () => {
-  const [device, broken] = [await sharedDevice(), await Device.open()];
+  const [device, broken] = [await commonDevice(), asSoftware(await Device.open())];
   const { gpu } = broken;
   const made = gpu.createShaderModule.bind(gpu);
   // It leaves the last part out.
@@ -166,7 +173,7 @@ test("sums in parts are tried and verified as all else is", async () => {
 });
 
 test("candidates are verified on the device with index clamps, and timed on the other", async () => {
-  const [real, clamped] = [await sharedDevice(), await Device.open({ robust: true })];
+  const [real, clamped] = [await commonDevice(), asSoftware(await Device.open({ robust: true }))];
   try {
     const [c] = await cases();
     const half = (device: Device) => spoiled(device, (spec) => ({ ...spec, overrides: { ...spec.overrides, LY: 4 } }));
@@ -200,7 +207,7 @@ function spoiled(device: Device, spoil: (spec: KernelSpec) => KernelSpec): Devic
 }
 
 test("on GPUs the direct product is tried, too, where Winograd is chosen untuned", async () => {
-  const real = await sharedDevice();
+  const real = await commonDevice();
   const nvidia = { software: false, vendor: "nvidia", workgroupBytes: 49152, matrixUnits: undefined, tuned: undefined };
   const profile = { ...real.profile, ...nvidia };
   const y = conv2d(input("x", [32, 24, 8, 256]), input("w", [3, 3, 256, 256]), { padding: 1 });
@@ -218,7 +225,7 @@ test("on GPUs the direct product is tried, too, where Winograd is chosen untuned
 });
 
 test("on GPUs Winograd is tried, its product first, and taken where it won", async () => {
-  const real = await sharedDevice();
+  const real = await commonDevice();
   const gpu = () =>
     Object.assign(Object.create(real), { profile: { ...real.profile, software: false, vendor: "nvidia" } }) as Device;
   const device = gpu();
@@ -266,7 +273,7 @@ test("on GPUs Winograd is tried, its product first, and taken where it won", asy
 });
 
 test("the neighbours of the best are tried, too", async () => {
-  const device = await sharedDevice();
+  const device = await commonDevice();
   const [c] = await cases();
   const options = { rounds: 1, warn: assert.unreachable, candidates: () => [] };
   const few = await tuneCase(on(device), c, { ...options, steps: 0 });
@@ -276,7 +283,7 @@ test("the neighbours of the best are tried, too", async () => {
 });
 
 test("a candidate that computes something else is refused with a warning, however fast it is", async () => {
-  const device = await sharedDevice();
+  const device = await commonDevice();
   // It makes half of the rows of a tile.
   const half = spoiled(device, (spec) => ({ ...spec, overrides: { ...spec.overrides, LY: 4 } }));
   for (const c of await cases()) {
@@ -294,7 +301,7 @@ test("a candidate that computes something else is refused with a warning, howeve
 });
 
 test("a candidate that does not compile is refused, and the rest goes on", async () => {
-  const device = await sharedDevice();
+  const device = await commonDevice();
   const broken = spoiled(device, (spec) => ({ ...spec, overrides: { NOTHING: 1 } }));
   const warnings: string[] = [];
   const { winner, refused } = await tuneCase(on(broken), (await cases())[0], {
@@ -309,7 +316,7 @@ test("a candidate that does not compile is refused, and the rest goes on", async
 });
 
 test("where a device has matrix units they are tried, and what wins is kept for such devices alone", async () => {
-  const real = await sharedDevice();
+  const real = await commonDevice();
   // The adapter has none, so that every kernel on them fails.
   const device = Object.assign(Object.create(real), {
     profile: { ...real.profile, subgroupSize: 8, matrixUnits: paperUnits(8, { lanes: 8 }) },
