@@ -48,12 +48,12 @@ for (const name of files) {
 
 // An adapter that calls itself a GPU is given the kernels for GPUs; which of them depends on its vendor.
 for (const [vendor, name, tuned] of [
-  ["nvidia", "mpn"],
+  ["nvidia", "mpn-nesterov"],
   ["amd", "naive-mtl"],
   ["intel", "mt-only"],
   ["apple", "roi-resize"],
   ["another", "soft-conv1"],
-  ["nvidia", "mpn-nesterov", forced(WINOGRAD)],
+  ["nvidia", "mpn", forced(WINOGRAD)],
 ] as const) {
   test(`${name} by the kernels for GPUs of ${vendor}${tuned ? ", tuned to Winograd" : ""}`, async () => {
     const before = device.profile;
