@@ -167,11 +167,11 @@ async function benchModels(shell: Shell, options: ModelOptions) {
     shell.print(
       `${options.model} (${options.preset}), images of ${config.imageSize.join("x")}, ${options.precision}, ${runs} runs`,
     );
-    const head = ["", "first ms", "upload ms", "median ms", "min", "max", "ms/image"];
+    const head = ["", "first ms", "upload ms", "median ms", "min", "max", "in a row", "ms/image"];
     head.push("GFLOP/image", "GFLOP/s", "of peak");
     const rows = cases.map((c) => [
       `${c.mode} batch ${c.batch}`,
-      ...[c.firstMs, c.uploadMs, c.medianMs, c.minMs, c.maxMs, c.msPerImage].map(milliseconds),
+      ...[c.firstMs, c.uploadMs, c.medianMs, c.minMs, c.maxMs, c.inRowMs, c.msPerImage].map(milliseconds),
       c.gflopPerImage.toFixed(2),
       c.gflops.toFixed(2),
       percent(c.peakShare),

@@ -48,7 +48,8 @@ export const MATRIX_RUNGS = {
 export type MatrixRung = keyof typeof MATRIX_RUNGS;
 
 /**
- * Shipped defaults by `GPUAdapterInfo.vendor`, largest first. NONE OF THEM IS MEASURED YET. A subgroup of 32 keeps the sums of 64 x 32
+ * Shipped defaults by `GPUAdapterInfo.vendor`, largest first. NVIDIA'S ALONE ARE MEASURED, and are left with what is no eights
+ * (conv-wide.ts makes the rest two to three times as fast). A subgroup of 32 keeps the sums of 64 x 32
  * outputs in 64 registers an invocation; with twice as many, as llama.cpp has it on NVIDIA, only the tuner can tell whether a driver spills.
  */
 const LADDERS: Readonly<Record<string, readonly MatrixRung[]>> = {

@@ -32,6 +32,8 @@ export interface ModelFigures extends Times {
   readonly runs: number;
   /** Until the inputs have reached the device, where all other times begin. */
   readonly uploadMs: number;
+  /** Of a run when the next ones are submitted before its results are read, as by a trainer and by `mpn extract`. */
+  readonly inRowMs: number;
   /** Multiplications and additions of a run that the ops count: convolutions, products, crop-resize. */
   readonly flops: number;
   readonly dispatches: number;
@@ -45,6 +47,21 @@ export interface ModelFigures extends Times {
   readonly liveBytes: number;
   /** Time by shader, longest first, where a profile was asked for. */
   readonly profile?: readonly (ProfileRow & { readonly count: number })[];
+}
+
+/** Runs whose results are on their way while the next one is submitted. */
+const IN_FLIGHT = 2;
+
+/** Milliseconds of each of so many runs with what was fed last, some of them always in flight. */
+async function timeInRow(program: Program, outputs: readonly string[], runs: number): Promise<number> {
+  const started = performance.now();
+  const pending: Promise<unknown>[] = [];
+  for (let i = 0; i < runs; i++) {
+    pending.push(program.run({}, outputs));
+    if (pending.length > IN_FLIGHT) await pending.shift();
+  }
+  await Promise.all(pending);
+  return (performance.now() - started) / runs;
 }
 
 /** Runs a case on a device of its own, closed after it, so that nothing compiled or allocated for another one counts. */
@@ -74,12 +91,14 @@ export async function benchModel(device: Device, given: ModelCase, runs: number,
       uploads.push(fed - before);
       times.push(performance.now() - fed);
     }
+    const inRowMs = await timeInRow(program, Object.keys(graph.outputs), runs);
     const gpuBytes = device.peakBufferBytes;
     const { intermediates, live, inputs, constants, variables } = program.memory;
     const figures: ModelFigures = {
       firstMs,
       ...summarize(times),
       uploadMs: summarize(uploads).medianMs,
+      inRowMs,
       runs,
       flops: program.flops,
       dispatches: program.dispatches,
