@@ -1,29 +1,10 @@
 // conv_weight_grad_matrix.wgsl for units of f16 that turn what they load, and for channels in eights: same product, rows, columns, splits and
-// parameters; strides of x are in floats, those of dy and dw in eights. Memory and matrices: wide_tiles.wgsl. HALF_A, HALF_B: x and dy are
-// stored as float16, eight to an element; else as float32, two elements for eight.
+// parameters; strides of x are in floats, those of dy and dw in eights. Memory and matrices: wide_tiles.wgsl.
 // Tile: TILE_ROWS rows by TILE_COLS columns; grid z = group * splits + split. FLOPs: 2 * rows * cols * pixels.
 // Bytes at least: |x| + |dy| + 4 splits * |dw|.
 #include wide_tiles
 #include weight_grad_product
-
-#if HALF_A
-alias LoadedA = vec4<u32>;
-fn load_a(at: u32) -> LoadedA { return x[at]; }
-fn staged_a(v: LoadedA) -> vec4<u32> { return v; }
-#else
-alias LoadedA = Floats;
-fn load_a(at: u32) -> LoadedA { return Floats(x[2u * at], x[2u * at + 1u]); }
-fn staged_a(v: LoadedA) -> vec4<u32> { return halves(v.low, v.high); }
-#endif
-#if HALF_B
-alias LoadedB = vec4<u32>;
-fn load_b(at: u32) -> LoadedB { return b[at]; }
-fn staged_b(v: LoadedB) -> vec4<u32> { return v; }
-#else
-alias LoadedB = Floats;
-fn load_b(at: u32) -> LoadedB { return Floats(b[2u * at], b[2u * at + 1u]); }
-fn staged_b(v: LoadedB) -> vec4<u32> { return halves(v.low, v.high); }
-#endif
+#include wide_operands
 #include weight_grad_source
 
 #if ASKED

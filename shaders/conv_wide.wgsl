@@ -1,36 +1,14 @@
 // conv_matrix.wgsl for units of f16 that turn what they load, and for channels in eights: same product, rows, columns and parameters, whose
-// strides of a and c are in eights (those of b in its own elements). Memory and matrices: wide_tiles.wgsl.
-// HALF_A, HALF_B, HALF_C, HALF_R: what is stored as float16, eight to an element; else as float32, two elements for eight. TURNED: b lies as [tap,
+// strides are in eights. Memory and matrices: wide_tiles.wgsl.
+// HALF_C, HALF_R: as HALF_A of wide_operands.wgsl. TURNED: b lies as [tap,
 // column, term]. MOMENTS and SPLIT: as in conv_tiled.wgsl. Of a, tap and slice add what is the same for all invocations (tiled_source.wgsl).
 // Tile: TILE_ROWS rows by TILE_COLS columns. FLOPs: 2 * rows * cols * taps * inner. Bytes at least: |a| + |b| + |c|.
 #include wide_tiles
 #include conv_product
 #include conv_place
+#include wide_operands
 #if MOMENTS
 @group(0) @binding(7) var<storage, read_write> moments: array<T>;
-#endif
-
-#if HALF_A
-alias LoadedA = vec4<u32>;
-fn load_a(at: u32) -> LoadedA { return a[at]; }
-fn staged_a(v: LoadedA) -> vec4<u32> { return v; }
-#else
-alias LoadedA = Floats;
-fn load_a(at: u32) -> LoadedA { return Floats(a[2u * at], a[2u * at + 1u]); }
-fn staged_a(v: LoadedA) -> vec4<u32> { return halves(v.low, v.high); }
-#endif
-
-#if HALF_B
-alias LoadedB = vec4<u32>;
-const B_EIGHT = 1u;
-fn load_b(at: u32) -> LoadedB { return b[at]; }
-fn staged_b(v: LoadedB) -> vec4<u32> { return v; }
-#else
-alias LoadedB = Floats;
-/** Elements of b to eight numbers. */
-const B_EIGHT = 2u;
-fn load_b(at: u32) -> LoadedB { return Floats(b[at], b[at + 1u]); }
-fn staged_b(v: LoadedB) -> vec4<u32> { return halves(v.low, v.high); }
 #endif
 
 #if RESIDUAL
@@ -92,7 +70,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   #endfor
   #else
   let b_eight = thread % (TILE_COLS / 8u);
-  let b_column = B_EIGHT * min(col0 + b_eight, params.cols - 1u);
+  let b_column = min(col0 + b_eight, params.cols - 1u);
   #for I in BL
   let b_line$I = thread / (TILE_COLS / 8u) + ${I}u * (THREADS / (TILE_COLS / 8u));
   #endfor

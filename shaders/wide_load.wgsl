@@ -19,7 +19,7 @@
   #for I in BL
   {
     #if TURNED
-    let at = b_tap + b_own$I + B_EIGHT * min(slice * (KT / 8u) + b_eight, params.inner - 1u);
+    let at = b_tap + b_own$I + min(slice * (KT / 8u) + b_eight, params.inner - 1u);
     #else
     // Terms past the last one repeat it; they meet zeros of a.
     let at = b_tap + min(slice * KT + b_line$I, 8u * params.inner - 1u) * params.bStride + b_column;

@@ -67,13 +67,19 @@ export async function models(context: Context): Promise<SectionReport> {
           say,
         };
         const outcomes = [];
-        for (const together of large ? able.map((system) => [system]) : [able])
-          outcomes.push(...(await compareCase(together.map(withVersion), job, options)));
+        for (const together of large ? able.map((system) => [system]) : [able]) {
+          const measured = await compareCase(together.map(withVersion), job, options);
+          // An interrupted report leaves at least this.
+          for (const outcome of measured)
+            if (!("failed" in outcome))
+              say(
+                `${outcome.title}: ${milliseconds(outcome.times.medianMs)} ms, first start ${milliseconds(outcome.firstStartMs)} ms`,
+              );
+          outcomes.push(...measured);
+        }
         const rows = comparison(outcomes, batch, peak.gflops);
         for (const row of rows) {
           if ("failed" in row) continue;
-          // An interrupted report leaves at least this.
-          say(`${row.title}: ${milliseconds(row.medianMs)} ms, first start ${milliseconds(row.firstStartMs)} ms`);
           if (row.wrong) {
             const { error, bound } = row;
             const fault = error === null ? "gives no numbers" : `is off by ${error}, more than ${bound}`;

@@ -227,33 +227,20 @@ export class Program {
   /** Runs once with a timestamp around every dispatch (where the adapter has them). */
   async profile(feeds: Readonly<Record<string, Typed>> = {}): Promise<Profile> {
     this.feed(feeds);
-    const profile = new Profile(this.device, this.body.length);
-    const encoder = this.device.gpu.createCommandEncoder();
-    for (const p of this.once) recordAlone(encoder, p);
-    for (const [i, p] of this.body.entries()) recordAlone(encoder, p, profile.timestamps(i));
-    return profile.finish(
-      encoder,
-      this.body.map((p) => p.launch),
-    );
+    return Program.profileAll(this.device, [this]);
   }
 
-  /**
-   * Milliseconds of each of several programs' runs, one after the other in one submission, so that the GPU has no pause in which its clocks
-   * would fall. The device has timestamps.
-   */
-  static async times(device: Device, programs: readonly Program[]): Promise<number[]> {
+  /** Runs programs one after the other in one submission, so that the GPU has no pause in which its clocks would fall. */
+  static profileAll(device: Device, programs: readonly Program[]): Promise<Profile> {
     const launches = programs.flatMap(({ body }) => body.map((p) => p.launch));
     const profile = new Profile(device, launches.length);
     const encoder = device.gpu.createCommandEncoder();
     let at = 0;
     for (const program of programs) {
-      if (!program.fresh) for (const p of program.once) recordAlone(encoder, p);
-      program.fresh = true;
+      for (const p of program.once) recordAlone(encoder, p);
       for (const p of program.body) recordAlone(encoder, p, profile.timestamps(at++));
     }
-    const { rows } = await profile.finish(encoder, launches);
-    let from = 0;
-    return programs.map(({ body }) => rows.slice(from, (from += body.length)).reduce((sum, { ms }) => sum + ms, 0));
+    return profile.finish(encoder, launches);
   }
 
   /** Frees the program's memory; variables and the caller's buffers stay. */

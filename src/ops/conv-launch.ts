@@ -257,7 +257,7 @@ function operandB({ b, turned, inner, ...l }: ConvLaunch, { kernel }: ConvChoice
       : kernel === "stationary" && elem === 4 && alignment([inner, turned.column, turned.group]) === 4);
   const operand = turned && turns ? turned.b : b();
   if (operand.dtype === "f16" && !wide) throw new Error(`the ${kernel} kernel reads no halves of weights`);
-  const t = (floats: number) => floats / (wide ? (operand.dtype === "f16" ? 8 : 4) : elem);
+  const t = (floats: number) => floats / elem;
   const places = { bTap: l.bTap.map(t), bStart: t(l.bStart) };
   return turned && turns
     ? { b: operand, ...places, bStride: t(turned.column), bGroup: t(turned.group), turned: true }

@@ -155,6 +155,7 @@ export function wideKernel(
       ELEM: 4,
       E: units.components,
       AELEM: 8,
+      LEFT: weightGrad ? "x" : "a",
       MM: m,
       MN: n,
       MK: k,

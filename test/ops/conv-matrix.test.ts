@@ -5,21 +5,28 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Device, type MatrixUnits } from "#src/gpu/device.js";
-import { Lowering } from "#src/graph/lowering.js";
-import { fuse } from "#src/graph/passes.js";
-import { Program, type Values } from "#src/graph/program.js";
-import { type Precision, storeHalves } from "#src/graph/storage.js";
-import { input, reachable, type Tensor } from "#src/graph/tensor.js";
+import { Program } from "#src/graph/program.js";
+import type { Precision } from "#src/graph/storage.js";
+import { input } from "#src/graph/tensor.js";
 import { type ConvChoice, plainChoice } from "#src/ops/conv-choice.js";
 import { MATRIX_RUNGS, type MatrixTile, matrixFits, usableUnits } from "#src/ops/conv-matrix.js";
-import { batchNorm, conv2d, gradients, mul, sum } from "#src/ops/index.js";
+import { conv2d } from "#src/ops/index.js";
 import { seededRng, uniform } from "#src/random.js";
 import { CONV_CASES } from "../support/conv-cases.js";
 import { forced } from "../support/forced.js";
+import {
+  assertRuns,
+  assertSame,
+  chainGraph,
+  type Graph,
+  gradientGraph,
+  inferenceGraph,
+  runIntegers as run,
+} from "../support/integer-products.js";
 import { emulateMatrixUnits } from "../support/matrix-emulation.js";
 import { relativeError } from "../support/op.js";
 import { paperUnits } from "../support/profile.js";
-import { type ConvCase, weightShape } from "../support/reference/conv.js";
+import type { ConvCase } from "../support/reference/conv.js";
 
 type Shape = Omit<MatrixUnits, "lanes">;
 
@@ -46,33 +53,6 @@ function deviceWith(units: Shape | "own" | "none"): Promise<Device> {
 test.after(async () => {
   for (const device of opened.values()) (await device).close();
 });
-
-/** -2 to 2. */
-function integers(count: number, seed: number): Float32Array<ArrayBuffer> {
-  const rng = seededRng(seed);
-  return Float32Array.from({ length: count }, () => Math.round(uniform(rng, -2, 2)));
-}
-
-type Graph = Readonly<Record<string, Tensor>>;
-
-/** A convolution and its gradients. */
-function gradientGraph(c: ConvCase): Graph {
-  const [x, w] = [input("x", c.x), input("w", weightShape(c))];
-  const y = conv2d(x, w, c);
-  const [dx, dw] = gradients(sum(mul(y, input("dy", y.shape))), [x, w]);
-  return { y, dx: dx!, dw: dw! };
-}
-
-async function run(device: Device, outputs: Graph, precision: Precision): Promise<Record<string, Values>> {
-  const program = await Program.compile(device, { outputs, precision });
-  const leaves = new Set(reachable(Object.values(outputs)).flatMap(({ inputs }) => inputs.filter((t) => !t.node)));
-  const feeds = Object.fromEntries(
-    [...leaves].filter((t) => program.takes(t.name)).map((t, i) => [t.name, integers(t.size, i + 1)]),
-  );
-  const values = await program.run(feeds, Object.keys(outputs));
-  program.destroy();
-  return values;
-}
 
 interface Given {
   /** The adapter's own by default. */
@@ -122,20 +102,10 @@ function check(
       device.profile = { ...before, workgroupBytes, tuned: forced(choice) };
       assert.ok(matrixFits(device.profile, { gather: "weightGrad" }, tile), "the tile is one that can be made");
       const outputs = graph();
-      const lowering = new Lowering(device.profile);
-      const roots = Object.values(outputs);
-      lowering.lower(reachable(precision === "float16" ? storeHalves(roots) : roots));
-      const used = lowering.launches.map(({ kernel }) => kernel.shader);
-      for (const shader of shaders) assert.ok(used.includes(shader as (typeof used)[number]), `runs ${shader}`);
+      assertRuns(device, outputs, precision, shaders);
       const actual = await run(device, outputs, precision);
       plain.useTuned(forced(plainChoice(plain.profile, { rows: 1, cols: 1, multiple: 1 })));
-      const expected = await run(plain, outputs, precision);
-      for (const key of Object.keys(outputs)) {
-        assert.ok(expected[key].some((v) => v !== 0));
-        const wrong = expected[key].findIndex((v, i) => v !== actual[key][i]);
-        const { shape } = outputs[key];
-        assert.is(wrong, -1, `${key} [${shape}]: ${actual[key][wrong]} for ${expected[key][wrong]} at ${wrong}`);
-      }
+      assertSame(outputs, actual, await run(plain, outputs, precision));
     } finally {
       device.profile = before;
     }
@@ -230,16 +200,7 @@ for (const [name, c, tile] of [
     shaders: ["conv_matrix", "conv_parts"],
   });
 
-/** Two convolutions, so that what lies between them is stored in halves, with their gradients. */
-function twoConvs(kernel: number, channels: number): Graph {
-  const x = input("x", [2, 6, 5, channels]);
-  const weights = [channels, 38, 33].flatMap((from, i, all) =>
-    i < 2 ? [input(`w${i}`, [kernel, kernel, from, all[i + 1]])] : [],
-  );
-  const y = weights.reduce((map, w) => conv2d(map, w, { padding: kernel >> 1 }), x);
-  const [dx, ...dw] = gradients(sum(mul(y, input("dy", y.shape))), [x, ...weights]);
-  return { y, dx: dx!, dw0: dw[0]!, dw1: dw[1]! };
-}
+const twoConvs = (kernel: number, channels: number) => chainGraph(kernel, [channels, 38, 33]);
 for (const [kernel, channels] of [
   [1, 35],
   [3, 8],
@@ -249,21 +210,6 @@ for (const [kernel, channels] of [
     graph: () => twoConvs(kernel, channels),
   });
 
-/** With bias, or batch norm, residual sum and ReLU in the epilogue. */
-function inferenceGraph(channels: number, kernel: number): Graph {
-  const x = input("x", [1, 9, 5, channels]);
-  const vector = (name: string) => input(name, [channels]);
-  const options = { padding: kernel >> 1, bias: kernel === 1 ? vector("bias") : undefined };
-  const y = conv2d(x, input("w", [kernel, kernel, channels, channels]), options);
-  const vectors = {
-    gamma: vector("gamma"),
-    beta: vector("beta"),
-    runningMean: vector("mean"),
-    runningVar: vector("one"),
-  };
-  if (kernel === 1) return { y };
-  return { y: fuse([batchNorm(y, vectors, { training: false, relu: true, residual: x }).y])[0] };
-}
 for (const channels of [36, 35])
   for (const kernel of [1, 3])
     check(`${kernel} x ${kernel} of ${channels} channels with an epilogue`, taps, {

@@ -6,15 +6,22 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Device } from "#src/gpu/device.js";
 import { Lowering } from "#src/graph/lowering.js";
-import { fuse } from "#src/graph/passes.js";
-import { Program, type Values } from "#src/graph/program.js";
-import { type Precision, storeHalves, storeRounded } from "#src/graph/storage.js";
-import { Block, input, reachable, type Tensor, variable } from "#src/graph/tensor.js";
+import { type Precision, storeRounded } from "#src/graph/storage.js";
+import { Block, input, reachable, variable } from "#src/graph/tensor.js";
 import { type ConvChoice, plainChoice } from "#src/ops/conv-choice.js";
 import { WIDE_RUNGS, type WideTile } from "#src/ops/conv-wide.js";
-import { batchNorm, conv2d, gradients, mul, sum } from "#src/ops/index.js";
-import { seededRng, uniform } from "#src/random.js";
+import { conv2d, gradients, mul, sum } from "#src/ops/index.js";
 import { forced } from "../support/forced.js";
+import {
+  assertRuns,
+  assertSame,
+  chainGraph,
+  type Graph,
+  gradientGraph,
+  inferenceGraph,
+  integers,
+  runIntegers as run,
+} from "../support/integer-products.js";
 import { emulateMatrixUnits } from "../support/matrix-emulation.js";
 import { paperUnits } from "../support/profile.js";
 import { type ConvCase, weightShape } from "../support/reference/conv.js";
@@ -29,33 +36,6 @@ const { lanes } = before.matrixUnits!;
 const small: WideTile = own
   ? WIDE_RUNGS["32x64 by 2"]
   : { subgroupsY: 2, subgroupsX: 1, rows: 8, cols: 16, depth: 16, perUnit: 2, splits: 1 };
-
-type Graph = Readonly<Record<string, Tensor>>;
-
-/** A convolution and its gradients. */
-function gradientGraph(c: ConvCase): Graph {
-  const [x, w] = [input("x", c.x), input("w", weightShape(c))];
-  const y = conv2d(x, w, c);
-  const [dx, dw] = gradients(sum(mul(y, input("dy", y.shape))), [x, w]);
-  return { y, dx: dx!, dw: dw! };
-}
-
-/** -2 to 2. */
-function integers(count: number, seed: number): Float32Array<ArrayBuffer> {
-  const rng = seededRng(seed);
-  return Float32Array.from({ length: count }, () => Math.round(uniform(rng, -2, 2)));
-}
-
-async function run(outputs: Graph, precision: Precision): Promise<Record<string, Values>> {
-  const program = await Program.compile(device, { outputs, precision });
-  const leaves = new Set(reachable(Object.values(outputs)).flatMap(({ inputs }) => inputs.filter((t) => !t.node)));
-  const feeds = Object.fromEntries(
-    [...leaves].filter((t) => program.takes(t.name)).map((t, i) => [t.name, integers(t.size, i + 1)]),
-  );
-  const values = await program.run(feeds, Object.keys(outputs));
-  program.destroy();
-  return values;
-}
 
 interface Given {
   /** What is other than in `small`. */
@@ -80,21 +60,11 @@ function check(
     const choice: ConvChoice = { kernel: "wide", tile: { ...small, ...tile } };
     const outputs = graph();
     device.profile = { ...before, tuned: forced(choice) };
-    const lowering = new Lowering(device.profile);
-    const roots = Object.values(outputs);
-    lowering.lower(reachable(precision === "float16" ? storeHalves(roots) : roots));
-    const used = lowering.launches.map(({ kernel }) => kernel.shader);
-    for (const shader of shaders) assert.ok(used.includes(shader as (typeof used)[number]), `runs ${shader}`);
-    const actual = await run(outputs, precision);
+    assertRuns(device, outputs, precision, shaders);
+    const actual = await run(device, outputs, precision);
     const plain = plainChoice(before, { rows: 1, cols: 1, multiple: 1 });
     device.profile = { ...before, matrixUnits: undefined, tuned: forced(plain) };
-    const expected = await run(outputs, precision);
-    for (const key of Object.keys(outputs)) {
-      assert.ok(expected[key].some((v) => v !== 0));
-      const wrong = expected[key].findIndex((v, i) => v !== actual[key][i]);
-      const { shape } = outputs[key];
-      assert.is(wrong, -1, `${key} [${shape}]: ${actual[key][wrong]} for ${expected[key][wrong]} at ${wrong}`);
-    }
+    assertSame(outputs, actual, await run(device, outputs, precision));
   });
 }
 
@@ -135,44 +105,20 @@ for (const [name, c, precision] of [
     shaders: ["conv_wide", "conv_parts"],
   });
 
-/** Two convolutions, so that what lies between them is stored in halves, with their gradients. */
-function twoConvs(kernel: number, channels: number): Graph {
-  const x = input("x", [2, 6, 5, channels]);
-  const [w0, w1] = [input("w0", [kernel, kernel, channels, 40]), input("w1", [kernel, kernel, 40, 24])];
-  const y = conv2d(conv2d(x, w0, { padding: kernel >> 1 }), w1, { padding: kernel >> 1 });
-  const [dx, dw0, dw1] = gradients(sum(mul(y, input("dy", y.shape))), [x, w0, w1]);
-  return { y, dx: dx!, dw0: dw0!, dw1: dw1! };
-}
 for (const [kernel, channels] of [
   [1, 40],
   [3, 8],
 ])
   check(`maps in float16, ${kernel} x ${kernel}`, taps, {
     precision: "float16",
-    graph: () => twoConvs(kernel, channels),
+    graph: () => chainGraph(kernel, [channels, 40, 24]),
   });
 
-/** With bias, or batch norm, residual sum and ReLU in the epilogue. */
-function inferenceGraph(kernel: number): Graph {
-  const channels = 40;
-  const x = input("x", [1, 9, 5, channels]);
-  const vector = (name: string) => input(name, [channels]);
-  const options = { padding: kernel >> 1, bias: kernel === 1 ? vector("bias") : undefined };
-  const y = conv2d(x, input("w", [kernel, kernel, channels, channels]), options);
-  const vectors = {
-    gamma: vector("gamma"),
-    beta: vector("beta"),
-    runningMean: vector("mean"),
-    runningVar: vector("one"),
-  };
-  if (kernel === 1) return { y };
-  return { y: fuse([batchNorm(y, vectors, { training: false, relu: true, residual: x }).y])[0] };
-}
 for (const kernel of [1, 3])
   for (const precision of ["float32", "float16"] as const)
     check(`${kernel} x ${kernel} with an epilogue, ${precision}`, taps, {
       precision,
-      graph: () => inferenceGraph(kernel),
+      graph: () => inferenceGraph(40, kernel),
       shaders: ["conv_wide"],
     });
 
@@ -202,10 +148,10 @@ test("weights that are variables come as halves, one copy for all that read them
       [true, true],
     ],
   );
-  const actual = await run(outputs, "float32");
+  const actual = await run(device, outputs, "float32");
   device.profile = { ...before, tuned: forced(plainChoice(before, { rows: 1, cols: 1, multiple: 1 })) };
   assert.is(casts(), 0, "kernels that round nothing are given what is stored");
-  const expected = await run(outputs, "float32");
+  const expected = await run(device, outputs, "float32");
   for (const key of ["y", "dx"]) assert.equal(actual[key], expected[key]);
   device.release(block.buffer);
 });
