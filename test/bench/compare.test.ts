@@ -36,6 +36,17 @@ const options: CompareOptions = {
 };
 const isOutcome = (o: Outcome | Failure): o is Outcome => !("failed" in o);
 
+test("a system runs for a while before each run that counts, and starts no oftener than asked", async () => {
+  const { systems, lines } = fakes("good", "slow");
+  const [ours, slow] = (await compareCase(systems, job, { ...options, starts: 0, warmMs: 100 })) as Outcome[];
+  assert.equal([ours.runs, slow.runs], [2, 2]);
+  assert.equal([slow.firstStarts, slow.secondStarts, slow.secondStartMs], [1, 0, null]);
+  assert.is(lines().filter((line) => line.startsWith("slow prepares")).length, 1);
+  // The first one, two that count, and in 100 ms some of 40 ms before each of these.
+  const runs = lines().filter((line) => line.startsWith("slow run")).length;
+  assert.ok(runs >= 5 && runs <= 9, `${runs} runs`);
+});
+
 test("systems take turns, each in a process of its own, and start again with their own cache of shaders", async () => {
   const { systems, lines } = fakes("good", "off");
   const outcomes = await compareCase(systems, job, options);

@@ -32,6 +32,7 @@ test("bench model gives the fields that scripts rely on, and memory is what the 
     assert.equal([c.model, c.batch, c.size], ["mpn", 4, presets.small.imageSize]);
     assert.ok(c.minMs <= c.medianMs && c.medianMs <= c.maxMs && c.minMs > 0);
     assert.ok(c.firstMs > c.minMs);
+    assert.ok(c.uploadMs > 0 && c.inRowMs > 0);
     assert.ok(Math.abs(c.msPerImage - c.medianMs / 4) < 1e-9);
     assert.ok(Math.abs(c.peakShare - c.gflops / peakGflops) < 1e-9);
     assert.ok(c.peakShare < 1, `${c.gflops} GFLOP/s of a peak of ${peakGflops}`);
