@@ -40,6 +40,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
 
   let steps = (end - first + KT - 1u) / KT;
   var at = first;
-  #include wide_slices
+  #include matrix_sums
+  #include matrix_slices
   #include wide_results
 }

@@ -49,15 +49,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let a_eight = thread % (KT / 8u);
   #for I in AL
   let a_row$I = thread / (KT / 8u) + ${I}u * (THREADS / (KT / 8u));
-  #if POINTWISE
-  let first$I = min(row0 + a_row$I, params.rows - 1u) * params.aPixel + group * params.aGroup;
-  #else
-  let pixel$I = pixel_at(min(row0 + a_row$I, params.rows - 1u));
-  let y$I = i32(pixel$I.y) * params.mul.x + params.add.x;
-  let x$I = i32(pixel$I.x) * params.mul.y + params.add.y;
-  // Before the map's own first element, perhaps: then taps that are inside lead back.
-  let first$I = pixel$I.image * params.aImage + group * params.aGroup + u32(y$I) * params.aRow + u32(x$I) * params.aPixel;
-  #endif
+  #include gathered_row
   var a$I: LoadedA;
   var inside$I = true;
   #endfor
@@ -81,7 +73,8 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   #endfor
 
   #include sum_range
-  #include wide_slices
+  #include matrix_sums
+  #include matrix_slices
   #include wide_results
   #if MOMENTS
   #include wide_moments

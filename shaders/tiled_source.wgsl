@@ -5,15 +5,7 @@ let a_vector = thread % (KT / 4u);
 #for I in AL
 let a_row$I = thread / (KT / 4u) + ${I}u * (LX * LY / (KT / 4u));
 let a_place$I = a_row$I * STRIDE + a_vector;
-#if POINTWISE
-let first$I = min(row0 + a_row$I, params.rows - 1u) * params.aPixel + group * params.aGroup;
-#else
-let pixel$I = pixel_at(min(row0 + a_row$I, params.rows - 1u));
-let y$I = i32(pixel$I.y) * params.mul.x + params.add.x;
-let x$I = i32(pixel$I.x) * params.mul.y + params.add.y;
-// Before the map's own first element, perhaps: then taps that are inside lead back.
-let first$I = pixel$I.image * params.aImage + group * params.aGroup + u32(y$I) * params.aRow + u32(x$I) * params.aPixel;
-#endif
+#include gathered_row
 #endfor
 let b_vector = thread % (LX * ${TV}u);
 let b_term = thread / (LX * ${TV}u);

@@ -1,6 +1,6 @@
 // The slice in workgroup memory joins the sums: matrices of b are kept while those of a go by, so that each is loaded once.
 for (var k = 0u; k < KT; k += ${MK}u) {
-  #for J in RN
+  #for J in CN
   #if TURNED
   let right$J = subgroupMatrixLoad<subgroup_matrix_right<f16, ${MN}, ${MK}>, col_major>(&tile, B_AT + (my_col + ${J}u * ${MN}u) * B_ROW + k / 8u, B_ROW);
   #else
@@ -13,8 +13,8 @@ for (var k = 0u; k < KT; k += ${MK}u) {
   #else
   let left$I = subgroupMatrixLoad<subgroup_matrix_left<f16, ${MK}, ${MM}>, row_major>(&tile, (my_row + ${I}u * ${MM}u) * A_ROW + k / 8u, A_ROW);
   #endif
-  #for J in RN
-  c${I}_$J = subgroupMatrixMultiplyAccumulate(left$I, right$J, c${I}_$J);
+  #for J in CN
+  c${I}_0_$J = subgroupMatrixMultiplyAccumulate(left$I, right$J, c${I}_0_$J);
   #endfor
   #endfor
 }

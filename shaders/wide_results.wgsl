@@ -34,8 +34,8 @@ let more${I}_$Q = load_residual(select(0u, place${I}_$Q, wanted${I}_$Q));
 #endif
 #endfor
 workgroupBarrier();
-#for J in RN
-subgroupMatrixStore<row_major>(&tile, subgroup * PART + ${J}u * (${MN}u / 4u), c${I}_$J, PART_ROW);
+#for J in CN
+subgroupMatrixStore<row_major>(&tile, subgroup * PART + ${J}u * (${MN}u / 4u), c${I}_0_$J, PART_ROW);
 #endfor
 workgroupBarrier();
 #for Q in ROUNDS

@@ -167,8 +167,10 @@ async function benchModels(shell: Shell, options: ModelOptions) {
     shell.print(
       `${options.model} (${options.preset}), images of ${config.imageSize.join("x")}, ${options.precision}, ${runs} runs`,
     );
-    const head = ["", "first ms", "upload ms", "median ms", "min", "max", "in a row", "ms/image"];
-    head.push("GFLOP/image", "GFLOP/s", "of peak");
+    const head = [
+      ...["", "first ms", "upload ms", "median ms", "min", "max", "in a row", "ms/image"],
+      ...["GFLOP/image", "GFLOP/s", "of peak"],
+    ];
     const rows = cases.map((c) => [
       `${c.mode} batch ${c.batch}`,
       ...[c.firstMs, c.uploadMs, c.medianMs, c.minMs, c.maxMs, c.inRowMs, c.msPerImage].map(milliseconds),

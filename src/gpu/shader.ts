@@ -26,7 +26,7 @@ export interface ShaderModule {
 }
 
 /**
- * Expands `#include NAME`, `#if A`, `#if !A`, `#if A == value` (also != and >), `#else`, `#endif` (nesting allowed)
+ * Expands `#include NAME` (of which a part may be a define), `#if A`, `#if !A`, `#if A == value` (also != and >), `#else`, `#endif` (nesting allowed)
  * and replaces `$NAME` or `${NAME}` by the define's value. `#for I in COUNT` ... `#endfor` repeats its lines with `$I` = 0, 1, ... and `$PREV` = I - 1:
  * registers need names, as indexed arrays of accumulators end up in memory on some drivers.
  */
@@ -48,8 +48,10 @@ export function preprocess(name: ShaderName, defines: Defines): string {
       else if (word === "else") active.push(!active.pop());
       else if (word === "endif") active.pop();
       else if (word === "include") {
-        if (!(rest in shaderTexts)) throw new Error(`${file}.wgsl includes ${rest}, which is not in shaders/`);
-        if (active.every(Boolean)) expand(shaderTexts[rest as ShaderName].split("\n"), rest, defines);
+        if (!active.every(Boolean)) continue;
+        const name = substitute(rest, defines, file);
+        if (!(name in shaderTexts)) throw new Error(`${file}.wgsl includes ${name}, which is not in shaders/`);
+        expand(shaderTexts[name as ShaderName].split("\n"), name, defines);
       } else if (word === "for") {
         const end = endOfLoop(lines, at, file);
         const m = /^(\w+) in (\w+)$/.exec(rest);
@@ -67,6 +69,14 @@ export function preprocess(name: ShaderName, defines: Defines): string {
   expand(shaderTexts[name].split("\n"), name, defines);
   if (active.length > 0) throw new Error(`${name}.wgsl: #if without #endif`);
   return out.join("\n");
+}
+
+/** Names of the texts that a text includes, whatever its defines: where a part of one is a define, all that it may be. */
+export function includesOf(text: string): string[] {
+  return [...text.matchAll(/^\s*#include (\S+)/gm)].flatMap(([, written]) => {
+    const name = new RegExp(`^${written.replace(/\$(?:\{\w+\}|[A-Za-z_]\w*)/g, "\\w+")}$`);
+    return Object.keys(shaderTexts).filter((other) => name.test(other));
+  });
 }
 
 function endOfLoop(lines: readonly string[], start: number, file: string): number {

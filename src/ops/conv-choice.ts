@@ -1,9 +1,9 @@
 /** Which kernel makes a convolution's product: a pure function of shapes and device profile, or what was tuned. */
 import type { DeviceProfile } from "../gpu/device.js";
 import { CHUNKS, chooseStationary, chooseTile, type StationaryTile, type Tile } from "./conv-geometry.js";
-import { type MatrixTile, matrixFits, matrixSize, matrixTile } from "./conv-matrix.js";
-import { chooseRung, partsFit, tileFits, type WorkgroupTile } from "./conv-tiles.js";
-import { type WideTile, wideFits, wideSize, wideTile } from "./conv-wide.js";
+import { type MatrixTile, matrixFits, matrixTile, type SubgroupTile, unitSize } from "./conv-matrix.js";
+import { chooseRung, partsFit, type TileSize, tileFits, tileSize, type WorkgroupTile } from "./conv-tiles.js";
+import { wideFits, wideTile } from "./conv-wide.js";
 
 /** What a choice is made from. */
 export interface ConvProblem {
@@ -33,7 +33,7 @@ export type ConvChoice =
   | { readonly kernel: "stationary"; readonly tile: StationaryTile }
   | { readonly kernel: "tiled"; readonly tile: WorkgroupTile }
   | { readonly kernel: "matrix"; readonly tile: MatrixTile }
-  | { readonly kernel: "wide"; readonly tile: WideTile };
+  | { readonly kernel: "wide"; readonly tile: SubgroupTile };
 
 /**
  * What may be chosen in place of a kernel for the product itself: Winograd's way round it (winograd.ts), which poses a product of its
@@ -91,6 +91,12 @@ export function chooseConv(profile: DeviceProfile, problem: ConvProblem): ConvCh
   return rung ? { kernel: "tiled", tile: rung } : plainChoice(profile, problem);
 }
 
+/** What a workgroup makes; null of kernels without workgroup memory. */
+export function sizeOf({ kernel, tile }: ConvChoice): TileSize | null {
+  if (kernel === "tiled") return tileSize(tile);
+  return kernel === "matrix" || kernel === "wide" ? unitSize(tile) : null;
+}
+
 /** The register tile: any adapter, any shape; what others are verified against. */
 export function plainChoice(
   profile: DeviceProfile,
@@ -115,8 +121,8 @@ function stationaryTile(profile: DeviceProfile, problem: ConvProblem): Stationar
 
 /** Whether a choice, from wherever it came, is one that the kernels can be made with for this problem on this adapter. */
 export function choiceFits(profile: DeviceProfile, problem: ConvProblem, { kernel, tile }: ConvChoice): boolean {
-  if (kernel === "matrix") return matrixFits(profile, problem, tile) && partsFit(profile, problem, matrixSize(tile));
-  if (kernel === "wide") return wideFits(profile, problem, tile) && partsFit(profile, problem, wideSize(tile));
+  if (kernel === "matrix") return matrixFits(profile, problem, tile) && partsFit(profile, problem, unitSize(tile));
+  if (kernel === "wide") return wideFits(profile, problem, tile) && partsFit(profile, problem, unitSize(tile));
   if (kernel === "tiled") return tileFits(profile, problem, tile);
   if (kernel === "registers") return registersFit(profile, problem, tile);
   const known = stationaryTile(profile, problem);

@@ -4,11 +4,11 @@ import type { KernelSpec } from "../gpu/kernel.js";
 import type { Defines } from "../gpu/shader.js";
 import { grid, type Lowering, type Moments } from "../graph/lowering.js";
 import type { Tensor } from "../graph/tensor.js";
-import { alignment, type ConvChoice, type ConvProblem, chooseConv, inEights } from "./conv-choice.js";
+import { alignment, type ConvChoice, type ConvProblem, chooseConv, inEights, sizeOf } from "./conv-choice.js";
 import { stationaryDefines, stationaryRows, tileDefines } from "./conv-geometry.js";
-import { leavesMoments, matrixKernel, matrixSize } from "./conv-matrix.js";
-import { partsOf, tiledElements, tiledKernel, tileSize } from "./conv-tiles.js";
-import { wideKernel, wideSize } from "./conv-wide.js";
+import { leavesMoments, matrixKernel } from "./conv-matrix.js";
+import { partsOf, tiledElements, tiledKernel } from "./conv-tiles.js";
+import { wideKernel } from "./conv-wide.js";
 import { flat, inHalves, stored, storedEights } from "./lanes.js";
 
 interface Strides {
@@ -173,9 +173,8 @@ interface Split {
 }
 
 function splitOf(choice: ConvChoice, problem: ConvProblem): Split {
-  if (choice.kernel === "tiled") return partsOf(problem, tileSize(choice.tile));
-  if (choice.kernel === "wide") return partsOf(problem, wideSize(choice.tile));
-  return choice.kernel === "matrix" ? partsOf(problem, matrixSize(choice.tile)) : { parts: 1, slices: 0 };
+  const size = sizeOf(choice);
+  return size ? partsOf(problem, size) : { parts: 1, slices: 0 };
 }
 
 /** The product alone, as parts of its sums: [parts, groups, rows, cols]. A part and a group of it are a group of c to the kernels. */
@@ -269,7 +268,6 @@ function elements(
   choice: ConvChoice,
   problem: ConvProblem,
 ): { elem: 1 | 2 | 4 | 8; aElem: 1 | 4 | 8; colsPer: number } {
-  if (choice.kernel === "wide") return { elem: 8, aElem: 8, colsPer: wideSize(choice.tile).cols / 8 };
   if (choice.kernel === "stationary") {
     const { elem, aElem, lanes, tv } = choice.tile;
     return { elem, aElem, colsPer: lanes * tv };
@@ -277,16 +275,14 @@ function elements(
   if (choice.kernel === "registers")
     return { elem: choice.tile.elem, aElem: 1, colsPer: choice.tile.lanesX * choice.tile.tv };
   const { ELEM, AELEM } = tiledElements(problem);
-  const { cols } = choice.kernel === "matrix" ? matrixSize(choice.tile) : tileSize(choice.tile);
-  return { elem: ELEM, aElem: AELEM, colsPer: cols / ELEM };
+  const [elem, aElem] = choice.kernel === "wide" ? ([8, 8] as const) : [ELEM, AELEM];
+  return { elem, aElem, colsPer: sizeOf(choice)!.cols / elem };
 }
 
 /** Rows of a workgroup, of so many; `others` tiles stand beside it. */
 function rowsOf(choice: ConvChoice, rows: number, others: number): number {
   if (choice.kernel === "stationary") return stationaryRows(rows, others);
-  if (choice.kernel === "matrix") return matrixSize(choice.tile).rows;
-  if (choice.kernel === "wide") return wideSize(choice.tile).rows;
-  return choice.tile.lanesY * choice.tile.tm;
+  return choice.kernel === "registers" ? choice.tile.lanesY * choice.tile.tm : sizeOf(choice)!.rows;
 }
 
 function kernelOf(

@@ -14,8 +14,8 @@ import {
   tiledElements,
 } from "./conv-tiles.js";
 
-/** What a workgroup makes and how it goes about it; numbers alone, as it is kept in a file of tuned choices. */
-export interface MatrixTile {
+/** What the subgroups of a workgroup make and how they go about it; numbers alone, as it is kept in a file of tuned choices. */
+export interface SubgroupTile {
   /** Subgroups of the workgroup: below each other, and side by side. */
   readonly subgroupsY: number;
   readonly subgroupsX: number;
@@ -24,11 +24,14 @@ export interface MatrixTile {
   readonly cols: number;
   /** Terms of the sum that are staged at a time: 16, 32 or 64. */
   readonly depth: number;
-  /** 1: the next slice is loaded into registers while this one is multiplied. */
-  readonly prefetch: number;
   /** As of `TileSize`. */
   readonly perUnit: number;
   readonly splits: number;
+}
+
+export interface MatrixTile extends SubgroupTile {
+  /** 1: the next slice is loaded into registers while this one is multiplied. */
+  readonly prefetch: number;
 }
 
 const tile = (
@@ -73,8 +76,8 @@ export function matrixTile(profile: DeviceProfile, problem: ConvProblem): Matrix
   // The sum of a weight gradient is split as wanted, so that large tiles may be few.
   const fill = ladderOf(profile).fill / (problem.gather === "weightGrad" ? 2 : 1);
   const fitting = fittingRungs(profile, problem);
-  const whole = largestTile(problem, fitting, matrixSize, fill);
-  return whole && splitTile(profile, problem, whole, fitting, matrixSize, SPEED);
+  const whole = largestTile(problem, fitting, unitSize, fill);
+  return whole && splitTile(profile, problem, whole, fitting, unitSize, SPEED);
 }
 
 /** The units that a device was opened for, where a tile fits it: too little memory leaves them idle. */
@@ -106,14 +109,14 @@ export function matrixFits(profile: DeviceProfile, { gather }: Pick<ConvProblem,
 
 /** Invocations, and what each stages of a slice: `vec4` of the left operand, and blocks of four terms by four columns of the right one. */
 function staged({ lanes }: MatrixUnits, t: MatrixTile): { threads: number; a: number; b: number } {
-  const { rows, cols, depth } = matrixSize(t);
+  const { rows, cols, depth } = unitSize(t);
   const threads = lanes * t.subgroupsY * t.subgroupsX;
   return { threads, a: (rows * depth) / (4 * threads), b: (cols * depth) / (16 * threads) };
 }
 
 /** Matrices side by side that leave a subgroup at a time: the most whose sums fit into workgroup memory beside the operands. */
 function leaving({ workgroupBytes }: DeviceProfile, units: MatrixUnits, t: MatrixTile): number | undefined {
-  const { rows, cols, depth } = matrixSize(t);
+  const { rows, cols, depth } = unitSize(t);
   const operands = (units.components === "f16" ? 2 : 4) * (rows + cols) * (depth + PADDING);
   const sums = (n: number) => 4 * t.subgroupsY * t.subgroupsX * units.m * (n * units.n + PADDING);
   return [8, 4, 2, 1].find((n) => n * units.n <= t.cols && operands + sums(n) <= workgroupBytes);
@@ -127,10 +130,10 @@ export function leavesMoments(profile: DeviceProfile, t: MatrixTile): boolean {
 }
 
 /** Rows, columns and depth of a workgroup's tile. */
-export const matrixSize = ({ subgroupsY, subgroupsX, rows, cols, depth, ...t }: MatrixTile): TileSize => ({
+export const unitSize = ({ subgroupsY, subgroupsX, rows, cols, ...t }: SubgroupTile): TileSize => ({
   rows: subgroupsY * rows,
   cols: subgroupsX * cols,
-  depth,
+  depth: t.depth,
   perUnit: t.perUnit,
   splits: t.splits,
 });
@@ -161,7 +164,8 @@ export function matrixKernel(
       CN: out,
       AL: weightGrad ? a / 4 : a,
       BL: b,
-      WEIGHT_GRAD: weightGrad,
+      UNITS: "matrix",
+      LOADS: weightGrad ? "matrix_weight_grad" : "matrix",
       MOMENTS: false,
       POINTWISE: problem.pointwise,
       PREFETCH: t.prefetch,

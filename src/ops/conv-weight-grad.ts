@@ -1,9 +1,16 @@
 import type { DeviceProfile } from "../gpu/device.js";
 import type { KernelSpec } from "../gpu/kernel.js";
-import type { Defines } from "../gpu/shader.js";
 import { grid, type Lowering } from "../graph/lowering.js";
 import type { Tensor } from "../graph/tensor.js";
-import { alignment, type ConvChoice, type ConvProblem, chooseConv, inEights, turnsWeightGrad } from "./conv-choice.js";
+import {
+  alignment,
+  type ConvChoice,
+  type ConvProblem,
+  chooseConv,
+  inEights,
+  sizeOf,
+  turnsWeightGrad,
+} from "./conv-choice.js";
 import {
   type ConvGeometry,
   convFlops,
@@ -13,9 +20,9 @@ import {
   type Tile,
   tileDefines,
 } from "./conv-geometry.js";
-import { matrixKernel, matrixSize } from "./conv-matrix.js";
-import { pixelsPerSplit, type TileSize, tiledElements, tiledKernel, tileSize } from "./conv-tiles.js";
-import { wideKernel, wideSize } from "./conv-wide.js";
+import { matrixKernel } from "./conv-matrix.js";
+import { pixelsPerSplit, tiledElements, tiledKernel } from "./conv-tiles.js";
+import { wideKernel } from "./conv-wide.js";
 import { inHalves, stored, storedEights } from "./lanes.js";
 import { dispatchTranspose } from "./layout.js";
 import { partialSums, sumPartials } from "./partials.js";
@@ -195,12 +202,9 @@ export function lowerTiled(
   to: Lowering,
 ): void {
   const { rows: inner, inner: pixels, taps } = problem;
-  const { ELEM, AELEM } = tiledElements(problem);
+  const { ELEM } = tiledElements(problem);
   const elem = choice.kernel === "wide" ? 8 : ELEM;
-  const { size, kernel } = madeBy(to.profile, choice, problem, {
-    tiled: { X: stored(x, AELEM), DY: stored(dy, ELEM) },
-    wide: { X: storedEights(x), HALF_A: x.dtype === "f16", DY: storedEights(dy), HALF_B: dy.dtype === "f16" },
-  });
+  const size = sizeOf(choice)!;
   const t = (floats: number) => floats / elem;
   const rows = taps * inner;
   const colTiles = Math.ceil(l.filters / size.cols);
@@ -211,7 +215,7 @@ export function lowerTiled(
   const [outH, outW] = l.out;
   const perImage = outH * outW;
   to.dispatch({
-    kernel,
+    kernel: kernelOf(to.profile, choice, problem, { x, dy, dw }),
     problem,
     bindings: { x, b: dy, dw: partial },
     params: {
@@ -247,16 +251,19 @@ export function lowerTiled(
   sumPartials(to, partial, dw);
 }
 
-function madeBy(
+function kernelOf(
   profile: DeviceProfile,
-  choice: TiledChoice,
+  { kernel, tile }: TiledChoice,
   problem: ConvProblem,
-  types: Record<"tiled" | "wide", Defines>,
-): { size: TileSize; kernel: KernelSpec } {
-  const { kernel, tile } = choice;
-  if (kernel === "wide") return { size: wideSize(tile), kernel: wideKernel(profile, problem, tile, types.wide) };
-  if (kernel === "matrix") return { size: matrixSize(tile), kernel: matrixKernel(profile, problem, tile, types.tiled) };
-  return { size: tileSize(tile), kernel: tiledKernel(problem, tile, types.tiled) };
+  { x, dy }: Operands,
+): KernelSpec {
+  if (kernel === "wide") {
+    const halves = { HALF_A: x.dtype === "f16", HALF_B: dy.dtype === "f16" };
+    return wideKernel(profile, problem, tile, { X: storedEights(x), DY: storedEights(dy), ...halves });
+  }
+  const { ELEM, AELEM } = tiledElements(problem);
+  const types = { X: stored(x, AELEM), DY: stored(dy, ELEM) };
+  return kernel === "matrix" ? matrixKernel(profile, problem, tile, types) : tiledKernel(problem, tile, types);
 }
 
 /**

@@ -3,37 +3,14 @@ import type { DeviceProfile, MatrixUnits } from "../gpu/device.js";
 import type { KernelSpec } from "../gpu/kernel.js";
 import type { Defines } from "../gpu/shader.js";
 import type { ConvProblem } from "./conv-choice.js";
-import {
-  ladderOf,
-  largestTile,
-  PER_UNIT,
-  productOf,
-  splitFits,
-  splitTile,
-  type TileSize,
-  workgroupsOf,
-} from "./conv-tiles.js";
-
-/** What a workgroup makes and how it goes about it; numbers alone, as it is kept in a file of tuned choices. */
-export interface WideTile {
-  /** Subgroups of the workgroup: below each other, and side by side. */
-  readonly subgroupsY: number;
-  readonly subgroupsX: number;
-  /** Outputs of one of them. */
-  readonly rows: number;
-  readonly cols: number;
-  /** Terms of the sum that are staged at a time: 16, 32 or 64. */
-  readonly depth: number;
-  /** As of `TileSize`. */
-  readonly perUnit: number;
-  readonly splits: number;
-}
+import { type SubgroupTile, unitSize } from "./conv-matrix.js";
+import { ladderOf, largestTile, PER_UNIT, productOf, splitFits, splitTile, workgroupsOf } from "./conv-tiles.js";
 
 const tile = (
   [subgroupsY, subgroupsX]: readonly [number, number],
   [rows, cols]: readonly [number, number],
   depth: number,
-): WideTile => ({ subgroupsY, subgroupsX, rows, cols, depth, perUnit: PER_UNIT, splits: 1 });
+): SubgroupTile => ({ subgroupsY, subgroupsX, rows, cols, depth, perUnit: PER_UNIT, splits: 1 });
 
 /** Rungs by rows x columns of the tile, and the subgroups that share it; largest first. */
 export const WIDE_RUNGS = {
@@ -43,7 +20,7 @@ export const WIDE_RUNGS = {
   "128x64 by 4": tile([2, 2], [64, 32], 32),
   "64x64 by 4": tile([2, 2], [32, 32], 64),
   "32x64 by 2": tile([1, 2], [32, 32], 32),
-} as const satisfies Record<string, WideTile>;
+} as const satisfies Record<string, SubgroupTile>;
 
 /** Whose units turn what they load, so that operands are staged as they lie in memory. */
 const TURNING = ["nvidia"];
@@ -58,43 +35,34 @@ const LEAST = 32;
 const SPEED = 8;
 
 /** The tile where such units pay. Null where the device has none, or the problem's channels are no eights. */
-export function wideTile(profile: DeviceProfile, problem: ConvProblem): WideTile | null {
+export function wideTile(profile: DeviceProfile, problem: ConvProblem): SubgroupTile | null {
   if (!TURNING.includes(profile.vendor.toLowerCase()) || productOf(problem).some((n) => n < LEAST)) return null;
   const { gather, inner, taps } = problem;
   const { fill } = ladderOf(profile);
-  const fits = (t: WideTile) => wideFits(profile, problem, t);
+  const fits = (t: SubgroupTile) => wideFits(profile, problem, t);
   const largest = WIDE_RUNGS[LONG.rung];
   if (gather !== "weightGrad" && inner * taps >= LONG.terms && fits(largest)) {
-    if (workgroupsOf(problem, wideSize(largest)) >= 2 * fill) return largest;
+    if (workgroupsOf(problem, unitSize(largest)) >= 2 * fill) return largest;
   }
   const fitting = (gather === "weightGrad" ? WEIGHT_GRADS : PRODUCTS).map((rung) => WIDE_RUNGS[rung]).filter(fits);
   // Two thirds of the units with large tiles are faster than all of them with small ones, or with parts of sums.
   const enough = fill / 3;
-  const whole = largestTile(problem, fitting, wideSize, enough);
-  if (!whole || workgroupsOf(problem, wideSize(whole)) * problem.groups >= enough) return whole;
-  return splitTile(profile, problem, whole, fitting, wideSize, SPEED);
+  const whole = largestTile(problem, fitting, unitSize, enough);
+  if (!whole || workgroupsOf(problem, unitSize(whole)) * problem.groups >= enough) return whole;
+  return splitTile(profile, problem, whole, fitting, unitSize, SPEED);
 }
-
-/** Rows, columns and depth of a workgroup's tile. */
-export const wideSize = ({ subgroupsY, subgroupsX, rows, cols, depth, perUnit, splits }: WideTile): TileSize => ({
-  rows: subgroupsY * rows,
-  cols: subgroupsX * cols,
-  depth,
-  perUnit,
-  splits,
-});
 
 /** Whether a tile is one that the kernels can be made with, on this adapter and for such a problem; `partsFit` says how its sums may be split. */
 export function wideFits(
   profile: DeviceProfile,
   problem: Pick<ConvProblem, "gather" | "eights">,
-  t: WideTile,
+  t: SubgroupTile,
 ): boolean {
   const { matrixUnits: units } = profile;
   if (units?.components !== "f16" || !problem.eights) return false;
   const { m, n, k, lanes } = units;
   const { subgroupsY, subgroupsX, depth } = t;
-  const { rows, cols } = wideSize(t);
+  const { rows, cols } = unitSize(t);
   const { threads, a, b } = staged(units, t);
   const [down, across] = [t.rows / m, t.cols / n];
   const rowLanes = t.cols / 8;
@@ -116,15 +84,15 @@ export function wideFits(
 }
 
 /** Invocations, and eights of a and of b that each stages of a slice. */
-function staged({ lanes }: MatrixUnits, t: WideTile): { threads: number; a: number; b: number } {
-  const { rows, cols, depth } = wideSize(t);
+function staged({ lanes }: MatrixUnits, t: SubgroupTile): { threads: number; a: number; b: number } {
+  const { rows, cols, depth } = unitSize(t);
   const threads = lanes * t.subgroupsY * t.subgroupsX;
   return { threads, a: (rows * depth) / (8 * threads), b: (cols * depth) / (8 * threads) };
 }
 
 /** Elements of 16 bytes in workgroup memory: of slices, each row one longer than its terms or columns, later of sums or their moments. */
-function slots(gather: ConvProblem["gather"], units: MatrixUnits, t: WideTile): number {
-  const { rows, cols, depth } = wideSize(t);
+function slots(gather: ConvProblem["gather"], units: MatrixUnits, t: SubgroupTile): number {
+  const { rows, cols, depth } = unitSize(t);
   const lines = (count: number, length: number) => count * (length / 8 + 1);
   const a = gather === "weightGrad" ? lines(depth, rows) : lines(rows, depth);
   // Of either order of b the larger one.
@@ -140,7 +108,7 @@ function slots(gather: ConvProblem["gather"], units: MatrixUnits, t: WideTile): 
 export function wideKernel(
   profile: DeviceProfile,
   problem: ConvProblem,
-  t: WideTile,
+  t: SubgroupTile,
   defines: Defines,
   turned = false,
 ): KernelSpec {
@@ -162,12 +130,16 @@ export function wideKernel(
       SY: t.subgroupsY,
       SX: t.subgroupsX,
       RM: t.rows / m,
-      RN: t.cols / n,
+      CN: t.cols / n,
+      RG: 1,
       AL: a,
       BL: b,
       ROUNDS: (m * t.cols) / 8 / lanes,
       LANES: lanes,
       WEIGHT_GRAD: weightGrad,
+      UNITS: "wide",
+      LOADS: weightGrad ? "wide_weight_grad" : "wide",
+      PREFETCH: 1,
       TURNED: turned,
       MOMENTS: false,
       POINTWISE: problem.pointwise,

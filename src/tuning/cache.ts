@@ -7,6 +7,7 @@ import { userCacheFolder } from "../data/cache-folder.js";
 import { inWords, writeAside } from "../formats/write-aside.js";
 import { shaderTexts } from "../generated/shaders.js";
 import type { DeviceProfile, TunedChoice } from "../gpu/device.js";
+import { includesOf } from "../gpu/shader.js";
 
 export type TunedChoices = Readonly<Record<string, TunedChoice>>;
 
@@ -36,7 +37,7 @@ const adapterOf = ({ name, vendor, architecture, description }: DeviceProfile) =
 /** Tells the texts of the convolutions, and of all that they include, from any others. */
 export function shaderHash(texts: Readonly<Record<string, string>> = shaderTexts): string {
   const used = new Set(Object.keys(texts).filter((name) => /^(conv|winograd)/.test(name)));
-  for (const name of used) for (const [, other] of texts[name].matchAll(/^\s*#include (\w+)/gm)) used.add(other);
+  for (const name of used) for (const other of includesOf(texts[name])) used.add(other);
   return sha(JSON.stringify([...used].sort().map((name) => [name, texts[name]])));
 }
 

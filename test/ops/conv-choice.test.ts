@@ -15,9 +15,16 @@ import {
   problemKey,
   tunedKey,
 } from "#src/ops/conv-choice.js";
-import { MATRIX_RUNGS, type MatrixTile, matrixFits, matrixSize, usableUnits } from "#src/ops/conv-matrix.js";
+import {
+  MATRIX_RUNGS,
+  type MatrixTile,
+  matrixFits,
+  type SubgroupTile,
+  unitSize,
+  usableUnits,
+} from "#src/ops/conv-matrix.js";
 import { ladderOf, pixelsPerSplit, RUNGS, tileFits, tileSize, type WorkgroupTile } from "#src/ops/conv-tiles.js";
-import { WIDE_RUNGS, type WideTile, wideFits, wideSize } from "#src/ops/conv-wide.js";
+import { WIDE_RUNGS, wideFits } from "#src/ops/conv-wide.js";
 import { conv2d, gradients, mul, sum } from "#src/ops/index.js";
 import { paperProfile, paperUnits } from "../support/profile.js";
 
@@ -295,7 +302,7 @@ test("matrix units make wide products where a device was opened for them, and no
   // Elements of f32 take twice the memory.
   const large = forward([32, 24, 8, 64], [1, 1, 64, 256]);
   const rows = (components: "f16" | "f32") =>
-    matrixSize(matrixTileOf(gpu("apple", { matrixUnits: paperUnits(8, { components }) }), large)).rows;
+    unitSize(matrixTileOf(gpu("apple", { matrixUnits: paperUnits(8, { components }) }), large)).rows;
   assert.equal([rows("f16"), rows("f32")], [64, 32]);
 });
 
@@ -304,7 +311,7 @@ test("of the tiles for matrix units the largest is taken that is used and fills 
     gpu(vendor, { matrixUnits: paperUnits(16), workgroupBytes: 49152, ...given });
   const chosen = (profile: DeviceProfile, ...args: Parameters<typeof problems>) =>
     problems(...args).map((problem) => {
-      const { rows, cols } = matrixSize(matrixTileOf(profile, problem));
+      const { rows, cols } = unitSize(matrixTileOf(profile, problem));
       return `${problem.gather} ${rows}x${cols}`;
     });
   assert.equal(
@@ -335,7 +342,7 @@ test("of the tiles for matrix units the largest is taken that is used and fills 
 test("a weight gradient on matrix units is split as others are", () => {
   const profile = gpu("amd", { matrixUnits: paperUnits(16), workgroupBytes: 49152 });
   for (const problem of shapes(48).filter(({ gather }) => gather === "weightGrad")) {
-    const size = matrixSize(matrixTileOf(profile, problem));
+    const size = unitSize(matrixTileOf(profile, problem));
     const pixels = pixelsPerSplit(profile, problem, size);
     assert.is(pixels % size.depth, 0);
     assert.ok(pixels >= Math.min(problem.inner, 16 * size.depth), `${pixels} for ${problemKey(problem)}`);
@@ -379,7 +386,7 @@ test("NVIDIA's units, which turn what they load, make what lies in eights otherw
     problems(...args).map((problem) => {
       const { kernel, tile } = chooseConv(profile, problem);
       assert.is(kernel, "wide", problemKey(problem));
-      const { rows, cols } = wideSize(tile as WideTile);
+      const { rows, cols } = unitSize(tile as SubgroupTile);
       return `${problem.gather} ${rows}x${cols}`;
     });
   // The largest only for long sums of very many tiles.

@@ -7,9 +7,9 @@ import { Program } from "#src/graph/program.js";
 import { type Precision, storeHalves } from "#src/graph/storage.js";
 import { input, reachable, type Tensor } from "#src/graph/tensor.js";
 import { type ConvWay, plainChoice, WINOGRAD } from "#src/ops/conv-choice.js";
-import { MATRIX_RUNGS, type MatrixTile, usableUnits } from "#src/ops/conv-matrix.js";
+import { MATRIX_RUNGS, type MatrixTile, type SubgroupTile, usableUnits } from "#src/ops/conv-matrix.js";
 import { RUNGS, type WorkgroupTile } from "#src/ops/conv-tiles.js";
-import { WIDE_RUNGS, type WideTile } from "#src/ops/conv-wide.js";
+import { WIDE_RUNGS } from "#src/ops/conv-wide.js";
 import { batchNorm, conv2d } from "#src/ops/index.js";
 import { asGpu, forced } from "../support/forced.js";
 import { emulateMatrixUnits } from "../support/matrix-emulation.js";
@@ -186,7 +186,7 @@ onUnits("means far larger than deviations", { ...ragged, x: [1, 13, 12, 36] }, {
 onUnits("sums in parts", { ...taps, filters: 36 }, { splits: 4 }, { split: true });
 onUnits("maps in float16", { ...taps, filters: 36 }, {}, { precision: "float16" });
 
-const onWide = (name: string, c: reference.ConvCase, changed: Partial<WideTile> = {}, given: Partial<Given> = {}) =>
+const onWide = (name: string, c: reference.ConvCase, changed: Partial<SubgroupTile> = {}, given: Partial<Given> = {}) =>
   test(`${name}, on matrix units that turn`, () => {
     const { lanes, m } = unitDevice.profile.matrixUnits!;
     const tile = { ...WIDE_RUNGS["32x64 by 2"], ...(lanes === 8 && { rows: m, cols: 16, depth: 16 }), ...changed };

@@ -9,7 +9,8 @@ import { Lowering } from "#src/graph/lowering.js";
 import { type Precision, storeRounded } from "#src/graph/storage.js";
 import { Block, input, reachable, variable } from "#src/graph/tensor.js";
 import { type ConvChoice, plainChoice } from "#src/ops/conv-choice.js";
-import { WIDE_RUNGS, type WideTile } from "#src/ops/conv-wide.js";
+import type { SubgroupTile } from "#src/ops/conv-matrix.js";
+import { WIDE_RUNGS } from "#src/ops/conv-wide.js";
 import { conv2d, gradients, mul, sum } from "#src/ops/index.js";
 import { forced } from "../support/forced.js";
 import {
@@ -33,13 +34,13 @@ const before = { ...device.profile, software: false, vendor: "nvidia" };
 const { lanes } = before.matrixUnits!;
 
 /** Little to compile where units are emulated: matrices are of 8 x 8, and there are two subgroups. */
-const small: WideTile = own
+const small: SubgroupTile = own
   ? WIDE_RUNGS["32x64 by 2"]
   : { subgroupsY: 2, subgroupsX: 1, rows: 8, cols: 16, depth: 16, perUnit: 2, splits: 1 };
 
 interface Given {
   /** What is other than in `small`. */
-  readonly tile?: Partial<WideTile>;
+  readonly tile?: Partial<SubgroupTile>;
   readonly precision?: Precision;
   readonly graph?: () => Graph;
   /** What has to run. */

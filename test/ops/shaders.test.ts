@@ -2,6 +2,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { shaderTexts } from "#src/generated/shaders.js";
 import { Device } from "#src/gpu/device.js";
+import { includesOf } from "#src/gpu/shader.js";
 import { kernelSpecs } from "../support/variants.js";
 
 const specs = kernelSpecs();
@@ -29,9 +30,12 @@ test("every variant of every shader compiles, by Dawn's null backend", async () 
 
 test("every shader file is used", () => {
   const used = new Set<string>(specs.map((spec) => spec.shader));
-  for (const text of Object.values(shaderTexts)) {
-    for (const [, name] of text.matchAll(/^\s*#include (\w+)/gm)) used.add(name);
-  }
+  for (const [file, text] of Object.entries(shaderTexts))
+    for (const [line] of text.matchAll(/^\s*#include .*$/gm)) {
+      const names = includesOf(line);
+      assert.ok(names.length > 0, `${file}.wgsl: ${line.trim()} finds nothing`);
+      for (const name of names) used.add(name);
+    }
   assert.equal(
     Object.keys(shaderTexts).filter((name) => !used.has(name)),
     [],
