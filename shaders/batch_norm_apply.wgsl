@@ -3,13 +3,12 @@
 //   upper half are exact: y is off by one rounding instead of four (by two with a residual). What matters is the side of the
 //   ReLU that it falls on.
 //   ROWS: as many are loaded before the first one is looked at. GPUs take four, as no load would overtake a store.
-//   COLUMNS: batch_norm_columns.wgsl. GATHERS: as in batch_norm_stats.wgsl.
+//   GATHERS: as in batch_norm_stats.wgsl.
 // Layout: x, residual, y [rows, channels]; stats [2, channels] = mean, 1 / sqrt(var + eps).
-// Grid: x over channels as they are bound (lanes), y over runs of rows. Bytes: 8 rows channels (12 with a residual).
+// Grid: x over channels in T (lanes), y over runs of rows. Bytes: 8 rows channels (12 with a residual).
 #include elem
 #include elem_u32
-#include batch_norm_columns
-struct Params { rows: u32, channels: u32, run: u32, relu: u32, one: f32, none: u32 }  // one: see compensated.wgsl
+struct Params { rows: u32, channels: u32, run: u32, relu: u32, one: f32, none: u32 }  // channels in T; one: see compensated.wgsl
 override LX: u32 = 8;
 override LY: u32 = 8;
 @group(0) @binding(0) var<storage, read> x: array<$X>;
@@ -30,12 +29,9 @@ override LY: u32 = 8;
 
 @compute @workgroup_size(LX, LY)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
-  if (id.x >= params.channels) { return; }
-  let width = params.channels * ${COLUMNS}u;
-  #for P in COLUMNS
-  let c$P = id.x * ${COLUMNS}u + ${P}u;
+  let c = id.x;
+  if (c >= params.channels) { return; }
   #include batch_norm_scale
-  #endfor
   let end = min((id.y + 1u) * params.run, params.rows);
   var touched = 0u;
   for (var r = id.y * params.run; r < end; r += ${ROWS}u) {
@@ -45,9 +41,9 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
     #for I in ROWS
     #if ROWS > 1
     // Behind the end the last row is made once more.
-    let i$I = min(r + ${I}u, end - 1u) * params.channels + id.x;
+    let i$I = min(r + ${I}u, end - 1u) * params.channels + c;
     #else
-    let i$I = (r * params.channels + id.x) | (touched & params.none);
+    let i$I = (r * params.channels + c) | (touched & params.none);
     #endif
     let x$I = x[i$I];
     #if RESIDUAL
@@ -56,20 +52,14 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
     #endfor
     #for I in ROWS
     {
-      #for P in COLUMNS
-      let value$P = column$P(x$I);
+      let value = T(x$I);
       #include batch_norm_value
       #if RESIDUAL
-      v$P += column$P(residual$I);
+      v += T(residual$I);
       #endif
-      v$P += rest$P;
-      if (params.relu != 0u) { v$P = max(v$P, T(0.0)); }
-      #endfor
-      #if COLUMNS == 2
-      y[i$I] = columns(v0, v1);
-      #else
-      y[i$I] = $Y(v0);
-      #endif
+      v += rest;
+      if (params.relu != 0u) { v = max(v, T(0.0)); }
+      y[i$I] = $Y(v);
     }
     #endfor
   }

@@ -3,12 +3,11 @@
 //   evaluation  dx = gamma inverse g
 // With a fused ReLU and a residual, g itself is the residual's gradient and is stored too.
 // MASK: as in batch_norm_grad_stats.wgsl.
-//   ROWS, COLUMNS and GATHERS: as in batch_norm_apply.wgsl.
-// Layout: x, y, dy, dx [rows, channels]. Grid: x over channels as they are bound (lanes), y over runs of rows. Bytes: 12 to 20 rows channels.
+//   ROWS and GATHERS: as in batch_norm_apply.wgsl.
+// Layout: x, y, dy, dx [rows, channels]. Grid: x over channels in T (lanes), y over runs of rows. Bytes: 12 to 20 rows channels.
 #include elem
-#include batch_norm_columns
 struct Params {
-  rows: u32, channels: u32, run: u32, inverseRows: f32,  // inverseRows 0 in evaluation mode
+  rows: u32, channels: u32, run: u32, inverseRows: f32,  // channels in T, inverseRows 0 in evaluation mode
   #if MASK == x
   one: f32,
   #endif
@@ -42,20 +41,17 @@ override LY: u32 = 8;
 
 @compute @workgroup_size(LX, LY)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
-  if (id.x >= params.channels) { return; }
-  let width = params.channels * ${COLUMNS}u;
-  #for P in COLUMNS
-  let c$P = id.x * ${COLUMNS}u + ${P}u;
+  let c = id.x;
+  if (c >= params.channels) { return; }
   #if MASK == x
   #include batch_norm_scale
   #else
-  let mean$P = stats[c$P];
-  let inverse$P = stats[width + c$P];
-  let scale$P = inverse$P * gamma[c$P];
+  let mean = stats[c];
+  let inverse = stats[params.channels + c];
+  let scale = inverse * gamma[c];
   #endif
-  let offset$P = sums[c$P] * params.inverseRows;
-  let slope$P = sums[width + c$P] * params.inverseRows * inverse$P;
-  #endfor
+  let offset = sums[c] * params.inverseRows;
+  let slope = sums[params.channels + c] * params.inverseRows * inverse;
   let end = min((id.y + 1u) * params.run, params.rows);
   var touched = 0u;
   for (var r = id.y * params.run; r < end; r += ${ROWS}u) {
@@ -64,9 +60,9 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
     #endif
     #for I in ROWS
     #if ROWS > 1
-    let i$I = min(r + ${I}u, end - 1u) * params.channels + id.x;
+    let i$I = min(r + ${I}u, end - 1u) * params.channels + c;
     #else
-    let i$I = (r * params.channels + id.x) | (touched & params.none);
+    let i$I = (r * params.channels + c) | (touched & params.none);
     #endif
     let x$I = x[i$I];
     let dy$I = dy[i$I];
@@ -76,30 +72,20 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
     #endfor
     #for I in ROWS
     {
-      #for P in COLUMNS
-      let value$P = column$P(x$I);
+      let value = T(x$I);
       #if MASK == x
       #include batch_norm_value
-      let g$P = select(T(0.0), column$P(dy$I), $Y(v$P + rest$P) > $Y(0.0));
+      let g = select(T(0.0), T(dy$I), $Y(v + rest) > $Y(0.0));
       #else
       #if MASK
-      let g$P = select(T(0.0), column$P(dy$I), column$P(y$I) > T(0.0));
+      let g = select(T(0.0), T(dy$I), T(y$I) > T(0.0));
       #else
-      let g$P = column$P(dy$I);
+      let g = T(dy$I);
       #endif
       #endif
-      let dx$P = scale$P * (g$P - offset$P - (value$P - mean$P) * slope$P);
-      #endfor
-      #if COLUMNS == 2
-      dx[i$I] = columns(dx0, dx1);
+      dx[i$I] = $DX(scale * (g - offset - (value - mean) * slope));
       #if RESIDUAL
-      dresidual[i$I] = columns(g0, g1);
-      #endif
-      #else
-      dx[i$I] = $DX(dx0);
-      #if RESIDUAL
-      dresidual[i$I] = $DR(g0);
-      #endif
+      dresidual[i$I] = $DR(g);
       #endif
     }
     #endfor

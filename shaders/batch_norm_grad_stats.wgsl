@@ -3,14 +3,13 @@
 //   MASK: the ReLU's comes from y, or is made again from x as batch_norm_apply.wgsl made y, of type Y as it is stored; false without.
 //   SHARED: a workgroup's invocations share a chunk, whose rows they take in turn, so that together they read what lies side by side, and add
 //   what they have as a tree. ROWS: each loads as many before it looks at the first.
-//   COLUMNS: batch_norm_columns.wgsl. GATHERS: as in batch_norm_stats.wgsl.
-// Layout: x, y, dy [rows, channels]; partial [2, chunks, channels]. Grid: x over channels as they are bound (lanes), y over chunks
+//   GATHERS: as in batch_norm_stats.wgsl.
+// Layout: x, y, dy [rows, channels]; partial [2, chunks, channels]. Grid: x over channels in T (lanes), y over chunks
 // (SHARED: one a workgroup).
 // Bytes: 8 rows channels (12 where y is read).
 #include elem
-#include batch_norm_columns
 struct Params {
-  rows: u32, channels: u32, chunk: u32, chunks: u32,
+  rows: u32, channels: u32, chunk: u32, chunks: u32,  // channels in T
   #if MASK == x
   one: f32,
   #endif
@@ -39,10 +38,8 @@ override LY: u32 = 8;
 #endif
 
 #if SHARED
-#for P in COLUMNS
-var<workgroup> sums$P: array<T, LX * LY>;
-var<workgroup> alongs$P: array<T, LX * LY>;
-#endfor
+var<workgroup> sums: array<T, LX * LY>;
+var<workgroup> alongs: array<T, LX * LY>;
 #endif
 
 @compute @workgroup_size(LX, LY)
@@ -51,29 +48,25 @@ fn main(
 ) {
   #if SHARED
   // Nobody returns before the last barrier.
-  let column = min(id.x, params.channels - 1u);
+  let c = min(id.x, params.channels - 1u);
   let k = group.y;
   let start = lane.y;
   let step = LY;
   #else
-  let column = id.x;
+  let c = id.x;
   let k = id.y;
   let start = 0u;
   let step = 1u;
-  if (column >= params.channels || k >= params.chunks) { return; }
+  if (c >= params.channels || k >= params.chunks) { return; }
   #endif
-  let width = params.channels * ${COLUMNS}u;
-  #for P in COLUMNS
-  let c$P = column * ${COLUMNS}u + ${P}u;
   #if MASK == x
   #include batch_norm_scale
   #else
-  let mean$P = stats[c$P];
-  let inverse$P = stats[width + c$P];
+  let mean = stats[c];
+  let inverse = stats[params.channels + c];
   #endif
-  var sum$P = T(0.0);
-  var along$P = T(0.0);
-  #endfor
+  var sum = T(0.0);
+  var along = T(0.0);
   let end = min((k + 1u) * params.chunk, params.rows);
   var touched = 0u;
   for (var r = k * params.chunk + start; r < end; r += ${ROWS}u * step) {
@@ -83,9 +76,9 @@ fn main(
     #for I in ROWS
     #if ROWS > 1
     let row$I = r + ${I}u * step;
-    let i$I = min(row$I, end - 1u) * params.channels + column;
+    let i$I = min(row$I, end - 1u) * params.channels + c;
     #else
-    let i$I = (r * params.channels + column) | (touched & params.none);
+    let i$I = (r * params.channels + c) | (touched & params.none);
     #endif
     let x$I = x[i$I];
     let dy$I = dy[i$I];
@@ -95,51 +88,41 @@ fn main(
     #endfor
     #for I in ROWS
     {
-      #for P in COLUMNS
-      let value$P = column$P(x$I);
+      let value = T(x$I);
       #if MASK == x
       #include batch_norm_value
-      var g$P = select(T(0.0), column$P(dy$I), $Y(v$P + rest$P) > $Y(0.0));
+      var g = select(T(0.0), T(dy$I), $Y(v + rest) > $Y(0.0));
       #else
       #if MASK
-      var g$P = select(T(0.0), column$P(dy$I), column$P(y$I) > T(0.0));
+      var g = select(T(0.0), T(dy$I), T(y$I) > T(0.0));
       #else
-      var g$P = column$P(dy$I);
+      var g = T(dy$I);
       #endif
       #endif
       #if ROWS > 1
-      g$P = select(T(0.0), g$P, row$I < end);
+      g = select(T(0.0), g, row$I < end);
       #endif
-      sum$P += g$P;
-      along$P = fma(g$P, value$P - mean$P, along$P);
-      #endfor
+      sum += g;
+      along = fma(g, value - mean, along);
     }
     #endfor
   }
   #if SHARED
   let own = lane.y * LX + lane.x;
-  #for P in COLUMNS
-  sums$P[own] = sum$P;
-  alongs$P[own] = along$P;
-  #endfor
+  sums[own] = sum;
+  alongs[own] = along;
   workgroupBarrier();
   for (var apart = LY / 2u; apart > 0u; apart /= 2u) {
     if (lane.y < apart) {
-      #for P in COLUMNS
-      sums$P[own] += sums$P[own + apart * LX];
-      alongs$P[own] += alongs$P[own + apart * LX];
-      #endfor
+      sums[own] += sums[own + apart * LX];
+      alongs[own] += alongs[own + apart * LX];
     }
     workgroupBarrier();
   }
   if (lane.y > 0u || id.x >= params.channels) { return; }
-  #for P in COLUMNS
-  sum$P = sums$P[own];
-  along$P = alongs$P[own];
-  #endfor
+  sum = sums[own];
+  along = alongs[own];
   #endif
-  #for P in COLUMNS
-  partial[k * width + c$P] = sum$P;
-  partial[(params.chunks + k) * width + c$P] = along$P * inverse$P;
-  #endfor
+  partial[k * params.channels + c] = sum;
+  partial[(params.chunks + k) * params.channels + c] = along * inverse;
 }

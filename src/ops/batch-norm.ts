@@ -119,18 +119,24 @@ function dispatchApply(
   relu: boolean,
 ): void {
   const { x, y, residual } = tensors;
-  const { rows } = rowsOf(x);
-  const { columns, bound, defines } = columnsOf(to, { X: x, Y: y, ...(residual && { R: residual }) });
+  const { rows, channels, elem } = rowsOf(x);
+  const types = { X: stored(x, elem), Y: stored(y, elem), ...(residual && { R: stored(residual, elem) }) };
   const run = rowsPerRun(to, rows);
   to.dispatch({
     kernel: {
       shader: "batch_norm_apply",
-      defines: { ...defines, ...bound, RESIDUAL: residual !== undefined, ...fetching(to, { residual }) },
+      defines: {
+        ELEM: elem,
+        ROWS: rowsAhead(to),
+        RESIDUAL: residual !== undefined,
+        ...types,
+        ...fetching(to, { residual }),
+      },
       overrides: lanesOf(to),
     },
     bindings: tensors,
-    params: { rows, channels: columns, run, relu: Number(relu), one: 1, none: 0 },
-    workgroups: lanes(to, columns, Math.ceil(rows / run)),
+    params: { rows, channels: channels / elem, run, relu: Number(relu), one: 1, none: 0 },
+    workgroups: lanes(to, channels / elem, Math.ceil(rows / run)),
     bytes: x.bytes + y.bytes + (residual?.bytes ?? 0),
   });
 }
@@ -148,28 +154,21 @@ const batchNormGradOp: Op<BatchNormAttrs> = {
     const { rows, channels, elem } = rowsOf(x);
     const mask = maskOf(attrs, to.profile);
     const masking = mask === "y" ? y : undefined;
-    // What is made from x is rounded as y is stored, and not as it would be bound.
-    const read = { X: x, DY: dy, ...(masking && { Y: masking }) };
-    const rounded = mask === "x" && { Y: stored(y, elem) };
+    const columns = channels / elem;
+    // What is made from x is rounded as y is stored.
+    const types = { X: stored(x, elem), DY: stored(dy, elem), ...(mask && { Y: stored(y, elem) }) };
+    const read = { ELEM: elem, ROWS: rowsAhead(to), MASK: mask, ...types, ...fetching(to, { dy, y: masking }) };
     const { software } = to.profile;
-    const first = columnsOf(to, read);
-    const { chunk, chunks, partial } = gradientSums(to, x, first.columns);
+    const { chunk, chunks, partial } = gradientSums(to, x, columns);
     to.dispatch({
       kernel: {
         shader: "batch_norm_grad_stats",
-        defines: {
-          ...first.defines,
-          ...first.bound,
-          ...rounded,
-          MASK: mask,
-          SHARED: !software,
-          ...fetching(to, { dy, y: masking }),
-        },
+        defines: { ...read, SHARED: !software },
         overrides: software ? lanesOf(to) : { LX: 8, LY: SHARING },
       },
       bindings: { x, stats, dy, partial, y: masking, ...(mask === "x" && { gamma, beta }) },
-      params: { rows, channels: first.columns, chunk, chunks, none: 0, ...(mask === "x" && { one: 1 }) },
-      workgroups: software ? lanes(to, first.columns, chunks) : [Math.ceil(first.columns / 8), chunks],
+      params: { rows, channels: columns, chunk, chunks, none: 0, ...(mask === "x" && { one: 1 }) },
+      workgroups: software ? lanes(to, columns, chunks) : [Math.ceil(columns / 8), chunks],
       bytes: x.bytes + dy.bytes + (masking?.bytes ?? 0),
     });
     const sums = to.scratch("sums", [2, channels]);
@@ -182,18 +181,11 @@ const batchNormGradOp: Op<BatchNormAttrs> = {
       bytes: partial.bytes,
     });
     const run = rowsPerRun(to, rows);
-    const { columns, bound, defines } = columnsOf(to, { ...read, DX: dx, ...(dresidual && { DR: dresidual }) });
+    const made = { DX: stored(dx, elem), ...(dresidual && { DR: stored(dresidual, elem) }) };
     to.dispatch({
       kernel: {
         shader: "batch_norm_grad_apply",
-        defines: {
-          ...defines,
-          ...bound,
-          ...rounded,
-          MASK: mask,
-          RESIDUAL: dresidual !== undefined,
-          ...fetching(to, { dy, y: masking }),
-        },
+        defines: { ...read, RESIDUAL: dresidual !== undefined, ...made },
         overrides: lanesOf(to),
       },
       bindings: { x, stats, gamma, sums, dy, dx, y: masking, beta: mask === "x" ? beta : undefined, dresidual },
@@ -250,26 +242,8 @@ function rowsOf(x: Tensor): { rows: number; channels: number; elem: 1 | 4 } {
   return { rows: x.size / channels, channels, elem: channels % 4 === 0 ? 4 : 1 };
 }
 
-/**
- * How a kernel on GPUs and elsewhere walks over these maps of equal shape: the types that they are bound as, under the names given, and how many of
- * them make a row. Where all are in halves, GPUs load two vec4 at once: 16 bytes an invocation are what it takes to keep their memory busy.
- */
-function columnsOf({ profile }: Lowering, maps: Readonly<Record<string, Tensor>>) {
-  const tensors = Object.values(maps);
-  const { channels, elem } = rowsOf(tensors[0]);
-  const paired = !profile.software && channels % 8 === 0 && tensors.every(({ dtype }) => dtype === "f16");
-  const bound = Object.entries(maps).map(([name, t]) => [name, paired ? "vec4<u32>" : stored(t, elem)]);
-  return {
-    columns: channels / (paired ? 8 : elem),
-    bound: Object.fromEntries(bound) as Defines,
-    defines: {
-      ELEM: elem,
-      ROWS: profile.software ? 1 : 4,
-      COLUMNS: paired ? 2 : 1,
-      ...(paired && { HALF: "vec4<f16>" }),
-    },
-  };
-}
+/** Rows that an invocation loads before it looks at the first: on GPUs no load would overtake a store. */
+const rowsAhead = ({ profile }: Lowering) => (profile.software ? 1 : 4);
 
 /** Rows that one invocation walks: few enough for many invocations, and never more runs than a grid dimension holds. */
 function rowsPerRun(to: Lowering, rows: number): number {
