@@ -66,9 +66,9 @@ const OTHERS: readonly MatrixRung[] = ["64x64 by 4", "32x32 by 2"];
 /** Elements of a row in workgroup memory beyond those that are wanted (shaders/matrix_tiles.wgsl). */
 const PADDING = 8;
 /** Products of fewer rows or columns waste too much of every rung. */
-const LEAST = 32;
+export const LEAST = 32;
 /** Multiply-adds of matrix units in the time of one without, from what vendors say of their cards: 4 to 16. */
-const SPEED = 8;
+export const SPEED = 8;
 
 /** The tile where matrix units pay. Null where the device has no use for its units. */
 export function matrixTile(profile: DeviceProfile, problem: ConvProblem): MatrixTile | null {

@@ -3,7 +3,7 @@ import type { DeviceProfile, MatrixUnits } from "../gpu/device.js";
 import type { KernelSpec } from "../gpu/kernel.js";
 import type { Defines } from "../gpu/shader.js";
 import type { ConvProblem } from "./conv-choice.js";
-import { type SubgroupTile, unitSize } from "./conv-matrix.js";
+import { LEAST, SPEED, type SubgroupTile, unitSize } from "./conv-matrix.js";
 import { ladderOf, largestTile, PER_UNIT, productOf, splitFits, splitTile, workgroupsOf } from "./conv-tiles.js";
 
 const tile = (
@@ -29,10 +29,6 @@ const PRODUCTS = ["128x128 by 8", "128x64 by 4", "64x64 by 4", "32x64 by 2"] as 
 const WEIGHT_GRADS = ["128x128 by 4", "128x64 by 4", "64x64 by 4", "32x64 by 2"] as const;
 /** Sums of as many terms, and of tiles that leave no unit waiting for long, are worth the largest. */
 const LONG = { rung: "256x128 by 8", terms: 1024 } as const;
-/** Products of fewer rows or columns waste too much of every rung. */
-const LEAST = 32;
-/** Multiply-adds of matrix units in the time of one without. */
-const SPEED = 8;
 
 /** The tile where such units pay. Null where the device has none, or the problem's channels are no eights. */
 export function wideTile(profile: DeviceProfile, problem: ConvProblem): SubgroupTile | null {
